@@ -1,0 +1,41 @@
+"""Why a reading was not forwarded: one row per (vehicle, record, path, reason), the answer to ``carnet-cloud why``."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``samples`` readings of ``path`` were kept from ``record`` for ``reason`` between the two server times (ms)."""
+
+    record: str
+    path: str
+    reason: str
+    samples: int
+    first_ms: int
+    last_ms: int
+
+
+class Blocks:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def add(self, vehicle: bytes, record: str, path: str, reason: str, samples: int, now_ms: int) -> None:
+        self._db.execute(
+            "insert into block values (?, ?, ?, ?, ?, ?, ?) on conflict (vehicle, record, path, reason)"
+            " do update set samples = samples + excluded.samples, last_ms = excluded.last_ms",
+            (vehicle, record, path, reason, samples, now_ms, now_ms),
+        )
+
+    def of(self, vehicle: bytes) -> list[Block]:
+        rows = self._db.execute(
+            "select record, path, reason, samples, first_ms, last_ms from block where vehicle = ? order by record, path, reason",
+            (vehicle,),
+        )
+        return [Block(*row) for row in rows]
+
+    def all(self) -> list[tuple[bytes, Block]]:
+        rows = self._db.execute("select * from block order by vehicle, record, path, reason")
+        return [(bytes(row[0]), Block(*row[1:])) for row in rows]

@@ -1,0 +1,109 @@
+"""Offers, records, their events and the generation of each vehicle's grant set.
+
+Law: stored documents are the bytes as they came and are never written again from a parsed form.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as it came (``jws``) with what the cloud decided about it. ``silent``: not sent until its owner has confirmed it."""
+
+    id: str
+    vehicle: bytes
+    epoch: int
+    tenant: str
+    recipient: str
+    offer: str
+    jws: str
+    state: str
+    expires_ms: int
+    silent: bool
+
+
+_RECORD = "id, vehicle, epoch, tenant, recipient, offer, jws, state, expires_ms, silent_until_confirmed"
+
+
+def _record(row: tuple[Any, ...]) -> StoredRecord:
+    *fields, silent = row
+    return StoredRecord(*fields, bool(silent))
+
+
+class Consents:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    # offers
+
+    def add_offer(self, offer: str, tenant: str, recipient: str, document: bytes, now_ms: int) -> None:
+        self._db.execute("insert into offer values (?, ?, ?, ?, ?)", (offer, tenant, recipient, document, now_ms))
+
+    def offer(self, offer: str) -> bytes | None:
+        row = self._db.execute("select document from offer where id = ?", (offer,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def offers(self, tenant: str) -> list[bytes]:
+        return [
+            bytes(r[0])
+            for r in self._db.execute("select document from offer where tenant = ? order by created_ms, id", (tenant,))
+        ]
+
+    # records and events
+
+    def add_record(self, record: StoredRecord, now_ms: int) -> None:
+        self._db.execute(
+            f"insert into record ({_RECORD}, created_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.id, record.vehicle, record.epoch, record.tenant, record.recipient, record.offer, record.jws, record.state,
+                record.expires_ms, int(record.silent), now_ms,
+            ),
+        )  # fmt: skip
+
+    def record(self, record: str) -> StoredRecord | None:
+        row = self._db.execute(f"select {_RECORD} from record where id = ?", (record,)).fetchone()
+        return _record(row) if row else None
+
+    def records(self, vehicle: bytes, epoch: int | None = None) -> list[StoredRecord]:
+        """All records of a vehicle, of one epoch or of every one, in the order of their ids."""
+        rows = self._db.execute(
+            f"select {_RECORD} from record where vehicle = ? and (? is null or epoch = ?) order by id",
+            (vehicle, epoch, epoch),
+        )
+        return [_record(row) for row in rows]
+
+    def all_records(self) -> list[StoredRecord]:
+        return [_record(row) for row in self._db.execute(f"select {_RECORD} from record order by id")]
+
+    def set_record(self, record: str, state: str, expires_ms: int) -> None:
+        self._db.execute("update record set state = ?, expires_ms = ? where id = ?", (state, expires_ms, record))
+
+    def set_silent(self, record: str, silent: bool) -> None:
+        self._db.execute("update record set silent_until_confirmed = ? where id = ?", (int(silent), record))
+
+    def add_event(self, record: str, seq: int, entry: str, now_ms: int) -> None:
+        self._db.execute("insert into event values (?, ?, ?, ?)", (record, seq, entry, now_ms))
+
+    def events(self, record: str) -> list[str]:
+        return [row[0] for row in self._db.execute("select entry from event where record = ? order by seq", (record,))]
+
+    # generation: one per (vehicle, epoch), only rising
+
+    def generation(self, vehicle: bytes, epoch: int) -> int:
+        row = self._db.execute(
+            "select generation from generation where vehicle = ? and epoch = ?", (vehicle, epoch)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def raise_generation(self, vehicle: bytes, epoch: int, *, above: int = 0) -> int:
+        """The next generation, greater than the last one and than ``above`` (what an agent or owner's tool has seen)."""
+        generation = max(self.generation(vehicle, epoch), above) + 1
+        self._db.execute(
+            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update set generation = excluded.generation",
+            (vehicle, epoch, generation),
+        )
+        return generation

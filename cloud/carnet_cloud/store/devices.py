@@ -1,0 +1,70 @@
+"""Devices, the vehicles they sit in, and the keys of their owners."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One pairing of a unit with a vehicle. ``state``: active, quarantined (cloned or rolled back), ended."""
+
+    device: bytes
+    vehicle: bytes
+    tenant: str
+    epoch: int
+    sign_key: bytes
+    receive_key: bytes
+    state: str
+
+
+class Devices:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def get(self, device: bytes) -> Device | None:
+        row = self._db.execute(
+            "select device, vehicle, tenant, epoch, sign_key, receive_key, state from device where device = ?",
+            (device,),
+        ).fetchone()
+        return Device(*row) if row else None
+
+    def of_vehicle(self, vehicle: bytes) -> list[Device]:
+        rows = self._db.execute(
+            "select device, vehicle, tenant, epoch, sign_key, receive_key, state from device where vehicle = ? order by device",
+            (vehicle,),
+        )
+        return [Device(*row) for row in rows]
+
+    def add(self, device: Device, now_ms: int) -> None:
+        """Raises sqlite3.IntegrityError if the device id exists: the caller compares first."""
+        self._db.execute(
+            "insert into device values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                device.device,
+                device.vehicle,
+                device.tenant,
+                device.epoch,
+                device.sign_key,
+                device.receive_key,
+                device.state,
+                now_ms,
+            ),
+        )
+
+    def set_state(self, device: bytes, state: str) -> None:
+        self._db.execute("update device set state = ? where device = ?", (state, device))
+
+    def owner_keys(self, vehicle: bytes, epoch: int) -> dict[str, bytes]:
+        """JWK thumbprint (RFC 7638) -> Ed25519 public key (32 bytes)."""
+        rows = self._db.execute(
+            "select thumbprint, public_key from owner_key where vehicle = ? and epoch = ? order by thumbprint",
+            (vehicle, epoch),
+        )
+        return {thumbprint: bytes(key) for thumbprint, key in rows}
+
+    def pin_owner_key(self, vehicle: bytes, epoch: int, thumbprint: str, public_key: bytes) -> None:
+        self._db.execute(
+            "insert or ignore into owner_key values (?, ?, ?, ?)", (vehicle, epoch, thumbprint, public_key)
+        )

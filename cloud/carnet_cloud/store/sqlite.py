@@ -1,0 +1,148 @@
+"""The store on SQLite: one file, one connection, one writer at a time.
+
+Law: two connections never write one file at once (SQLite 3.7.0 to 3.51.2 can corrupt a WAL that way); the lock file says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from carnet.errors import ConfigError, UnavailableError
+
+from carnet_cloud.store.blocks import Blocks
+from carnet_cloud.store.consents import Consents
+from carnet_cloud.store.counters import Counters
+from carnet_cloud.store.devices import Devices
+from carnet_cloud.store.migrations import STEPS
+from carnet_cloud.store.outbox import Outbox
+from carnet_cloud.store.streams import Streams
+
+APPLICATION_ID = 0x43524E54  # "CRNT": a file of somebody else is refused, not migrated
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "temp_store=MEMORY",
+    "wal_autocheckpoint=1000",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The tables by noun, all inside one open transaction."""
+
+    devices: Devices
+    consents: Consents
+    streams: Streams
+    outbox: Outbox
+    blocks: Blocks
+    counters: Counters
+
+
+class Store:
+    """One SQLite database behind a lock: threads take turns, other processes are refused.
+
+    ``connection`` is handed in so that a simulation can keep it in memory; ``open`` makes the one for a file.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, incarnation: bytes, now_ms: int) -> None:
+        self._connection = connection
+        self._turn = threading.RLock()
+        self._lock_file: IO[bytes] | None = None
+        connection.isolation_level = None
+        for pragma in PRAGMAS:
+            connection.execute(f"pragma {pragma}")
+        self._tables = Transaction(
+            Devices(connection),
+            Consents(connection),
+            Streams(connection),
+            Outbox(connection),
+            Blocks(connection),
+            Counters(connection),
+        )
+        self._migrate(incarnation, now_ms)
+
+    @classmethod
+    def open(cls, path: Path, *, incarnation: bytes, now_ms: int) -> Store:
+        """Open or create the file; ``incarnation`` (16 random bytes) names a store that is new.
+
+        Raises ConfigError when the file is not a store or is newer than this program, UnavailableError when another
+        process has it open.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.with_suffix(path.suffix + ".lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            lock.close()
+            raise UnavailableError("store_in_use", f"{path} is open in another process; ask the running service") from e
+        try:
+            store = cls(sqlite3.connect(path, check_same_thread=False), incarnation=incarnation, now_ms=now_ms)
+        except sqlite3.DatabaseError as e:
+            lock.close()
+            raise ConfigError("store_unreadable", f"{path} is not a store of Carnet: {e}") from e
+        path.chmod(0o600)
+        store._lock_file = lock
+        return store
+
+    def close(self) -> None:
+        with self._turn:
+            self._connection.close()
+            if self._lock_file is not None:
+                self._lock_file.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, on disk when it returns. Nested use joins the outer transaction."""
+        with self._turn:
+            if self._connection.in_transaction:
+                yield self._tables
+                return
+            try:
+                self._connection.execute("begin immediate")
+            except sqlite3.OperationalError as e:
+                raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
+            try:
+                yield self._tables
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+    @property
+    def incarnation(self) -> bytes:
+        """16 random bytes given at creation: a journal of narrowings belongs to one incarnation."""
+        row = self._connection.execute("select id from incarnation").fetchone()
+        return bytes(row[0])
+
+    def scrub(self) -> None:
+        """Write the WAL back and truncate it, so that what was deleted is not left there in plain pages."""
+        with self._turn:
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+
+    def _migrate(self, incarnation: bytes, now_ms: int) -> None:
+        application, version = (
+            self._connection.execute(f"pragma {p}").fetchone()[0] for p in ("application_id", "user_version")
+        )
+        if application not in (0, APPLICATION_ID):
+            raise ConfigError("store_foreign", "this database belongs to another program")
+        if version > len(STEPS):
+            raise ConfigError(
+                "store_newer", f"this store has version {version}, this program knows {len(STEPS)}: update Carnet"
+            )
+        for step, script in enumerate(STEPS[version:], start=version + 1):
+            self._connection.executescript(
+                f"begin immediate; {script} pragma user_version={step}; pragma application_id={APPLICATION_ID}; commit;"
+            )
+        if self._connection.execute("select count(*) from incarnation").fetchone()[0] == 0:
+            self._connection.execute("insert into incarnation values (?, ?)", (incarnation, now_ms))

@@ -1,0 +1,148 @@
+"""Streams of devices: which numbers were seen with which manifest, what is missing, what waits for its time or schema."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+REPLAY_KEEP = 4096  # manifests kept below the watermark: older numbers are duplicates without a verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``watermark``: every number up to it is durable, refused or named in a gap; ``head``: manifest hash of that number."""
+
+    watermark: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A sealed envelope that waits, at most until ``until_ms``, for its capture time to be known."""
+
+    device: bytes
+    stream: bytes
+    seq: int
+    envelope: bytes
+    reason: str
+    received_ms: int
+    until_ms: int
+
+
+class Streams:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def get(self, device: bytes, stream: bytes) -> Stream:
+        row = self._db.execute(
+            "select watermark, head from stream where device = ? and stream = ?", (device, stream)
+        ).fetchone()
+        return Stream(int(row[0]), bytes(row[1])) if row else Stream(0, bytes(32))
+
+    def count(self, device: bytes) -> int:
+        return int(self._db.execute("select count(*) from stream where device = ?", (device,)).fetchone()[0])
+
+    def set(self, device: bytes, stream: bytes, value: Stream, now_ms: int) -> None:
+        self._db.execute(
+            "insert into stream values (?, ?, ?, ?, ?) on conflict (device, stream)"
+            " do update set watermark = excluded.watermark, head = excluded.head, last_ms = excluded.last_ms",
+            (device, stream, value.watermark, value.head, now_ms),
+        )
+
+    # replay table
+
+    def manifest(self, device: bytes, stream: bytes, seq: int) -> bytes | None:
+        row = self._db.execute(
+            "select manifest from replay where device = ? and stream = ? and seq = ?", (device, stream, seq)
+        ).fetchone()
+        return bytes(row[0]) if row else None
+
+    def prev_of(self, device: bytes, stream: bytes, seq: int) -> bytes | None:
+        """The ``prev`` that number ``seq`` named, to compare a neighbour that arrives late with it."""
+        row = self._db.execute(
+            "select prev from replay where device = ? and stream = ? and seq = ?", (device, stream, seq)
+        ).fetchone()
+        return bytes(row[0]) if row else None
+
+    def remember(self, device: bytes, stream: bytes, seq: int, manifest: bytes, prev: bytes) -> None:
+        self._db.execute("insert into replay values (?, ?, ?, ?, ?)", (device, stream, seq, manifest, prev))
+
+    def forget_below(self, device: bytes, stream: bytes, watermark: int) -> None:
+        self._db.execute(
+            "delete from replay where device = ? and stream = ? and seq <= ?", (device, stream, watermark - REPLAY_KEEP)
+        )
+
+    def seen_after(self, device: bytes, stream: bytes, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """(seq, manifest) above ``seq`` in rising order."""
+        rows = self._db.execute(
+            "select seq, manifest from replay where device = ? and stream = ? and seq > ? order by seq limit ?",
+            (device, stream, seq, limit),
+        )
+        return [(int(s), bytes(m)) for s, m in rows]
+
+    # gaps the device has named
+
+    def name_gap(self, device: bytes, stream: bytes, first: int, last: int) -> None:
+        self._db.execute(
+            "insert into named_gap values (?, ?, ?, ?) on conflict (device, stream, first) do update set last = max(last, excluded.last)",
+            (device, stream, first, last),
+        )
+
+    def gap_over(self, device: bytes, stream: bytes, seq: int) -> int:
+        """The last number of a named gap that covers ``seq``, or 0."""
+        row = self._db.execute(
+            "select last from named_gap where device = ? and stream = ? and first <= ? and last >= ? order by last desc limit 1",
+            (device, stream, seq, seq),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    # schemas
+
+    def schema(self, device: bytes, digest: bytes) -> bytes | None:
+        row = self._db.execute(
+            "select document from column_schema where device = ? and hash = ?", (device, digest)
+        ).fetchone()
+        return bytes(row[0]) if row else None
+
+    def add_schema(self, device: bytes, digest: bytes, document: bytes) -> None:
+        self._db.execute("insert or ignore into column_schema values (?, ?, ?)", (device, digest, document))
+
+    # anchors and what waits for them
+
+    def add_anchor(self, device: bytes, boot_id: bytes, boot_ms: int, earliest_ms: int, latest_ms: int) -> None:
+        self._db.execute(
+            "insert or replace into anchor values (?, ?, ?, ?, ?)", (device, boot_id, boot_ms, earliest_ms, latest_ms)
+        )
+
+    def anchors(self, device: bytes, boot_id: bytes) -> list[tuple[int, int, int]]:
+        """(boot_ms, earliest_ms, latest_ms) in rising order."""
+        rows = self._db.execute(
+            "select boot_ms, earliest_ms, latest_ms from anchor where device = ? and boot_id = ? order by boot_ms",
+            (device, boot_id),
+        )
+        return [(int(b), int(e), int(last)) for b, e, last in rows]
+
+    def hold(self, held: Held, boot_id: bytes) -> None:
+        self._db.execute(
+            "insert into held values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (held.device, held.stream, held.seq, held.envelope, held.reason, held.received_ms, held.until_ms, boot_id),
+        )
+
+    def held(self, device: bytes, boot_id: bytes, limit: int) -> list[Held]:
+        rows = self._db.execute(
+            "select device, stream, seq, envelope, reason, received_ms, until_ms from held where device = ? and boot_id = ?"
+            " order by stream, seq limit ?",
+            (device, boot_id, limit),
+        )
+        return [Held(*row) for row in rows]
+
+    def held_past(self, now_ms: int, limit: int) -> list[Held]:
+        rows = self._db.execute(
+            "select device, stream, seq, envelope, reason, received_ms, until_ms from held where until_ms <= ?"
+            " order by until_ms, device, stream, seq limit ?",
+            (now_ms, limit),
+        )
+        return [Held(*row) for row in rows]
+
+    def release(self, device: bytes, stream: bytes, seq: int) -> None:
+        self._db.execute("delete from held where device = ? and stream = ? and seq = ?", (device, stream, seq))
