@@ -30,8 +30,7 @@ _RECORD = "id, vehicle, epoch, tenant, recipient, offer, jws, state, expires_ms,
 
 
 def _record(row: tuple[Any, ...]) -> StoredRecord:
-    *fields, silent = row
-    return StoredRecord(*fields, bool(silent))
+    return StoredRecord(*(*row[:-1], bool(row[-1])))
 
 
 class Consents:

@@ -1,0 +1,135 @@
+"""An HTTP recipient: CloudEvents 1.0 in structured mode, signed as Standard Webhooks describes.
+
+Answers: 2xx confirms; 410 and other 4xx but 408, 425 and 429 refuse for good; anything else is tried again with the same
+event id. Bytes are written in pieces of at most 16 kB, each after a look at the lease; a cut resets the connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import socket
+import struct
+import urllib.parse
+from collections.abc import Callable
+
+from carnet.errors import ConfigError
+
+from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
+from carnet_cloud.recipients.base import Event, Outcome
+
+TIMEOUT_S = 15.0
+ANSWER_BYTES_MAX = 65_536
+RETRY_STATUS = frozenset({408, 425, 429})
+LINGER_RESET = struct.pack("ii", 1, 0)
+
+
+class Webhook:
+    """``secret``: the text ``whsec_`` + base64 that both sides know. ``https`` unless the host is this machine."""
+
+    def __init__(self, url: str, secret: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("webhook_url", "a webhook url starts with https:// and names a host")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ConfigError("webhook_plain", "a webhook outside this machine needs https")
+        self._parts = parts
+        self._path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        self._key = _secret(secret)
+        self._timeout_s = timeout_s
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        try:
+            connection = self._connect()
+            lease.on_cut(lambda: _reset(connection))
+            return self._exchange(connection, event, lease, now_s)
+        except LeaseOver:
+            self._drop()
+            return Outcome.CUT
+        except (OSError, http.client.HTTPException, ValueError):
+            self._drop()
+            return Outcome.CUT if lease.over else Outcome.RETRY
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+            self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
+            self._connection.connect()
+        return self._connection
+
+    def _exchange(self, connection: http.client.HTTPConnection, event: Event, lease: Lease, now_s: int) -> Outcome:
+        lease.guard()
+        connection.putrequest("POST", self._path, skip_accept_encoding=True)
+        for name, value in {
+            "Content-Type": "application/cloudevents+json; charset=utf-8",
+            "Content-Length": str(len(event.body)),
+            "User-Agent": "carnet",
+            **signature_headers(self._key, event, now_s),
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for at in range(0, len(event.body), WRITE_BYTES_MAX):
+            lease.guard()
+            connection.send(event.body[at : at + WRITE_BYTES_MAX])
+        answer = connection.getresponse()
+        answer.read(ANSWER_BYTES_MAX)
+        if not answer.isclosed() or answer.will_close:
+            self._drop()
+        return _judge(answer.status)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            _reset(self._connection)
+            self._connection = None
+
+
+def signature_headers(key: bytes, event: Event, now_s: int) -> dict[str, str]:
+    """Standard Webhooks: HMAC-SHA256 over ``id.timestamp.body``."""
+    signed = b".".join((event.name.encode(), str(now_s).encode(), event.body))
+    mac = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return {"webhook-id": event.name, "webhook-timestamp": str(now_s), "webhook-signature": f"v1,{mac}"}
+
+
+def retry_delay_ms(attempts: int, random: Callable[[], float]) -> int:
+    """Full jitter between half and all of 1 s, 2 s, 4 s … 1 hour; ``random`` gives [0, 1)."""
+    top = min(3_600_000, 1000 * 2 ** min(attempts, 12))
+    return int(top * (0.5 + 0.5 * random()))
+
+
+def _judge(status: int) -> Outcome:
+    if 200 <= status < 300:
+        return Outcome.CONFIRMED
+    if 400 <= status < 500 and status not in RETRY_STATUS:
+        return Outcome.REFUSED
+    return Outcome.RETRY
+
+
+def _secret(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError as e:
+        raise ConfigError("webhook_secret", "a webhook secret is whsec_ followed by base64") from e
+    if not 24 <= len(key) <= 64:
+        raise ConfigError("webhook_secret", "a webhook secret holds 24 to 64 bytes")
+    return key
+
+
+def _reset(connection: http.client.HTTPConnection) -> None:
+    """Break the connection so that not even buffered bytes leave (SO_LINGER 0 sends a reset)."""
+    raw = connection.sock
+    if raw is None:
+        return
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+        raw.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    connection.close()
