@@ -28,7 +28,8 @@ class Loss:
     reason: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.name}: {self.reason}"
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

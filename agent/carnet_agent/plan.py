@@ -1,0 +1,252 @@
+"""The compiled decode plan: every signal of every database as rows of flat numpy tables.
+
+A *group* is a set of signals that are present together: those of a message without multiplexer, or those that share one
+multiplexer and the same selector values. A frame starts in the root group of its message; each multiplexer of a group leads,
+by its value, to further groups. A signal belongs to exactly one group, so a block yields at most one run per signal.
+
+Law: a plan decodes its selected signals and no others; it is immutable and knows neither cantools nor a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import j1939
+from .database import Kind, Number
+
+Match = Literal["id", "pgn", "isotp"]
+MATCHES: tuple[Match, ...] = ("id", "pgn", "isotp")
+STANDARD_IDS = 2048
+EFF_FLAG = 0x80000000
+RTR_FLAG = 0x40000000
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInfo:
+    """What a reader of samples must know about a signal."""
+
+    index: int
+    """Position in ``Plan.signals``; the same after ``Plan.select``."""
+    bus: str
+    """The bus its database was given for; empty: any bus."""
+    dbc: str
+    message: str
+    can_id: int
+    extended: bool
+    name: str
+    unit: str
+    factor: Number
+    offset: Number
+    kind: Kind
+    bits: int
+    minimum: Number | None
+    maximum: Number | None
+    labels: dict[int, str]
+    multiplexer: str
+    """The signal that decides whether this one is present; empty: always present."""
+    is_multiplexer: bool
+
+    @property
+    def is_signed(self) -> bool:
+        """The raw value is a signed integer."""
+        return self.kind == "int"
+
+    @property
+    def is_float(self) -> bool:
+        """The raw value is the bit pattern of an IEEE 754 number of ``bits`` bits."""
+        return self.kind.startswith("float")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where bits lie in a payload, one row per signal (or multiplexer), as parallel arrays.
+
+    A payload is read as 64-bit words, little endian and byte-swapped. ``raw = (word >> shift) & mask``; a row that crosses a
+    word boundary is first ``word << left | (next << next_left) >> next_right``; signed rows end with ``(raw ^ sign) - sign``.
+    """
+
+    word: NDArray[np.int64]
+    big: NDArray[np.int64]
+    """0 little endian, 1 big endian."""
+    shift: NDArray[np.uint64]
+    mask: NDArray[np.uint64]
+    sign: NDArray[np.int64]
+    """The sign bit's value, 0 for unsigned."""
+    left: NDArray[np.uint64]
+    next_left: NDArray[np.uint64]
+    next_right: NDArray[np.uint64]
+    crossing: NDArray[np.bool_]
+    need: NDArray[np.int64]
+    """Payload bytes without which the row is absent."""
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        """The rows at these positions."""
+        return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """From (bus, identifier) to the root group of a message.
+
+    ``standard`` is a table over bus row * 2048 + identifier; ``extended`` and ``pgn`` are sorted keys (bus row << 32 | value).
+    The last bus row stands for every bus that is not named.
+    """
+
+    standard: NDArray[np.int64]
+    extended: NDArray[np.int64]
+    extended_group: NDArray[np.int64]
+    pgn: NDArray[np.int64]
+    pgn_group: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """From (group) to its multiplexers, and from (multiplexer, selector value) to further groups.
+
+    ``value`` holds every selector value once, sorted; a branch's ``key`` is multiplexer * (number of values) + rank of the value.
+    """
+
+    group_first: NDArray[np.int64]
+    group_count: NDArray[np.int64]
+    value: NDArray[np.int64]
+    key: NDArray[np.int64]
+    child_first: NDArray[np.int64]
+    child_count: NDArray[np.int64]
+    child: NDArray[np.int64]
+    overlapping: NDArray[np.bool_]
+    """Signals present in this branch overlap or overhang: cantools refuses such a frame, we read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything ``decode`` needs; made by ``compile.compile_plan`` or loaded from the cache."""
+
+    match: Match
+    buses: tuple[str, ...]
+    """Named buses: ``Frames.bus`` i is ``buses[i]``; larger numbers are any other bus."""
+    signals: tuple[SignalInfo, ...]
+    row_signal: NDArray[np.int32]
+    """Selected rows, in four stretches: unsigned, signed, signed and crossing a word, unsigned and crossing."""
+    row_group: NDArray[np.int64]
+    rows: Rows
+    muxer_rows: Rows
+    roots: Roots
+    branches: Branches
+    group_parent: NDArray[np.int64]
+    """The group that holds the multiplexer leading here, -1 for a root."""
+    group_overlapping: NDArray[np.bool_]
+    """Root groups whose always present signals overlap or overhang (see ``Branches.overlapping``)."""
+    factor: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    inexact: NDArray[np.bool_]
+    """Signals whose physical value float64 arithmetic on the raw integer would not give exactly."""
+    signed_from: int
+    crossing_from: int
+    crossing_signed_until: int
+    group_need: NDArray[np.int64]
+    """Bytes that hold all selected signals of a group; group number ``groups`` means no message."""
+    need: int
+    """Bytes of the longest group."""
+
+    @property
+    def groups(self) -> int:
+        """Number of groups; also the number that stands for no group."""
+        return len(self.group_parent)
+
+    @property
+    def has_multiplexers(self) -> bool:
+        """A selected signal, or its message, depends on a multiplexer."""
+        return bool(self.branches.group_count.any())
+
+    @property
+    def selected(self) -> NDArray[np.int32]:
+        """Indices of the signals that this plan decodes, ascending."""
+        return np.sort(self.row_signal)
+
+    @property
+    def width(self) -> int:
+        """Payload bytes that the plan can make use of, a multiple of 8."""
+        return max(8, -(-self.need // 8) * 8)
+
+    def select(self, signal_indices: Iterable[int]) -> Plan:
+        """The plan that decodes only these signals; frames without any of them match nothing.
+
+        ``signals`` and their indices stay as they are, so that numbers kept elsewhere remain valid.
+        """
+        wanted = np.fromiter(sorted(set(signal_indices)), np.int32)
+        keep = np.flatnonzero(np.isin(self.row_signal, wanted))
+        alive = self._alive_groups(self.row_group[keep])
+        row_group = self.row_group[keep]
+        rows = self.rows.take(keep)
+        dead = np.append(~alive, True)
+        branches = replace(
+            self.branches, group_count=np.where(self._leads_on(alive), self.branches.group_count, 0)
+        )
+        roots = replace(
+            self.roots,
+            standard=np.where(dead[self.roots.standard], self.groups, self.roots.standard),
+            extended_group=np.where(dead[self.roots.extended_group], self.groups, self.roots.extended_group),
+            pgn_group=np.where(dead[self.roots.pgn_group], self.groups, self.roots.pgn_group),
+        )
+        group_need = needs(rows, row_group, self.groups)
+        return replace(
+            self,
+            row_signal=self.row_signal[keep],
+            row_group=row_group,
+            rows=rows,
+            roots=roots,
+            branches=branches,
+            signed_from=int(np.searchsorted(keep, self.signed_from)),
+            crossing_from=int(np.searchsorted(keep, self.crossing_from)),
+            crossing_signed_until=int(np.searchsorted(keep, self.crossing_signed_until)),
+            group_need=group_need,
+            need=int(group_need.max(initial=0)),
+        )
+
+    def _alive_groups(self, row_group: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Groups with a selected signal, and those on the way to one."""
+        alive = np.zeros(self.groups, bool)
+        alive[row_group] = True
+        # A parent is always numbered before its children.
+        for group in range(self.groups - 1, -1, -1):
+            if alive[group] and self.group_parent[group] >= 0:
+                alive[self.group_parent[group]] = True
+        return alive
+
+    def _leads_on(self, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Groups with a multiplexer behind which something is alive."""
+        leads = np.zeros(self.groups + 1, bool)
+        parents = self.group_parent[alive]
+        leads[parents[parents >= 0]] = True
+        return leads
+
+    def identifiers(self, bus: str) -> list[tuple[int, bool]]:
+        """(identifier, extended) of every frame on this bus that holds a selected signal; also those that lead to one."""
+        row = self.buses.index(bus) if bus in self.buses else len(self.buses)
+        table = self.roots.standard[row * STANDARD_IDS : (row + 1) * STANDARD_IDS]
+        found = [(int(can_id), False) for can_id in np.flatnonzero(table != self.groups)]
+        live = (self.roots.extended_group != self.groups) & (self.roots.extended >> 32 == row)
+        return found + [(int(key) & 0xFFFFFFFF, True) for key in self.roots.extended[live]]
+
+    def filters(self, bus: str) -> list[tuple[int, int]]:
+        """The same as SocketCAN filters: (identifier with flag, mask); parameter groups match any source and priority."""
+        filters = []
+        for can_id, extended in self.identifiers(bus):
+            if not extended:
+                filters.append((can_id, EFF_FLAG | RTR_FLAG | 0x7FF))
+                continue
+            mask = j1939.pgn_mask(can_id) if self.match == "pgn" else 0x1FFFFFFF
+            filters.append((EFF_FLAG | can_id & mask, EFF_FLAG | RTR_FLAG | mask))
+        return sorted(set(filters))
+
+
+def needs(rows: Rows, row_group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """Per group the bytes that all its rows need; one more entry, 0, for no group."""
+    need = np.zeros(groups + 1, np.int64)
+    np.maximum.at(need, row_group, rows.need)
+    return need
