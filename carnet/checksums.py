@@ -35,13 +35,14 @@ def crc8(can_id: NDArray[np.uint32], payload: NDArray[np.uint8], length: NDArray
     The identifier counts as four bytes, most significant first. ``payload`` is (n, width); a frame of ``length`` L is
     covered up to byte L - 2, its checksum stands in byte L - 1. Returns (n,).
     """
-    crc = np.full(len(can_id), 0xFF, np.uint8)
+    crc: NDArray[np.uint8] = np.full(len(can_id), 0xFF, np.uint8)
     for shift in (24, 16, 8, 0):
         crc = _TABLE[crc ^ ((can_id >> np.uint32(shift)) & np.uint32(0xFF)).astype(np.uint8)]
     for position in range(int(length.max(initial=0)) - 1):
         covered = position < length.astype(np.int16) - 1
         crc = np.where(covered, _TABLE[crc ^ payload[:, position]], crc)
-    return crc ^ np.uint8(0xFF)
+    inverted: NDArray[np.uint8] = crc ^ np.uint8(0xFF)
+    return inverted
 
 
 def toyota(can_id: NDArray[np.uint32], payload: NDArray[np.uint8], length: NDArray[np.uint8]) -> NDArray[np.uint8]:
