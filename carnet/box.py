@@ -20,9 +20,11 @@ from carnet.keys import BoxKey
 from carnet.limits import NUMBER_MAX
 from carnet.padding import is_padded_length, pad, unpad
 from carnet.sealedbox import OVERHEAD, open_disclosed, open_sealed, seal
+from carnet.signals import DeliveryClass
 
 RECORDS_MAX: Final = 64
-CLASS_MAX: Final = 2
+CLASSES: Final = tuple(DeliveryClass)
+"""Background, live, event: the place in this tuple is the byte on the wire."""
 WALL_UNKNOWN: Final = 0
 UNCERTAINTY_UNKNOWN: Final = 0xFFFFFFFF
 NO_SCHEMA: Final = bytes(16)
@@ -58,7 +60,7 @@ class Place:
 class Prelude:
     """What stands before the body of a box; times in milliseconds, ids and hashes as bytes.
 
-    ``records`` are the ten bytes of each record id, strictly ascending. ``delivery_class``: 0 background, 1 live, 2 event.
+    ``records`` are the ten bytes of each record id, strictly ascending.
     ``wall_ms`` is 0 and ``wall_uncertainty_ms`` 0xffffffff if the device does not know the time.
     """
 
@@ -70,7 +72,7 @@ class Prelude:
     wall_uncertainty_ms: int = UNCERTAINTY_UNKNOWN
     log_size: int = 0
     schema_hash: bytes = NO_SCHEMA
-    delivery_class: int = 0
+    delivery_class: DeliveryClass = DeliveryClass.BACKGROUND
     records: tuple[bytes, ...] = ()
 
 
@@ -121,7 +123,7 @@ def _pack(prelude: Prelude) -> bytes:
         prelude.boot_ms,
         prelude.wall_ms,
         prelude.wall_uncertainty_ms,
-        prelude.delivery_class,
+        CLASSES.index(prelude.delivery_class),
         len(prelude.records),
     )
     return fixed[hashes.PERSONS[hashes.BINDING] :] + b"".join(prelude.records)
@@ -135,6 +137,8 @@ def _read(plain: bytes, place: Place) -> tuple[Prelude, bytes]:
     (_, epoch, generation, log_size, schema_hash, boot_id, boot_ms, wall_ms, uncertainty_ms, delivery_class, count) = (
         _PRELUDE.unpack_from(plain)
     )
+    if delivery_class >= len(CLASSES):
+        raise FormatError("prelude_class", "the delivery class is none of background, live, event")
     body = _PRELUDE.size + count * ID_BYTES
     if len(plain) < body:
         raise FormatError("prelude_short", "the plaintext of a box ends within its records")
@@ -148,7 +152,7 @@ def _read(plain: bytes, place: Place) -> tuple[Prelude, bytes]:
         uncertainty_ms,
         log_size,
         schema_hash,
-        delivery_class,
+        CLASSES[delivery_class],
         records,
     )
     wrong = _fault(prelude, place.type)
@@ -165,14 +169,12 @@ def _fault(prelude: Prelude, kind: EnvelopeType) -> tuple[str, str] | None:
         return "prelude_number", "a number in the prelude is 2^53 or more"
     if (prelude.wall_ms == WALL_UNKNOWN) != (prelude.wall_uncertainty_ms == UNCERTAINTY_UNKNOWN):
         return "prelude_wall_time", "wall time and its uncertainty are known together or not at all"
-    if prelude.delivery_class > CLASS_MAX:
-        return "prelude_class", "the delivery class is none of background, live, event"
     records = prelude.records
     if any(len(record) != ID_BYTES for record in records) or any(a >= b for a, b in itertools.pairwise(records)):
         return "prelude_records", "the record ids are not strictly ascending"
     if kind is EnvelopeType.DATA:
         if not 1 <= len(records) <= RECORDS_MAX or prelude.schema_hash == NO_SCHEMA:
             return "prelude_data", f"a data box names a schema and 1 to {RECORDS_MAX} records"
-    elif records or prelude.schema_hash != NO_SCHEMA or prelude.delivery_class:
+    elif records or prelude.schema_hash != NO_SCHEMA or prelude.delivery_class is not CLASSES[0]:
         return "prelude_not_data", "only a data box names a class, a schema or records"
     return None

@@ -13,6 +13,7 @@ from typing import Final
 
 from carnet import hashes, signatures
 from carnet.box import Place, is_box_size
+from carnet.checked import checked
 from carnet.envelopetype import MAGIC, SUITE, EnvelopeType
 from carnet.errors import FormatError, LocalProtocolError, SignatureError
 from carnet.keys import SigningKey, key_id
@@ -81,12 +82,8 @@ def sign_envelope(header: Header, boxes: Sequence[tuple[bytes, bytes]], key: Sig
     packed = _pack_header(header, len(boxes))
     manifest = packed + b"".join(_entry_hashed(kid, len(box), _box_hash(box)) for kid, box in boxes)
     table = b"".join(_ENTRY.pack(_STATE_BOX, kid, len(box)) for kid, box in boxes)
-    data = packed + key.sign(signatures.ENVELOPE, manifest) + table + b"".join(box for _, box in boxes)
-    try:
-        parse_envelope(data)
-    except FormatError as error:
-        raise LocalProtocolError(error.reason, str(error)) from None
-    return data
+    signature = key.sign(signatures.ENVELOPE, manifest)
+    return checked(packed + signature + table + b"".join(box for _, box in boxes), parse_envelope)
 
 
 def parse_envelope(data: bytes) -> Envelope:

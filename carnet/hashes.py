@@ -10,12 +10,13 @@ from typing import Final
 
 KEY_ID: Final = b"carnet keyid"
 BINDING: Final = b"carnet binding"
+DOWN: Final = b"carnet down"
 BOX: Final = b"carnet box"
 MANIFEST: Final = b"carnet manifest"
 SCHEMA: Final = b"carnet schema"
 EVENT: Final = b"carnet event"
 
-PERSONS: Final = {KEY_ID: 8, BINDING: 32, BOX: 32, MANIFEST: 32, SCHEMA: 16, EVENT: 16}
+PERSONS: Final = {KEY_ID: 8, BINDING: 32, DOWN: 32, BOX: 32, MANIFEST: 32, SCHEMA: 16, EVENT: 16}
 """Person -> size of the hash in bytes."""
 
 
