@@ -1,0 +1,11 @@
+"""The buffer: sealed envelopes on disk until the cloud has signed that it has them.
+
+Law 4: only sealed bytes are written. Law 5: a row goes after a signed acknowledgement, at the end of its grants, or by
+counted eviction, and in no other way.
+"""
+
+from carnet_agent.buffer.buffer import Buffer, BufferFull
+from carnet_agent.buffer.files import open_buffer
+from carnet_agent.buffer.rows import NewBox, Priority, Row
+
+__all__ = ["Buffer", "BufferFull", "NewBox", "Priority", "Row", "open_buffer"]

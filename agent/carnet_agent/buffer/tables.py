@@ -1,0 +1,84 @@
+"""The tables of the buffer and the pragmas it is opened with; made and migrated by sqlite-utils, used through sqlite3."""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x43524142  # "CRAB": a database of another program is never touched
+VERSION = 1
+PAGE_BYTES = 4096
+
+PRAGMAS = (
+    "locking_mode=EXCLUSIVE",  # two writers on one WAL can corrupt it (SQLite 3.7.0 to 3.51.2)
+    "journal_mode=WAL",
+    "synchronous=FULL",  # NORMAL loses committed rows in a power cut (measured)
+    "wal_autocheckpoint=256",
+    "journal_size_limit=-1",
+    "secure_delete=ON",
+    "temp_store=MEMORY",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+    "mmap_size=0",
+)
+
+
+def configure(connection: sqlite3.Connection, size_bytes_max: int) -> None:
+    """Set every pragma (the cap is not stored in the file, so it is set at each open) and make the tables if new."""
+    connection.isolation_level = None
+    connection.execute(f"pragma page_size={PAGE_BYTES}")
+    for pragma in PRAGMAS:
+        connection.execute(f"pragma {pragma}")
+    connection.execute(f"pragma max_page_count={max(16, size_bytes_max // PAGE_BYTES)}")
+    if connection.execute("pragma user_version").fetchone()[0] != VERSION:
+        _create(connection)
+
+
+def check(connection: sqlite3.Connection) -> bool:
+    """Whether this is an intact buffer of this program or an empty file."""
+    application, version = (
+        connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if (application, version) not in ((0, 0), (APPLICATION_ID, VERSION)):
+        return False
+    return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    # imported here: the warm path never needs it, and it is a tenth of a second and ten megabytes
+    import sqlite_utils
+
+    db = sqlite_utils.Database(connection)
+    with db.atomic():
+        db.table("meta").create({"name": str, "value": bytes}, pk="name")
+        db.table("row").create(
+            {
+                "seq": int,
+                "type": int,
+                "priority": int,
+                "acked": int,
+                "samples": int,
+                "manifest": bytes,
+                "envelope": bytes,
+            },
+            pk="seq",
+        )
+        db.table("box").create({"seq": int, "idx": int, "handle": bytes}, pk=("seq", "idx"))
+        db.table("box").create_index(["handle"])
+        db.table("checkpoint").create(
+            {
+                "number": int,
+                "cut": bytes,
+                "handle": bytes,
+                "kid": bytes,
+                "priority": int,
+                "samples": int,
+                "schema": bytes,
+                "box": bytes,
+            },
+            pk="number",
+        )
+        db.table("schema").create({"hash": bytes, "document": bytes}, pk="hash")
+        db.table("schema_use").create({"seq": int, "hash": bytes}, pk=("seq", "hash"))
+        db.table("gap").create({"first": int, "last": int, "reason": str, "samples": int}, pk="first")
+    connection.execute(f"pragma application_id={APPLICATION_ID}")
+    connection.execute(f"pragma user_version={VERSION}")

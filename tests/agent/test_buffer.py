@@ -1,0 +1,226 @@
+"""The buffer keeps what the cloud has not signed for, in one unbroken chain, on the real SQLite."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+from carnet.box import Place, Prelude, seal_box
+from carnet.envelope import NO_PREVIOUS, parse_envelope, verify
+from carnet.envelopetype import EnvelopeType
+from carnet.errors import UnavailableError
+from carnet.keys import BoxKey, SigningKey
+from carnet.note import DestructionReason
+from carnet_agent.buffer import Buffer, BufferFull, NewBox, Priority, open_buffer
+from carnet_agent.buffer.tables import configure
+
+DEVICE = bytes(range(16))
+KEY = SigningKey.from_seed(b"k" * 32)
+CLOUD = BoxKey.from_seed(b"c" * 32)
+SCHEMA = b"s" * 16
+RECORD = b"r" * 10
+SIZE_MAX = 1 << 20
+
+
+def box(body: bytes = b"body", handle: bytes = b"h" * 8, index: int = 0, cut: bytes = b"c" * 8, samples: int = 3) -> NewBox:
+    """A real sealed box; its place names a stream that these tests do not look at."""
+    place = Place(EnvelopeType.DATA, index, DEVICE, b"t" * 8, cut, KEY.kid, CLOUD.kid)
+    prelude = Prelude(1, 1, b"b" * 8, 5, schema_hash=SCHEMA, records=(RECORD,))
+    return NewBox(CLOUD.kid, seal_box(prelude, body, CLOUD.public, place, b"e" * 32), handle, samples, SCHEMA)
+
+
+@pytest.fixture
+def source() -> random.Random:
+    return random.Random(7)
+
+
+@pytest.fixture
+def buffer(source: random.Random) -> Buffer:
+    connection = sqlite3.connect(":memory:")
+    configure(connection, SIZE_MAX)
+    return Buffer(connection, DEVICE, KEY, source.randbytes)
+
+
+def add(buffer: Buffer, count: int, priority: Priority = Priority.BACKGROUND, size: int = 4) -> list[int]:
+    return [buffer.add(EnvelopeType.DATA, priority, b"c" * 8, [box(b"x" * size)]) for _ in range(count)]
+
+
+def test_rows_are_numbered_and_chained_without_a_break(buffer: Buffer) -> None:
+    """Each envelope names the manifest hash of the one before it, and the device's signature holds."""
+    assert add(buffer, 3) == [1, 2, 3]
+    previous = NO_PREVIOUS
+    for row in buffer.to_send(0, 10):
+        envelope = parse_envelope(row.envelope)
+        verify(envelope, KEY.public)
+        assert envelope.header.prev == previous
+        previous = envelope.manifest_hash
+    assert buffer.head == previous
+
+
+def test_an_acknowledged_row_is_not_sent_again_and_stays_as_first_to_evict(buffer: Buffer) -> None:
+    """A restored cloud can still get what it once signed for."""
+    add(buffer, 3)
+    assert buffer.acknowledge([(1, 2)]) == {1, 2}
+    assert [r.seq for r in buffer.to_send(0, 10)] == [3]
+    add(buffer, 1)
+    assert buffer.reopen(1) == 1
+    assert [r.seq for r in buffer.to_send(0, 10)] == [2, 3, 4]
+
+
+def test_an_acknowledgement_costs_no_commit_of_its_own(buffer: Buffer) -> None:
+    """It is written with the next row; a crash in between only sends the row once more."""
+    add(buffer, 1)
+    statements: list[str] = []
+    buffer._db.set_trace_callback(statements.append)
+    buffer.acknowledge([(1, 1)])
+    assert not [s for s in statements if s.lower().startswith(("begin", "commit", "update"))]
+
+
+def test_a_full_buffer_evicts_the_least_important_and_names_the_gap() -> None:
+    """Loss that cannot be avoided is counted and named, and health and consent rows stay."""
+    connection = sqlite3.connect(":memory:")
+    configure(connection, 64 * 4096)
+    buffer = Buffer(connection, DEVICE, KEY, random.Random(1).randbytes)
+    buffer.add(EnvelopeType.DATA, Priority.KEEP, b"c" * 8, [box()])
+    buffer.add(EnvelopeType.DATA, Priority.EVENT, b"c" * 8, [box()])
+    seqs = add(buffer, 60, size=12_000)
+    kept = [r.seq for r in buffer.to_send(0, 1000)]
+    assert kept[:2] == [1, 2]
+    assert kept[-1] == seqs[-1]
+    ranges: list[object] = []
+    buffer.add_gap_row(lambda cut, found: (ranges.extend(found), box(cut=cut))[1])
+    missing = sorted(set(seqs) - set(kept))
+    assert [(r.first, r.last, r.reason) for r in ranges] == [(missing[0], missing[-1], "evicted")]  # type: ignore[attr-defined]
+    assert sum(r.samples for r in ranges) == 3 * len(missing)  # type: ignore[attr-defined]
+
+
+def test_acknowledged_rows_are_evicted_before_anything_else() -> None:
+    """They are only kept for a cloud that forgets."""
+    connection = sqlite3.connect(":memory:")
+    configure(connection, 64 * 4096)
+    buffer = Buffer(connection, DEVICE, KEY, random.Random(1).randbytes)
+    add(buffer, 8, size=12_000)
+    buffer.acknowledge([(1, 8)])
+    add(buffer, 8, size=12_000)
+    assert buffer.evicted == 0
+    assert [r.seq for r in buffer.to_send(0, 100)] == list(range(9, 17))
+
+
+def test_a_buffer_full_of_what_must_stay_says_so() -> None:
+    """The caller counts the loss; nothing that must stay is thrown away for it."""
+    connection = sqlite3.connect(":memory:")
+    configure(connection, 32 * 4096)
+    buffer = Buffer(connection, DEVICE, KEY, random.Random(1).randbytes)
+    with pytest.raises(BufferFull):
+        add(buffer, 60, Priority.KEEP, size=12_000)
+    assert [r.seq for r in buffer.to_send(0, 100)] == list(range(1, buffer.last_seq + 1))
+
+
+def test_a_destroyed_box_leaves_its_note_and_an_intact_chain(buffer: Buffer) -> None:
+    """Withdrawn data goes from the disk; the envelope still verifies and keeps its number."""
+    buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [box(handle=b"a" * 8), box(handle=b"b" * 8, index=1)])
+    manifest = buffer.manifest(1)
+    assert buffer.destroy([b"a" * 8], 9, DestructionReason.ENDED) == 1
+    envelope = parse_envelope(buffer.to_send(0, 1)[0].envelope)
+    verify(envelope, KEY.public)
+    assert envelope.manifest_hash == manifest
+    assert [p.note is not None for p in envelope.parts] == [True, False]
+    assert buffer.handles() == {b"b" * 8}
+
+
+def test_destroyed_bytes_are_in_no_file(tmp_path: Path, source: random.Random) -> None:
+    """Neither the database nor its write-ahead log still holds the box."""
+    opened = open_buffer(tmp_path / "buffer.db", DEVICE, KEY, source.randbytes, SIZE_MAX)
+    new = box(source.randbytes(2000))
+    opened.buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [new])
+    opened.buffer.checkpoint(b"d" * 8, Priority.BACKGROUND, [new])
+    needle = new.box[100:164]
+    assert any(needle in p.read_bytes() for p in tmp_path.iterdir())
+    opened.buffer.destroy([new.handle], 2, DestructionReason.ENDED)
+    assert not [p.name for p in tmp_path.iterdir() if needle in p.read_bytes()]
+
+
+def test_checkpoints_are_replaced_by_the_final_row_in_one_transaction(buffer: Buffer) -> None:
+    """They are never sent, and nothing is there twice."""
+    buffer.checkpoint(b"1" * 8, Priority.LIVE, [box()])
+    assert buffer.to_send(0, 10) == []
+    buffer.add(EnvelopeType.DATA, Priority.LIVE, b"c" * 8, [box()], final=True)
+    assert buffer.promote() == 0
+    assert len(buffer.to_send(0, 10)) == 1
+
+
+def test_checkpoints_that_a_crash_left_are_promoted_at_the_next_start(buffer: Buffer) -> None:
+    """That is the loss bound: only what came after the last checkpoint is lost."""
+    buffer.checkpoint(b"1" * 8, Priority.LIVE, [box(), box(handle=b"i" * 8, index=1)])
+    buffer.checkpoint(b"2" * 8, Priority.LIVE, [box()])
+    assert buffer.promote() == 2
+    envelopes = [parse_envelope(r.envelope) for r in buffer.to_send(0, 10)]
+    assert [(e.header.seq, e.header.cut, len(e.parts)) for e in envelopes] == [(1, b"1" * 8, 2), (2, b"2" * 8, 1)]
+
+
+def test_a_refused_row_becomes_a_gap(buffer: Buffer) -> None:
+    """It is not sent for ever, and the cloud's watermark can pass it."""
+    add(buffer, 2)
+    assert buffer.reject(1, "refused_schema")
+    assert not buffer.reject(1, "refused_schema")
+    assert [r.seq for r in buffer.to_send(0, 10)] == [2]
+
+
+def test_a_new_stream_counts_what_was_never_confirmed(buffer: Buffer) -> None:
+    """A restored card must not continue old numbers."""
+    add(buffer, 3)
+    old = buffer.stream
+    buffer.acknowledge([(1, 1)])
+    buffer.write_acknowledged()
+    assert buffer.new_stream() == 2
+    assert buffer.stream != old
+    assert buffer.last_seq == 0
+    assert buffer.head == NO_PREVIOUS
+
+
+def test_schemas_stay_while_a_row_names_them(buffer: Buffer) -> None:
+    """A cloud that lost one can ask for it again."""
+    buffer.keep_schema(SCHEMA, b"document")
+    buffer.keep_schema(b"z" * 16, b"other")
+    add(buffer, 1)
+    buffer.drop_unused_schemas(keep=[])
+    assert buffer.schema_hashes() == [SCHEMA]
+
+
+def test_a_second_agent_is_refused(tmp_path: Path, source: random.Random) -> None:
+    """Two writers on one file can corrupt it."""
+    path = tmp_path / "buffer.db"
+    first = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    with pytest.raises(UnavailableError, match="another agent"):
+        open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    assert first.buffer.last_seq == 0
+
+
+def test_a_corrupt_buffer_is_put_aside_and_what_our_signature_vouches_for_is_saved(tmp_path: Path, source: random.Random) -> None:
+    """A new stream begins; the old file is kept for looking."""
+    path = tmp_path / "buffer.db"
+    opened = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    add(opened.buffer, 20, size=3000)
+    opened.buffer.scrub()
+    stream = opened.buffer.stream
+    opened.buffer._db.close()
+    data = bytearray(path.read_bytes())
+    data[-4096 * 3 : -4096 * 2] = source.randbytes(4096)
+    data[4096 + 100 : 4096 + 120] = source.randbytes(20)
+    path.write_bytes(data)
+    again = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    assert again.quarantined
+    assert again.buffer.stream != stream
+    assert all(parse_envelope(e).header.stream == stream for e in again.salvaged)
+    assert (tmp_path / "buffer.db.quarantine.1").exists()
+
+
+def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path, source: random.Random) -> None:
+    """The agent starts; the stranger's file is not destroyed."""
+    path = tmp_path / "buffer.db"
+    path.write_bytes(b"not a database at all" * 500)
+    opened = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    assert opened.quarantined
+    assert (tmp_path / "buffer.db.quarantine.1").read_bytes().startswith(b"not a database")
