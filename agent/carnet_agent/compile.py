@@ -83,7 +83,11 @@ def _add_message(builder: _Builder, bus: str, dbc: str, message: Message) -> int
         for signal in members:
             placed[signal.name] = group
             children = [s for s in message.signals if s.multiplexer == signal.name]
-            if signal.is_multiplexer and signal.name not in muxer_number and _add_muxer(builder, group, signal, children):
+            if (
+                signal.is_multiplexer
+                and signal.name not in muxer_number
+                and _add_muxer(builder, group, signal, children)
+            ):
                 muxer_number[signal.name] = len(builder.muxers) - 1
                 waiting += _add_branches(builder, group, children, len(builder.muxers) - 1, message.length)
     for signal in message.signals:
@@ -201,6 +205,8 @@ def _plan(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int,
         crossing_signed_until=int(bounds[2]),
         group_need=group_need,
         need=int(group_need.max(initial=0)),
+        has_multiplexers=bool(builder.muxers),
+        has_overlapping=any(builder.group_overlapping) or bool(builder.branch_overlapping),
     )
 
 
@@ -218,9 +224,7 @@ def _rows(signals: Sequence[Signal]) -> Rows:
         # A signed 64-bit word is already in two's complement.
         sign = 1 << (signal.bits - 1) if signal.kind == "int" and signal.bits < 64 else 0
         mask = (1 << signal.bits) - 1
-        columns.append(
-            (word, signal.big_endian, shift, mask, sign, left, next_left, next_right, crossing, signal.need)
-        )
+        columns.append((word, signal.big_endian, shift, mask, sign, left, next_left, next_right, crossing, signal.need))
     transposed = list(zip(*columns, strict=True)) or [()] * 10
     types = (
         np.int64, np.int64, np.uint64, np.uint64, np.int64, np.uint64, np.uint64, np.uint64, np.bool_, np.int64,
@@ -228,11 +232,10 @@ def _rows(signals: Sequence[Signal]) -> Rows:
     return Rows(*(np.array(column, kind) for column, kind in zip(transposed, types, strict=True)))
 
 
-def _roots(
-    builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int, bool], int], match: Match
-) -> Roots:
+def _roots(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int, bool], int], match: Match) -> Roots:
     none = len(builder.group_parent)
-    standard = np.full((len(buses) + 1) * STANDARD_IDS, none, np.int64)
+    kind = _group_type(builder)
+    standard = np.full((len(buses) + 1) * STANDARD_IDS, none, kind)
     extended: dict[int, int] = {}
     pgns: dict[int, int] = {}
     for row, bus in enumerate([*buses, ANY_BUS]):
@@ -251,10 +254,14 @@ def _roots(
     return Roots(
         standard=standard,
         extended=np.array(sorted(extended), np.int64),
-        extended_group=np.array([extended[key] for key in sorted(extended)], np.int64),
+        extended_group=np.array([extended[key] for key in sorted(extended)], kind),
         pgn=np.array(sorted(pgns), np.int64),
-        pgn_group=np.array([pgns[key] for key in sorted(pgns)], np.int64),
+        pgn_group=np.array([pgns[key] for key in sorted(pgns)], kind),
     )
+
+
+def _group_type(builder: _Builder) -> type[np.uint16] | type[np.int64]:
+    return np.uint16 if len(builder.group_parent) < np.iinfo(np.uint16).max else np.int64
 
 
 def _branches(builder: _Builder) -> Branches:
@@ -272,7 +279,7 @@ def _branches(builder: _Builder) -> Branches:
         key=np.array([key for key, _ in keyed], np.int64),
         child_first=np.cumsum(counts) - counts,
         child_count=counts,
-        child=np.array([group for child in children for group in child], np.int64),
+        child=np.array([group for child in children for group in child], _group_type(builder)),
         overlapping=np.array([branch in builder.branch_overlapping for _, branch in keyed], bool),
     )
 

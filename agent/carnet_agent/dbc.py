@@ -101,7 +101,7 @@ def _message(item: Any, lines: dict[tuple[int, str], int], losses: list[Loss]) -
 def _first_bit(signal: Any) -> int:
     if signal.byte_order == "little_endian":
         return int(signal.start)
-    return 8 * (signal.start // 8) + 7 - signal.start % 8
+    return int(8 * (signal.start // 8) + 7 - signal.start % 8)
 
 
 def _unusable(signal: Any) -> str:

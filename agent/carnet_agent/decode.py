@@ -6,15 +6,20 @@ Law: no Python object per frame or sample, and exactly the raw integers and phys
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import j1939
 from .frames import EXTENDED, Frames
-from .plan import STANDARD_IDS, Plan, SignalInfo
+from .plan import STANDARD_IDS, Group, Plan, SignalInfo
 
 NO_FRAMES: NDArray[np.int32] = np.empty(0, np.int32)
+
+
+COUNTING: NDArray[np.int64] = np.arange(1 << 16)
+COUNTING.flags.writeable = False
 
 
 def _no_frames() -> NDArray[np.int32]:
@@ -51,13 +56,12 @@ class _Entries:
     """(frame, group) pairs: one per frame, and one more per group that a multiplexer leads to."""
 
     frame: NDArray[np.intp]
-    group: NDArray[np.int64]
+    group: NDArray[Group]
     unknown_selector: NDArray[np.int32]
     overlapping: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Runs:
+class _Runs(NamedTuple):
     """Where the runs lie: their plan rows, and for each sample its place in the sorted planes."""
 
     row: NDArray[np.intp]
@@ -71,9 +75,8 @@ def decode(plan: Plan, frames: Frames) -> Decoded:
 
     Signals that do not fit into a short frame are absent; a frame longer than its definition is accepted.
     """
-    planes = _planes(frames)
     group = _root_groups(plan, frames)
-    entries = _follow_multiplexers(plan, frames, planes, group) if plan.has_multiplexers else None
+    entries = _follow_multiplexers(plan, frames, group) if plan.has_multiplexers else None
     if entries is None:
         order = frame = group.argsort(kind="stable")
         length = frames.length
@@ -84,15 +87,16 @@ def decode(plan: Plan, frames: Frames) -> Decoded:
     entry_group = group if entries is None else entries.group
     runs = _runs(plan, entry_group, frames.width)
     # Sorted by group, a run's words lie side by side: one gather index serves words and frame numbers.
-    sorted_planes = planes.take(frame, axis=1)
+    planes = _planes(frames, frame)
+    frame_of_place = frame.astype(np.int32)
     decoded = Decoded(
         run_signal=plan.row_signal.take(runs.row),
         run_start=runs.start,
         run_length=runs.length,
-        frame=np.concatenate([frame.astype(np.int32)] * len(planes)).take(runs.at),
-        raw=_extract(plan, runs, sorted_planes),
+        frame=np.concatenate([frame_of_place] * len(planes)).take(runs.at),
+        raw=_extract(plan, runs, planes),
         unknown_selector=NO_FRAMES if entries is None else entries.unknown_selector,
-        overlapping=_overlapping(plan, group, entries),
+        overlapping=_overlapping(plan, group, entries) if plan.has_overlapping else NO_FRAMES,
     )
     if (length < plan.group_need.take(entry_group)).any():
         decoded = _without_absent(
@@ -107,9 +111,9 @@ def physical(plan: Plan, decoded: Decoded) -> NDArray[np.float64]:
     """(N,) physical values, bit for bit ``float`` of what cantools yields without value names."""
     signal, length = decoded.run_signal, decoded.run_length
     values = decoded.raw.astype(np.float64)
-    values *= np.repeat(plan.factor.take(signal), length)
-    values += np.repeat(plan.offset.take(signal), length)
-    for run in np.flatnonzero(plan.inexact.take(signal)):
+    values *= plan.factor.take(signal).repeat(length)
+    values += plan.offset.take(signal).repeat(length)
+    for run in plan.inexact.take(signal).nonzero()[0]:
         start = int(decoded.run_start[run])
         stretch = slice(start, start + int(length[run]))
         values[stretch] = [float(value) for value in exact_values(plan.signals[signal[run]], decoded.raw[stretch])]
@@ -118,13 +122,16 @@ def physical(plan: Plan, decoded: Decoded) -> NDArray[np.float64]:
 
 def raw_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
     """The raw values as Python numbers: what the bits mean, unscaled."""
+    numbers: NDArray[np.generic] = raw
     if info.kind == "float16":
-        return raw.astype(np.uint16).view(np.float16).astype(np.float64).tolist()
-    if info.kind == "float32":
-        return raw.astype(np.uint32).view(np.float32).astype(np.float64).tolist()
-    if info.kind == "float64":
-        return raw.view(np.float64).tolist()
-    return raw.view(np.uint64).tolist() if info.kind == "uint" else raw.tolist()
+        numbers = raw.astype(np.uint16).view(np.float16)
+    elif info.kind == "float32":
+        numbers = raw.astype(np.uint32).view(np.float32)
+    elif info.kind == "float64":
+        numbers = raw.view(np.float64)
+    elif info.kind == "uint":
+        numbers = raw.view(np.uint64)
+    return cast(list[int | float], numbers.tolist())
 
 
 def exact_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
@@ -138,23 +145,23 @@ def exact_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
     return [value * factor + offset for value in values]
 
 
-def _planes(frames: Frames) -> NDArray[np.uint64]:
-    """(2 * words, n) every payload word, little endian first, then byte-swapped."""
-    words = frames.payload.view("<u8").T
-    planes = np.empty((2 * len(words), len(frames)), np.uint64)
-    planes[: len(words)] = words
-    planes[len(words) :] = planes[: len(words)].byteswap()
-    return planes
+def _planes(frames: Frames, order: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """(2 * words, len(order)) every payload word of these frames, little endian first, then byte-swapped."""
+    if frames.width == 8:
+        word = frames.payload.view("<u8").reshape(-1).take(order)
+        return np.concatenate((word, word.byteswap())).reshape(2, -1)
+    words = frames.payload.view("<u8").take(order, axis=0).T
+    return np.concatenate((words, words.byteswap()))
 
 
-def _root_groups(plan: Plan, frames: Frames) -> NDArray[np.int64]:
+def _root_groups(plan: Plan, frames: Frames) -> NDArray[Group]:
     """(n,) root group of each frame's message, ``plan.groups`` for none."""
     roots = plan.roots
     row = np.minimum(frames.bus, len(plan.buses)).astype(np.int64) if plan.buses else None
     key = frames.can_id if row is None else row * STANDARD_IDS + (frames.can_id & 0x7FF)
     group = roots.standard.take(key, mode="clip")
-    extended = (frames.flags & EXTENDED).nonzero()[0]
-    if len(extended):
+    if np.count_nonzero(frames.flags):
+        extended = (frames.flags & EXTENDED).nonzero()[0]
         can_id = frames.can_id.take(extended).astype(np.int64)
         base = 0 if row is None else row.take(extended) << 32
         found = _find(roots.extended, roots.extended_group, base | can_id, plan.groups)
@@ -165,22 +172,20 @@ def _root_groups(plan: Plan, frames: Frames) -> NDArray[np.int64]:
     return group
 
 
-def _find(
-    keys: NDArray[np.int64], groups: NDArray[np.int64], wanted: NDArray[np.int64], none: int
-) -> NDArray[np.int64]:
+def _find(keys: NDArray[np.int64], groups: NDArray[Group], wanted: NDArray[np.int64], none: int) -> NDArray[Group]:
     """The group of each wanted key in the sorted keys, ``none`` where it is not among them."""
+    missing = groups.dtype.type(none)
     if not len(keys):
-        return np.full(len(wanted), none, np.int64)
+        return np.full(len(wanted), missing)
     place = keys.searchsorted(wanted)
     place[place == len(keys)] = 0
-    return np.where(keys.take(place) == wanted, groups.take(place), none)
+    return np.where(keys.take(place) == wanted, groups.take(place), missing)
 
 
-def _follow_multiplexers(
-    plan: Plan, frames: Frames, planes: NDArray[np.uint64], group: NDArray[np.int64]
-) -> _Entries:
+def _follow_multiplexers(plan: Plan, frames: Frames, group: NDArray[Group]) -> _Entries:
     """Every (frame, group) pair: the roots, and level by level where their multiplexers lead."""
     branches = plan.branches
+    words = frames.payload.view("<u8")
     found_frames, found_groups = [np.arange(len(frames))], [group]
     unknown, overlapping = [NO_FRAMES], [NO_FRAMES]
     while True:
@@ -193,7 +198,7 @@ def _follow_multiplexers(
         muxer = branches.group_first.take(group.take(entry)) + _counting(count)
         present = plan.muxer_rows.need.take(muxer) <= np.minimum(frames.length.take(frame), frames.width)
         frame, muxer = frame[present], muxer[present]
-        branch = _branch(plan, muxer, _selectors(plan, planes, muxer, frame))
+        branch = _branch(plan, muxer, _selectors(plan, words, muxer, frame))
         known = branch >= 0
         unknown.append(frame[~known].astype(np.int32))
         frame, branch = frame[known], branch[known]
@@ -211,28 +216,40 @@ def _follow_multiplexers(
     )
 
 
+def _upto(count: int) -> NDArray[np.int64]:
+    """0 to count - 1, without counting again each time."""
+    return COUNTING[:count] if count <= len(COUNTING) else np.arange(count)
+
+
 def _counting(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, … for each count, one after the other."""
-    return np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts)
+    return _upto(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts)
 
 
 def _selectors(
-    plan: Plan, planes: NDArray[np.uint64], muxer: NDArray[np.int64], frame: NDArray[np.intp]
+    plan: Plan, words: NDArray[np.uint64], muxer: NDArray[np.int64], frame: NDArray[np.intp]
 ) -> NDArray[np.int64]:
     """The raw value of this multiplexer in this frame, pair by pair."""
-    rows = plan.muxer_rows
-    words = len(planes) // 2
-    plane = rows.big.take(muxer) * words + rows.word.take(muxer)
-    value = planes[plane, frame]
-    value >>= rows.shift.take(muxer)
-    crossing = rows.crossing.take(muxer).nonzero()[0]
+    rows = plan.muxer_rows.take(muxer)
+    value = _word(words, frame, rows.word, rows.big) >> rows.shift
+    crossing = rows.crossing.nonzero()[0]
     if len(crossing):
-        row = muxer.take(crossing)
-        following = planes[plane.take(crossing) + 1, frame.take(crossing)] << rows.next_left.take(row)
-        value[crossing] = (value.take(crossing) << rows.left.take(row)) | (following >> rows.next_right.take(row))
-    value &= rows.mask.take(muxer)
-    sign = rows.sign.take(muxer)
-    return (value.view(np.int64) ^ sign) - sign
+        tail = rows.take(crossing)
+        following = _word(words, frame[crossing], tail.word + 1, tail.big) << tail.next_left
+        value[crossing] = (value[crossing] << tail.left) | (following >> tail.next_right)
+    value &= rows.mask
+    raw = value.view(np.int64)
+    raw ^= rows.sign
+    raw -= rows.sign
+    return raw
+
+
+def _word(
+    words: NDArray[np.uint64], frame: NDArray[np.intp], word: NDArray[np.int64], big: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """One payload word per pair, byte-swapped where ``big``."""
+    value = words[frame, word]
+    return np.where(big, value.byteswap(), value)
 
 
 def _branch(plan: Plan, muxer: NDArray[np.int64], selector: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -248,7 +265,7 @@ def _branch(plan: Plan, muxer: NDArray[np.int64], selector: NDArray[np.int64]) -
     return np.where(known, place, -1)
 
 
-def _runs(plan: Plan, group: NDArray[np.int64], width: int) -> _Runs:
+def _runs(plan: Plan, group: NDArray[Group], width: int) -> _Runs:
     """Runs of all rows whose group occurs, by counting the entries of each group."""
     per_group = np.bincount(group, minlength=plan.groups + 1)
     per_row = per_group.take(plan.row_group)
@@ -267,30 +284,32 @@ def _runs(plan: Plan, group: NDArray[np.int64], width: int) -> _Runs:
     plane *= len(group)
     plane += group_start.take(plan.row_group.take(row))
     plane -= start
-    at = np.repeat(plane, length)
-    at += np.arange(len(at))
+    at = plane.repeat(length)
+    at += _upto(len(at))
     return _Runs(row, start, length, at)
 
 
-def _extract(plan: Plan, runs: _Runs, sorted_planes: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _extract(plan: Plan, runs: _Runs, planes: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The raw integer of every sample."""
     rows, row, length = plan.rows, runs.row, runs.length
-    flat = sorted_planes.ravel()
+    flat = planes.ravel()
     value = flat.take(runs.at)
-    value >>= np.repeat(rows.shift.take(row), length)
+    value >>= rows.shift.take(row).repeat(length)
     if plan.crossing_from < len(rows.need):
         run, sample = _stretch(runs, plan.crossing_from)
         tail, lengths = row[run:], length[run:]
-        following = flat.take(runs.at[sample:] + sorted_planes.shape[1])
-        following <<= np.repeat(rows.next_left.take(tail), lengths)
-        following >>= np.repeat(rows.next_right.take(tail), lengths)
-        value[sample:] <<= np.repeat(rows.left.take(tail), lengths)
+        following = flat.take(runs.at[sample:] + planes.shape[1])
+        following <<= rows.next_left.take(tail).repeat(lengths)
+        following >>= rows.next_right.take(tail).repeat(lengths)
+        value[sample:] <<= rows.left.take(tail).repeat(lengths)
         value[sample:] |= following
-    value &= np.repeat(rows.mask.take(row), length)
+    value &= rows.mask.take(row).repeat(length)
     raw = value.view(np.int64)
     if plan.signed_from < plan.crossing_signed_until:
         run, sample = _stretch(runs, plan.signed_from)
-        run_end, sample_end = _stretch(runs, plan.crossing_signed_until)
+        run_end, sample_end = len(row), len(raw)
+        if plan.crossing_signed_until < len(rows.need):
+            run_end, sample_end = _stretch(runs, plan.crossing_signed_until)
         sign = np.repeat(rows.sign.take(row[run:run_end]), length[run:run_end])
         raw[sample:sample_end] ^= sign
         raw[sample:sample_end] -= sign
@@ -303,7 +322,7 @@ def _stretch(runs: _Runs, row: int) -> tuple[int, int]:
     return run, int(runs.start[run]) if run < len(runs.start) else len(runs.at)
 
 
-def _overlapping(plan: Plan, group: NDArray[np.int64], entries: _Entries | None) -> NDArray[np.int32]:
+def _overlapping(plan: Plan, group: NDArray[Group], entries: _Entries | None) -> NDArray[np.int32]:
     """Frames whose present signals overlap, in the root or behind a multiplexer."""
     root = plan.group_overlapping.take(group).nonzero()[0].astype(np.int32)
     return root if entries is None else np.union1d(root, entries.overlapping)

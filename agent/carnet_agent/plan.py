@@ -24,6 +24,8 @@ MATCHES: tuple[Match, ...] = ("id", "pgn", "isotp")
 STANDARD_IDS = 2048
 EFF_FLAG = 0x80000000
 RTR_FLAG = 0x40000000
+Group = np.uint16 | np.int64
+"""Group numbers are 16 bits wide where they fit: numpy sorts those by counting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,11 @@ class Roots:
     The last bus row stands for every bus that is not named.
     """
 
-    standard: NDArray[np.int64]
+    standard: NDArray[Group]
     extended: NDArray[np.int64]
-    extended_group: NDArray[np.int64]
+    extended_group: NDArray[Group]
     pgn: NDArray[np.int64]
-    pgn_group: NDArray[np.int64]
+    pgn_group: NDArray[Group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Branches:
     key: NDArray[np.int64]
     child_first: NDArray[np.int64]
     child_count: NDArray[np.int64]
-    child: NDArray[np.int64]
+    child: NDArray[Group]
     overlapping: NDArray[np.bool_]
     """Signals present in this branch overlap or overhang: cantools refuses such a frame, we read it."""
 
@@ -152,16 +154,15 @@ class Plan:
     """Bytes that hold all selected signals of a group; group number ``groups`` means no message."""
     need: int
     """Bytes of the longest group."""
+    has_multiplexers: bool
+    """A selected signal depends on a multiplexer."""
+    has_overlapping: bool
+    """Some root group or branch overlaps."""
 
     @property
     def groups(self) -> int:
         """Number of groups; also the number that stands for no group."""
         return len(self.group_parent)
-
-    @property
-    def has_multiplexers(self) -> bool:
-        """A selected signal, or its message, depends on a multiplexer."""
-        return bool(self.branches.group_count.any())
 
     @property
     def selected(self) -> NDArray[np.int32]:
@@ -184,14 +185,13 @@ class Plan:
         row_group = self.row_group[keep]
         rows = self.rows.take(keep)
         dead = np.append(~alive, True)
-        branches = replace(
-            self.branches, group_count=np.where(self._leads_on(alive), self.branches.group_count, 0)
-        )
+        group_count = np.where(self._leads_on(alive), self.branches.group_count, 0)
+        number = self.roots.standard.dtype.type(self.groups)
         roots = replace(
             self.roots,
-            standard=np.where(dead[self.roots.standard], self.groups, self.roots.standard),
-            extended_group=np.where(dead[self.roots.extended_group], self.groups, self.roots.extended_group),
-            pgn_group=np.where(dead[self.roots.pgn_group], self.groups, self.roots.pgn_group),
+            standard=np.where(dead[self.roots.standard], number, self.roots.standard),
+            extended_group=np.where(dead[self.roots.extended_group], number, self.roots.extended_group),
+            pgn_group=np.where(dead[self.roots.pgn_group], number, self.roots.pgn_group),
         )
         group_need = needs(rows, row_group, self.groups)
         return replace(
@@ -200,7 +200,8 @@ class Plan:
             row_group=row_group,
             rows=rows,
             roots=roots,
-            branches=branches,
+            branches=replace(self.branches, group_count=group_count),
+            has_multiplexers=bool(group_count.any()),
             signed_from=int(np.searchsorted(keep, self.signed_from)),
             crossing_from=int(np.searchsorted(keep, self.crossing_from)),
             crossing_signed_until=int(np.searchsorted(keep, self.crossing_signed_until)),

@@ -69,7 +69,7 @@ def salvage(text: str, parse: Parser) -> tuple[list[Any], list[Loss]]:
 def split(text: str) -> list[Statement]:
     """The text cut where a line begins with a keyword outside a quoted string.
 
-    A line that opens a message always begins a statement: a quote that is never closed costs one statement, not the rest.
+    A line that opens a message always begins a statement: a quote that is never closed costs one statement only.
     """
     statements: list[Statement] = []
     lines: list[str] = []
