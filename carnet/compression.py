@@ -13,7 +13,7 @@ from carnet.errors import FormatError
 from carnet.limits import INFLATED_BYTES_MAX
 
 _LEVEL: Final = 9
-_WINDOW_LOG_MAX: Final = INFLATED_BYTES_MAX.bit_length() - 1
+_WINDOW_LOG_MAX: Final = INFLATED_BYTES_MAX.bit_length()
 _OPTIONS: Final = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG_MAX}
 
 

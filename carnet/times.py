@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from carnet.box import WALL_UNKNOWN, Prelude
 from carnet.errors import LocalProtocolError
 
 RESOLUTION_MS: Final = 1
@@ -46,6 +47,14 @@ class Anchor:
         passed = boot_ms - self.boot_ms
         widening = RESOLUTION_MS - (-abs(passed) // DRIFT_MS_PER_MS)
         return self.earliest_ms + passed - widening, self.latest_ms + passed + widening
+
+
+def claimed_anchor(prelude: Prelude) -> Anchor | None:
+    """The anchor in a prelude: what the unit believed at the cut; None if it did not know the time."""
+    if prelude.wall_ms == WALL_UNKNOWN:
+        return None
+    wall_ms, around_ms = prelude.wall_ms, prelude.wall_uncertainty_ms
+    return Anchor(prelude.boot_id, prelude.boot_ms, wall_ms - around_ms, wall_ms + around_ms)
 
 
 def interval(boot_id: bytes, boot_ms: int, anchors: Iterable[Anchor], receipt_ms: int) -> tuple[int, int] | Unresolved:
