@@ -12,7 +12,8 @@ import numpy as np
 
 from . import j1939
 from .database import Database, Loss, Message, Signal
-from .plan import STANDARD_IDS, Branches, Match, Plan, Roots, Rows, SignalInfo, needs
+from .frames import CLASSIC_WIDTH, FD_WIDTH
+from .plan import STANDARD_IDS, Branches, Match, Plan, Roots, Rows, SignalInfo, Transported, needs
 
 EXACT = 1 << 53
 """Up to here float64 holds every integer."""
@@ -61,7 +62,34 @@ def compile_plan(
                 reason = "another message with the same identifier on the same bus takes its place"
                 builder.losses.append(Loss(0, _message_name(builder, roots[key]), reason))
             roots[key] = root
-    return _plan(builder, tuple(named), roots, match), tuple(builder.losses)
+    messages = {
+        (bus, message.can_id, message.extended): message for bus, database in databases for message in database.messages
+    }
+    transported = _transported(tuple(named), messages) if match == "isotp" else ()
+    return _plan(builder, tuple(named), roots, match, transported), tuple(builder.losses)
+
+
+def _transported(buses: tuple[str, ...], messages: dict[tuple[str, int, bool], Message]) -> tuple[Transported, ...]:
+    """The messages that come over ISO-TP: those with a diagnostic identifier, and those no frame of their kind can hold.
+
+    A database that describes at most 8 bytes describes a single frame as it is on the bus, its length byte included; one that
+    describes more can only mean the payload.
+    """
+    found: dict[tuple[int, int, bool], Transported] = {}
+    for row, name in enumerate([*buses, ANY_BUS]):
+        for scope in dict.fromkeys((ANY_BUS, name)):
+            for (bus, can_id, extended), message in messages.items():
+                too_long = message.length > (FD_WIDTH if message.is_fd else CLASSIC_WIDTH)
+                if bus == scope and (too_long or is_diagnostic(can_id, extended)):
+                    found[row, can_id, extended] = Transported(row, can_id, extended, message.length <= CLASSIC_WIDTH)
+    return tuple(found.values())
+
+
+def is_diagnostic(can_id: int, extended: bool) -> bool:
+    """ISO 15765-4 gives this identifier to diagnostics: 7DF, 7E0 to 7EF, 18DAxxxx and 18DBxxxx."""
+    if extended:
+        return can_id >> 16 in (0x18DA, 0x18DB)
+    return can_id == 0x7DF or 0x7E0 <= can_id <= 0x7EF
 
 
 def _message_name(builder: _Builder, root: int) -> str:
@@ -174,7 +202,13 @@ def _info(index: int, bus: str, dbc: str, message: Message, signal: Signal) -> S
     )
 
 
-def _plan(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int, bool], int], match: Match) -> Plan:
+def _plan(
+    builder: _Builder,
+    buses: tuple[str, ...],
+    roots: dict[tuple[str, int, bool], int],
+    match: Match,
+    transported: tuple[Transported, ...],
+) -> Plan:
     rows = _rows(builder.layouts)
     # Stretches of like rows let decode treat signed and crossing samples as slices instead of masks.
     signed = rows.sign != 0
@@ -207,6 +241,7 @@ def _plan(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int,
         need=int(group_need.max(initial=0)),
         has_multiplexers=bool(builder.muxers),
         has_overlapping=any(builder.group_overlapping) or bool(builder.branch_overlapping),
+        transported=transported,
     )
 
 

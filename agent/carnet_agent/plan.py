@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,17 @@ class Branches:
     """Signals present in this branch overlap or overhang: cantools refuses such a frame, we read it."""
 
 
+class Transported(NamedTuple):
+    """An identifier whose messages come over ISO-TP."""
+
+    bus: int
+    """Bus row; the last one stands for every bus that is not named."""
+    can_id: int
+    extended: bool
+    with_length: bool
+    """The database describes a single frame, so a longer message is given the same leading length byte."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything ``decode`` needs; made by ``compile.compile_plan`` or loaded from the cache."""
@@ -158,6 +169,8 @@ class Plan:
     """A selected signal depends on a multiplexer."""
     has_overlapping: bool
     """Some root group or branch overlaps."""
+    transported: tuple[Transported, ...]
+    """Identifiers to reassemble before decoding; empty unless matched by ISO-TP."""
 
     @property
     def groups(self) -> int:

@@ -1,0 +1,297 @@
+"""Read captures (candump, ASC, BLF, TRC, MF4, CSV, each also ``.gz``) as blocks of frames, streaming.
+
+Law: bounded memory; what is broken is counted with file, line and reason, what is good survives; error and remote frames are
+skipped and counted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carnet.errors import CaptureError
+
+from . import candump
+from .frames import BRS, CLASSIC_WIDTH, ESI, EXTENDED, FD, FD_WIDTH, Frames
+
+if TYPE_CHECKING:
+    import can
+
+FRAMES_MAX = 4096
+CHUNK_BYTES = 128 << 10
+LINE_BYTES_MAX = 4096
+BUSES_MAX = 255
+LOSSES_KEPT = 100
+TEXT_SUFFIXES = frozenset((".asc", ".csv", ".trc"))
+SUFFIXES = frozenset((".log", ".asc", ".blf", ".csv", ".mf4", ".trc"))
+SKIPPED = frozenset(("error_frame", "remote_frame"))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Up to FRAMES_MAX frames, ``time_ns`` being the file's own clock."""
+
+    frames: Frames
+    digits: NDArray[np.uint8]
+    """(n,) digits behind the point of each time stamp as the file has it, so that it can be written the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLoss:
+    """A line or a part of the file that is not used."""
+
+    file: str
+    line: int
+    """1-based; 0 in a binary file."""
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.reason.replace('_', ' ')}"
+
+
+class Capture:
+    """One capture file. Iterate ``blocks()`` once; ``buses``, ``counts`` and ``losses`` grow meanwhile."""
+
+    def __init__(self, path: Path, buses: Iterable[str] = ()) -> None:
+        """``buses`` are the names that get the numbers 0, 1, …; names met in the file are appended.
+
+        Raises CaptureError if the kind of file is unknown or the file cannot be opened.
+        """
+        self.path = path
+        self.buses: list[str] = list(buses)
+        self.counts: Counter[str] = Counter()
+        """Frames (``frames``), skipped and refused lines by reason."""
+        self.losses: list[CaptureLoss] = []
+        """The first LOSSES_KEPT refused lines; all are in ``counts``."""
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        self._gzipped = suffixes[-1:] == [".gz"]
+        self.suffix = suffixes[-2] if self._gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+        if self.suffix not in SUFFIXES:
+            known = ", ".join(sorted(SUFFIXES))
+            raise CaptureError("capture_kind_unknown", f"{path.name}: not one of {known} (with or without .gz)")
+        try:
+            self._raw: IO[bytes] = path.open("rb")
+        except OSError as error:
+            raise CaptureError("capture_unreadable", f"{path.name}: cannot be read: {error.strerror}") from error
+        self.size_bytes = os.fstat(self._raw.fileno()).st_size
+
+    def position_bytes(self) -> int:
+        """Bytes of the file read so far."""
+        return 0 if self._raw.closed else self._raw.tell()
+
+    def blocks(self) -> Iterator[Block]:
+        """The capture's data frames in their order."""
+        try:
+            if self.suffix == ".log":
+                yield from self._candump_blocks()
+            else:
+                yield from self._python_can_blocks()
+        finally:
+            self._raw.close()
+
+    def bus_number(self, name: str) -> int:
+        """The number of this bus, a new one if it was not met before."""
+        if name not in self.buses:
+            if len(self.buses) >= BUSES_MAX:
+                raise CaptureError("too_many_buses", f"{self.path.name}: more than {BUSES_MAX} bus names")
+            self.buses.append(name)
+        return self.buses.index(name)
+
+    def _refuse(self, line: int, reason: str) -> None:
+        self.counts[reason] += 1
+        if reason not in SKIPPED and len(self.losses) < LOSSES_KEPT:
+            self.losses.append(CaptureLoss(self.path.name, line, reason))
+
+    def _stream(self) -> IO[bytes]:
+        return gzip.GzipFile(fileobj=self._raw) if self._gzipped else self._raw
+
+    def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
+        """(number of the first line, lines) until the end, or until the file turns out to be cut."""
+        stream = self._stream()
+        rest, number = b"", 1
+        while True:
+            try:
+                chunk = stream.read(CHUNK_BYTES)
+            except (EOFError, zlib.error, gzip.BadGzipFile, OSError):
+                # What was read before the cut is good; the last line is not whole.
+                self._refuse(number, "compressed_data_cut")
+                return
+            if not chunk:
+                if rest:
+                    yield number, [rest]
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            if lines:
+                yield number, lines
+                number += len(lines)
+            if len(rest) > LINE_BYTES_MAX:
+                # Not a text file: keep memory bounded, the pieces are refused one by one.
+                yield number, [rest]
+                rest = b""
+
+    def _candump_blocks(self) -> Iterator[Block]:
+        for first, lines in self._lines():
+            for start in range(0, len(lines), FRAMES_MAX):
+                base = first + start
+                parsed = candump.parse(
+                    lines[start : start + FRAMES_MAX],
+                    self.bus_number,
+                    lambda position, reason, base=base: self._refuse(base + position, reason),  # type: ignore[misc]
+                )
+                if len(parsed.frames):
+                    self.counts["frames"] += len(parsed.frames)
+                    yield Block(parsed.frames, parsed.digits)
+
+    def _python_can_blocks(self) -> Iterator[Block]:
+        waiting: list[can.Message] = []
+        for message in self._messages():
+            if message.is_error_frame or message.is_remote_frame:
+                self._refuse(0, "error_frame" if message.is_error_frame else "remote_frame")
+                continue
+            waiting.append(message)
+            if len(waiting) == FRAMES_MAX:
+                yield self._block(waiting)
+                waiting = []
+        if waiting:
+            yield self._block(waiting)
+
+    def _messages(self) -> Iterator[can.Message]:
+        """python-can's messages; a text reader that fails is started again behind the line it failed on."""
+        reader_class = _reader_class(self.suffix)
+        if self.suffix not in TEXT_SUFFIXES:
+            yield from self._binary_messages(reader_class)
+            return
+        lines = _Lines(line for _, chunk in self._lines() for line in chunk)
+        while not lines.ended:
+            seen = lines.number
+            try:
+                yield from reader_class(lines)
+            except (ValueError, IndexError, KeyError, TypeError, NotImplementedError) as error:
+                self._refuse(lines.number, "malformed_line")
+                if lines.number == seen:
+                    raise CaptureError("capture_refused", f"{self.path.name}: {error}") from error
+                lines.restart(self.suffix)
+
+    def _binary_messages(self, reader_class: Callable[..., Any]) -> Iterator[can.Message]:
+        source: Any = self._stream()
+        if self.suffix == ".mf4":
+            # The MF4 reader needs random access; an uncompressed file is read in place, not into memory.
+            source = io.BytesIO(source.read()) if self._gzipped else str(self.path)
+        got = 0
+        try:
+            for message in reader_class(source):
+                got += 1
+                yield message
+        except Exception as error:  # the readers let anything through that a broken file provokes
+            if not got:
+                raise CaptureError(
+                    "capture_refused", f"{self.path.name}: is not a {self.suffix} file: {error}"
+                ) from error
+            self._refuse(0, "cut_or_damaged_after_the_frames_read")
+
+    def _block(self, messages: list[can.Message]) -> Block:
+        count = len(messages)
+        self.counts["frames"] += count
+        width = CLASSIC_WIDTH if max(len(m.data) for m in messages) <= CLASSIC_WIDTH else FD_WIDTH
+        payload = b"".join([bytes(m.data[:width]).ljust(width, b"\0") for m in messages])
+        stamps = [nanoseconds(message.timestamp) for message in messages]
+        frames = Frames(
+            bus=np.fromiter((self.bus_number(bus_name(m.channel)) for m in messages), np.uint8, count),
+            can_id=np.fromiter((m.arbitration_id for m in messages), np.uint32, count),
+            flags=np.fromiter((_flags(message) for message in messages), np.uint8, count),
+            length=np.fromiter((min(len(m.data), width) for m in messages), np.uint8, count),
+            payload=np.frombuffer(payload, np.uint8).reshape(count, width),
+            time_ns=np.fromiter((stamp for stamp, _ in stamps), np.int64, count),
+        )
+        return Block(frames, np.fromiter((digits for _, digits in stamps), np.uint8, count))
+
+
+class _Lines:
+    """A text file for python-can's readers that can be started again: its header, then the lines not yet read."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._again: list[str] = []
+        self._header: list[str] = []
+        self._in_header = True
+        self.number = 0
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            return self._again.pop(0)
+        try:
+            line = next(self._lines).decode("utf-8", "replace") + "\n"
+        except StopIteration:
+            self.ended = True
+            raise
+        self.number += 1
+        self._in_header = self._in_header and (self.number == 1 or not line.lstrip()[:1].isdigit())
+        if self._in_header and len(self._header) < 100:
+            self._header.append(line)
+        return line
+
+    def read(self, size: int = -1) -> str:
+        """Only there because python-can looks whether it is a file."""
+        raise OSError("lines only")
+
+    def restart(self, suffix: str) -> None:
+        """Give the header again before the next line; of a CSV file that is its first line."""
+        self._again = self._header[:1] if suffix == ".csv" else list(self._header)
+
+    def close(self) -> None:
+        """The reader's end is not the file's end."""
+
+
+def bus_name(channel: Any) -> str:
+    """The bus as the file names it; a number N becomes ``canN``, no channel becomes the empty name."""
+    if channel is None:
+        return ""
+    text = str(channel)
+    return f"can{text}" if text.isdigit() else text
+
+
+def nanoseconds(seconds: float) -> tuple[int, int]:
+    """A reader's float time stamp as nanoseconds, and the digits behind the point that write it back the same."""
+    text = repr(float(seconds))
+    before, _, behind = text.partition(".")
+    if len(behind) <= candump.DIGITS_MAX and "e" not in text and not text.startswith("-"):
+        return int(before) * 1_000_000_000 + int(behind.ljust(9, "0")), len(behind)
+    whole = int(seconds // 1)
+    # Split first: at 1e9 seconds a float times 1e9 is off by up to 128 ns.
+    return whole * 1_000_000_000 + round((seconds - whole) * 1e9), candump.DIGITS_MAX
+
+
+def _flags(message: can.Message) -> int:
+    flags = EXTENDED if message.is_extended_id else 0
+    if message.is_fd:
+        flags |= FD | (BRS if message.bitrate_switch else 0) | (ESI if message.error_state_indicator else 0)
+    return flags
+
+
+def _reader_class(suffix: str) -> Callable[..., Any]:
+    """python-can's reader for this suffix; imported here because it is slow and captures are rare."""
+    import can
+
+    readers: dict[str, Callable[..., Any]] = {
+        ".asc": can.ASCReader,
+        ".blf": can.BLFReader,
+        ".csv": can.CSVReader,
+        ".mf4": can.MF4Reader,
+        ".trc": can.TRCReader,
+    }
+    return readers[suffix]
