@@ -123,7 +123,7 @@ def around_fields(
         "boot_ms": 5,
         "wall_ms": 0,
         "around": 0xFFFFFFFF,
-        "class": 0,
+        "delivery": 0,
         "count": len(records) if count < 0 else count,
     }
     fixed = struct.pack(">IIQ16s8sQQIBB", *(values | fields).values())
