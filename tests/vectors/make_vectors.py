@@ -25,8 +25,8 @@ from carnet.ids import RECORD, format_id
 from carnet.keys import BoxKey, SigningKey, key_id
 from carnet.keyset import KeySet, PublicKey
 from carnet.note import DestructionReason, Note
-from carnet.padding import pad
-from carnet.sealedbox import seal
+from carnet.padding import pad, unpad
+from carnet.sealedbox import open_sealed, seal
 
 FOLDER = Path(__file__).parent
 DEVICE, STREAM, CUT, BOOT = bytes(range(0xA0, 0xB0)), b"stream-1", b"window-1", b"boot-id1"
@@ -450,6 +450,36 @@ def _refused(name: str, reason: str, data: bytes) -> Vector:
     return {"name": name, "outcome": reason, "bytes": cut.hex(), "zeros": len(data) - len(cut)}
 
 
+def worked_example() -> str:
+    """The envelope called ``health`` and the plaintext of its box, field by field, as ``docs/wire-format.md`` shows it."""
+    data = dict(accepted_envelopes())["health"]
+    outer = [4, 1, 1, 1, 1, 16, 8, 8, 8, 8, 32, 64, 1, 8, 4]
+    outer_names = "magic;suite;type;flags;box count;device;stream;seq;cut;device key id;prev;signature"
+    plain = unpad(open_sealed(data[165:], SEAL_KEY))
+    inner = [32, 4, 4, 8, 16, 8, 8, 8, 4, 1, 1, len(plain) - 94]
+    inner_names = "binding;epoch;generation;log size;schema hash;boot id;boot time;wall time;wall uncertainty;class;record count;body"
+    return "".join(
+        [
+            f"```\nenvelope, {len(data)} bytes\n",
+            *_dump(data, [*outer, len(data) - 165], [*outer_names.split(";"), "state", "box key id", "size", "box"]),
+            f"\nplaintext of the box, {len(plain)} bytes before padding\n",
+            *_dump(plain, inner, inner_names.split(";")),
+            f"\nbody as text\n{plain[94:].decode()}\n",
+            f"\nmanifest hash\n{parse_envelope(data).manifest_hash.hex()}\n```\n",
+        ]
+    )
+
+
+def _dump(data: bytes, sizes: list[int], names: list[str]) -> Iterator[str]:
+    """Lines of offset, at most 32 bytes, and the name of the field where it begins."""
+    at = 0
+    for size, name in zip(sizes, names, strict=True):
+        for start in range(at, at + size, 32):
+            label = f"  {name}" if start == at else ""
+            yield f"{start:4}  {data[start : min(start + 32, at + size)].hex()}{label}\n"
+        at += size
+
+
 def documents() -> dict[str, str]:
     """File name -> content."""
     seeds = {
@@ -468,3 +498,7 @@ def documents() -> dict[str, str]:
 if __name__ == "__main__":
     for file_name, content in documents().items():
         (FOLDER / file_name).write_text(content)
+    page = FOLDER.parent.parent / "docs" / "wire-format.md"
+    before, _, rest = page.read_text().partition("<!-- example begins -->\n")
+    after = rest.partition("<!-- example ends -->")[2]
+    page.write_text(f"{before}<!-- example begins -->\n{worked_example()}<!-- example ends -->{after}")
