@@ -11,6 +11,7 @@ from carnet_agent.filters import (
     ERROR_FLAG,
     EXTENDED_FLAG,
     FILTERS_MAX,
+    FORMAT_FLAGS,
     REMOTE_FLAG,
     Filter,
     kernel_filters,
@@ -49,6 +50,7 @@ def test_remote_frames_and_the_other_format_never_pass(wanted: set[tuple[int, bo
     filters = kernel_filters(wanted, filters_max=most)
     for can_id, extended in wanted:
         assert not passes(filters, can_id, extended, REMOTE_FLAG)
+    assert all(each.mask & FORMAT_FLAGS == FORMAT_FLAGS for each in filters)
     if not any(extended for _, extended in wanted):
         assert not any(passes(filters, can_id, True) for can_id, _ in wanted)
 

@@ -77,6 +77,16 @@ def test_nothing_of_an_earlier_frame_shows_beyond_the_length(source: DatagramSou
     assert frames.payload[1].tolist() == [0xCC] * 8 + [0] * 56
 
 
+def test_nothing_shows_beyond_the_length_in_a_block_of_classic_frames(
+    source: DatagramSource, reader: SocketReader
+) -> None:
+    """A driver may leave what it likes behind a short frame's data."""
+    padded = bytearray(classic(0x200, b"\xbb" * 8))
+    padded[4] = 3
+    source.send(bytes(padded))
+    assert reader.read(Instant.now()).payload.tolist() == [[0xBB] * 3 + [0] * 5]
+
+
 def test_error_and_remote_frames_are_counted_and_kept_back(source: DatagramSource, reader: SocketReader) -> None:
     source.send(error(0x40), classic(0x1, b"\x01"), error(0x04), classic(0x2, remote=True), classic(0x3, b"\x03"))
     assert reader.read(Instant.now()).can_id.tolist() == [1, 3]
