@@ -1,0 +1,128 @@
+"""Whose signature counts for a vehicle: the owner's keys that were pinned on the unit, and further ones that a pinned one added.
+
+Law: keys are pinned by a local command only. A key that comes over the network counts only with the signature of a pinned
+one, for this vehicle and this epoch, and never adds another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import nacl.bindings as sodium
+
+from carnet import canonical, fields, jws
+from carnet.errors import ConsentError
+from carnet.refusals import integer, refused_as, vehicle_text
+
+PINNED_MAX = 8
+ADDED_MAX = 8
+EPOCH_MAX = 2**32 - 1
+OWNER_BYTES_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerKeys:
+    """The 32-byte Ed25519 public keys of one vehicle's owner. ``tokens`` are the signed additions, as they came."""
+
+    vehicle: str
+    """26 characters, see `carnet.ids`."""
+    epoch: int
+    """Rises with every sale, lease or rental."""
+    pinned: tuple[bytes, ...]
+    added: tuple[bytes, ...] = ()
+    tokens: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Every key whose signature counts."""
+        return self.pinned + self.added
+
+    def with_added(self, tokens: tuple[str, ...]) -> OwnerKeys:
+        """These keys and the ones that ``tokens`` add; a token that is already in changes nothing.
+
+        FormatError and SignatureError as `carnet.jws.verify` with the pinned keys; ConsentError ``key_malformed``,
+        ``key_weak``, ``key_foreign`` (another vehicle or epoch) or ``key_excess``.
+        """
+        found = self
+        for token in tokens:
+            if token not in found.tokens:
+                key = _parse_addition(token, self)
+                added = found.added if key in found.keys else (*found.added, key)
+                found = replace(found, added=added, tokens=(*found.tokens, token))
+        if len(found.tokens) > ADDED_MAX:
+            raise ConsentError("key_excess", f"more than {ADDED_MAX} keys were added to the owner's pinned ones")
+        return found
+
+
+def sign_addition(owner: OwnerKeys, public: bytes, time_ms: int, secret: bytes) -> str:
+    """The token by which the pinned key behind ``secret`` (libsodium's 64 bytes) adds ``public``."""
+    document = {
+        "v": 1,
+        "type": "owner-key",
+        "vehicle": owner.vehicle,
+        "epoch": owner.epoch,
+        "key": jws.jwk(public),
+        "time_ms": time_ms,
+    }
+    return jws.sign(jws.OWNER_KEY, document, secret)
+
+
+def encode_owner(owner: OwnerKeys) -> bytes:
+    """The bytes of ``owner.json``."""
+    document = {
+        "v": 1,
+        "type": "owner",
+        "vehicle": owner.vehicle,
+        "epoch": owner.epoch,
+        "keys": [jws.jwk(key) for key in owner.pinned],
+        "added": list(owner.tokens),
+    }
+    return canonical.encode(document)
+
+
+def parse_owner(data: bytes) -> OwnerKeys:
+    """The keys in ``owner.json``; ConsentError ``owner_malformed`` and all that `OwnerKeys.with_added` raises."""
+    document = canonical.parse(data, OWNER_BYTES_MAX)
+    with refused_as("owner_malformed"):
+        version, kind, vehicle, epoch, keys, added = fields.members(
+            document, "v", "type", "vehicle", "epoch", "keys", "added"
+        )
+        fields.choice(kind, "owner")
+        integer(version, 1, 1)
+        name = vehicle_text(vehicle)
+        epoch_number = integer(epoch, 1, EPOCH_MAX)
+        listed = fields.items(keys, 1, PINNED_MAX)
+        tokens = tuple(fields.text(token, jws.TOKEN) for token in fields.items(added, 0, ADDED_MAX))
+    pinned = tuple(parse_key(key) for key in listed)
+    if len(set(pinned)) != len(pinned):
+        raise ConsentError("owner_malformed", "the owner's file names a key twice")
+    return OwnerKeys(name, epoch_number, pinned).with_added(tokens)
+
+
+def parse_key(value: object) -> bytes:
+    """The 32 bytes of a JSON Web Key; ConsentError ``key_malformed`` or ``key_weak`` (not a point of the group's prime order)."""
+    with refused_as("key_malformed"):
+        curve, kind, x = fields.members(value, "crv", "kty", "x")
+        fields.choice(curve, "Ed25519")
+        fields.choice(kind, "OKP")
+        public = jws.base64url_bytes(fields.text(x, jws.BASE64URL))
+    if len(public) != sodium.crypto_sign_PUBLICKEYBYTES:
+        raise ConsentError("key_malformed", "an Ed25519 public key has 32 bytes")
+    if not sodium.crypto_core_ed25519_is_valid_point(public):
+        raise ConsentError("key_weak", "an owner's key is not a point of the group's prime order")
+    return public
+
+
+def _parse_addition(token: str, owner: OwnerKeys) -> bytes:
+    document = jws.verify(token, jws.OWNER_KEY, owner.pinned)
+    with refused_as("key_malformed"):
+        version, kind, vehicle, epoch, key, time_ms = fields.members(
+            document, "v", "type", "vehicle", "epoch", "key", "time_ms"
+        )
+        fields.choice(kind, "owner-key")
+        integer(version, 1, 1)
+        fields.number(time_ms)
+        whose = (vehicle_text(vehicle), integer(epoch, 1, EPOCH_MAX))
+    if whose != (owner.vehicle, owner.epoch):
+        raise ConsentError("key_foreign", "a key was added for another vehicle or epoch")
+    return parse_key(key)
