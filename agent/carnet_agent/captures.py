@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class Capture:
         """Frames (``frames``), skipped and refused lines by reason."""
         self.losses: list[CaptureLoss] = []
         """The first LOSSES_KEPT refused lines; all are in ``counts``."""
+        self._seen: set[int] = set()
         suffixes = [suffix.lower() for suffix in path.suffixes]
         self._gzipped = suffixes[-1:] == [".gz"]
         self.suffix = suffixes[-2] if self._gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
@@ -85,6 +86,11 @@ class Capture:
         except OSError as error:
             raise CaptureError("capture_unreadable", f"{path.name}: cannot be read: {error.strerror}") from error
         self.size_bytes = os.fstat(self._raw.fileno()).st_size
+
+    @property
+    def buses_seen(self) -> list[str]:
+        """The buses of which at least one frame was read, in the order of their numbers."""
+        return [name for number, name in enumerate(self.buses) if number in self._seen]
 
     def position_bytes(self) -> int:
         """Bytes of the file read so far."""
@@ -106,7 +112,9 @@ class Capture:
             if len(self.buses) >= BUSES_MAX:
                 raise CaptureError("too_many_buses", f"{self.path.name}: more than {BUSES_MAX} bus names")
             self.buses.append(name)
-        return self.buses.index(name)
+        number = self.buses.index(name)
+        self._seen.add(number)
+        return number
 
     def _refuse(self, line: int, reason: str) -> None:
         self.counts[reason] += 1
@@ -114,7 +122,7 @@ class Capture:
             self.losses.append(CaptureLoss(self.path.name, line, reason))
 
     def _stream(self) -> IO[bytes]:
-        return gzip.GzipFile(fileobj=self._raw) if self._gzipped else self._raw
+        return cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if self._gzipped else self._raw
 
     def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """(number of the first line, lines) until the end, or until the file turns out to be cut."""

@@ -97,7 +97,10 @@ class Reassembler:
             return None
         if self._progress.pop(key, None):
             self.counts["interrupted"] += 1
-        return self._single(data) if kind == SINGLE else self._first(key, data, time_ns)
+        if kind == SINGLE:
+            return self._single(data)
+        self._first(key, data, time_ns)
+        return None
 
     def _single(self, data: bytes) -> bytes | None:
         size, start = data[0] & 0x0F, 1

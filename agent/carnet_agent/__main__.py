@@ -1,0 +1,54 @@
+"""``carnet-agent``: the command line of the unit. Exit codes: 0 done, 1 an input or the system failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from carnet.errors import ConfigError, Error
+
+# name: (module with add_parser, one line of help). A module is imported only when its command is used: start must be quick.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "decode": ("carnet_agent.commands.decode", "write the readings of a capture as a table"),
+}
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog="carnet-agent", description="The part of Carnet that runs in the car.")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for name, (module, help_line) in COMMANDS.items():
+        if words[:1] == [name]:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_line)
+    arguments = parser.parse_args(words)
+    try:
+        return int(arguments.run(arguments))
+    except Error as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""``carnet-agent decode``: the readings in a capture, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from carnet.errors import ConfigError
+from carnet_agent import dbc
+from carnet_agent.captures import Block, Capture
+from carnet_agent.compile import compile_plan
+from carnet_agent.database import Database
+from carnet_agent.decode import Decoded, decode
+from carnet_agent.export import FORMATS, WRITERS, table
+from carnet_agent.isotp import Reassembler
+from carnet_agent.plan import MATCHES, Plan
+
+EXAMPLE = """example:
+  carnet-agent decode drive.log.gz --dbc can0=powertrain.dbc can1=radar.dbc --out drive.csv
+"""
+NAMED_MAX = 10
+PROGRESS_SECONDS = 0.2
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "decode",
+        help="write the readings of a capture as a table",
+        description="Decode a capture (candump .log, .asc, .blf, .trc, .mf4, .csv; also .gz) with DBC files and write one row "
+        "per reading, in capture order.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("capture", type=Path, metavar="CAPTURE", help="the capture file")
+    parser.add_argument(
+        "--dbc",
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="[BUS=]FILE",
+        help="a DBC file, for one bus of the capture or for all",
+    )
+    parser.add_argument(
+        "--match",
+        choices=MATCHES,
+        default="id",
+        help="find messages by identifier (default), by J1939 parameter group, or reassemble ISO-TP first",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write here instead of to standard output")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="also write what can be read of frames that cantools refuses as a whole: a multiplexer value that the DBC does "
+        "not know, or signals that overlap",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Decode; returns the exit code. Raises carnet.errors.Error."""
+    databases = [_database(text) for text in arguments.dbc]
+    plan, losses = compile_plan(databases, match=arguments.match)
+    for _, database in databases:
+        _name_all([f"{database.name}.dbc: {loss}" for loss in database.losses])
+    _name_all([str(loss) for loss in losses])
+    capture = Capture(arguments.capture, plan.buses)
+    with _output(arguments.out) as stream:
+        writer = WRITERS[arguments.format](plan, stream)
+        counts = Counter[str]()
+        for block, decoded in _progress(capture, _decoded(plan, capture, counts), counts):
+            left_out = decoded.frame[:0] if arguments.partial else _refused_by_cantools(decoded)
+            rows = table(plan, block, capture.buses, decoded, left_out)
+            counts["readings"] += len(rows.frame)
+            counts["unknown_selector"] += len(decoded.unknown_selector)
+            counts["overlapping"] += len(decoded.overlapping)
+            writer.write(rows)
+        writer.close()
+    _summary(capture, plan, counts, arguments.partial)
+    return 0
+
+
+def _refused_by_cantools(decoded: Decoded) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return np.union1d(decoded.unknown_selector, decoded.overlapping)
+
+
+def _database(text: str) -> tuple[str, Database]:
+    """(bus, database) of a ``[BUS=]FILE`` argument; a bus that is only a number N is ``canN``."""
+    bus, equals, name = text.partition("=")
+    if not equals or Path(text).is_file():
+        bus, name = "", text
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError("dbc_missing", f"there is no DBC file {name}")
+    return f"can{bus}" if bus.isdigit() else bus, dbc.load(path)
+
+
+def _decoded(plan: Plan, capture: Capture, counts: Counter[str]) -> Iterator[tuple[Block, Decoded]]:
+    """Blocks with what is in them; with ISO-TP, blocks in which messages stand whole."""
+    reassembler = Reassembler(plan) if plan.match == "isotp" else None
+    for block in capture.blocks():
+        if reassembler:
+            frames, kept = reassembler.feed(block.frames)
+            block = replace(block, frames=frames, digits=block.digits[kept])
+        yield block, decode(plan, block.frames)
+    if reassembler:
+        reassembler.finish()
+        counts.update({f"isotp_{reason}": count for reason, count in reassembler.counts.items() if count})
+
+
+def _progress(
+    capture: Capture, blocks: Iterator[tuple[Block, Decoded]], counts: Counter[str]
+) -> Iterator[tuple[Block, Decoded]]:
+    """Pass the blocks through; on a terminal say how far we are."""
+    terminal = sys.stderr.isatty()
+    next_time = time.monotonic()
+    for item in blocks:
+        yield item
+        if terminal and time.monotonic() >= next_time:
+            next_time = time.monotonic() + PROGRESS_SECONDS
+            share = capture.position_bytes() / max(1, capture.size_bytes)
+            print(f"\r{share:4.0%} {counts['readings']:,} readings", end="", file=sys.stderr, flush=True)
+    if terminal:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that appears under its name only when it is whole."""
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if path.exists() and not path.is_file():
+            # A pipe or device cannot be replaced.
+            with path.open("wb") as stream:
+                yield stream
+            return
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with part.open("wb") as stream:
+            try:
+                yield stream
+            except BaseException:
+                part.unlink()
+                raise
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError("out_unwritable", f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _summary(capture: Capture, plan: Plan, counts: Counter[str], partial: bool) -> None:
+    """What was read and what was not, on standard error."""
+    _name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()) - capture.counts["frames"])
+    for bus in plan.buses:
+        if bus not in capture.buses_seen:
+            seen = ", ".join(capture.buses_seen) or "no frames"
+            _say(f"bus {bus} does not occur in the capture, which has {seen}")
+    for reason, sentence in (
+        ("unknown_selector", "have a multiplexer value that the DBC does not know"),
+        ("overlapping", "have signals that overlap by definition"),
+    ):
+        if counts[reason]:
+            _say(
+                f"{counts[reason]:,} frames {sentence}; {'written in part' if partial else '--partial writes them too'}"
+            )
+    others = {name: count for name, count in (capture.counts + counts).items() if name not in ("frames", "readings")}
+    details = "".join(f", {name.replace('_', ' ')} {count:,}" for name, count in sorted(others.items()))
+    _say(f"{capture.counts['frames']:,} frames, {counts['readings']:,} readings{details}")
+
+
+def _name_all(sentences: Sequence[str], total: int = 0) -> None:
+    for sentence in sentences[:NAMED_MAX]:
+        _say(f"not used: {sentence}")
+    more = max(total, len(sentences)) - NAMED_MAX
+    if more > 0 and sentences:
+        _say(f"not used: {more:,} more")
+
+
+def _say(sentence: str) -> None:
+    print(f"carnet-agent decode: {sentence}", file=sys.stderr)
