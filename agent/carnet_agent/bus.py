@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from carnet_agent.busreader import BusReader
-from carnet_agent.filters import Match
+from carnet_agent.plan import Match
 from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES, CanInterface, SocketReader
 
 SOCKETCAN = "socketcan"

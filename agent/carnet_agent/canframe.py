@@ -18,9 +18,16 @@ SLOT = np.dtype([("id", "=u4"), ("length", "u1"), ("flags", "u1"), ("reserved", 
 """``struct canfd_frame``; a classic frame fills the first 16 bytes, its flags byte means nothing."""
 CLASSIC_SIZE_BYTES = 16
 FD_SIZE_BYTES = 72
+OVERSIZED = FD_SIZE_BYTES + 1
+"""Stands for every size that is longer than a frame."""
+NO_DATA = np.uint32(ERROR_FLAG | REMOTE_FLAG)
 BUS_OFF = 0x40
 """CAN_ERR_BUSOFF of linux/can/error.h, in the identifier of an error frame."""
 BRS_AND_ESI = 3
+
+_LENGTH_MAX = np.full(OVERSIZED + 1, -1, np.int16)
+"""The longest data of a datagram of that many bytes; -1: it is no frame."""
+_LENGTH_MAX[[CLASSIC_SIZE_BYTES, FD_SIZE_BYTES]] = CLASSIC_WIDTH, FD_WIDTH
 
 _KEEP_64 = (np.arange(FD_WIDTH) < np.arange(FD_WIDTH + 1)[:, None]).astype(np.uint8) * np.uint8(0xFF)
 """(65, 64) row n keeps the first n bytes."""
@@ -30,21 +37,24 @@ _KEEP_8 = np.ascontiguousarray(_KEEP_64[: CLASSIC_WIDTH + 1, :CLASSIC_WIDTH]).vi
 
 def data_frames(
     slots: NDArray[Any],
-    sizes: NDArray[np.unsignedinteger[Any]],
+    sizes: NDArray[np.uint32],
     time_ns: NDArray[np.int64],
     bus: int,
     counters: BusCounters,
 ) -> Frames:
-    """The data frames among n received datagrams: ``slots`` (n,) of SLOT, ``sizes`` (n,) in bytes, ``time_ns`` (n,)."""
-    fd = sizes == FD_SIZE_BYTES
+    """The data frames among n received datagrams: ``slots`` (n,) of SLOT, ``sizes`` (n,) in bytes, ``time_ns`` (n,).
+
+    Sizes beyond OVERSIZED are to be given as OVERSIZED.
+    """
     identifier: NDArray[np.uint32] = slots["id"]
     length: NDArray[np.uint8] = slots["length"]
-    good = ((sizes == CLASSIC_SIZE_BYTES) & (length <= CLASSIC_WIDTH)) | (fd & (length <= FD_WIDTH))
-    good &= (identifier & (ERROR_FLAG | REMOTE_FLAG)) == 0
+    good = length <= _LENGTH_MAX[sizes]
+    good &= identifier & NO_DATA == 0
     if not good.all():
-        _count_kept_back(identifier[~good], sizes[~good], length[~good], counters)
-        slots, fd, time_ns = slots[good], fd[good], time_ns[good]
+        _count_kept_back(identifier[~good], sizes[~good], counters)
+        slots, sizes, time_ns = slots[good], sizes[good], time_ns[good]
         identifier, length = slots["id"], slots["length"]
+    fd = sizes == FD_SIZE_BYTES
     extended = identifier >= EXTENDED_FLAG
     id_mask: NDArray[np.uint32] = np.where(extended, np.uint32(EXTENDED_MASK), np.uint32(STANDARD_MASK))
     flags = extended.astype(np.uint8)  # EXTENDED is 1
@@ -65,13 +75,8 @@ def data_frames(
     )
 
 
-def _count_kept_back(
-    identifier: NDArray[np.uint32],
-    sizes: NDArray[np.unsignedinteger[Any]],
-    length: NDArray[np.uint8],
-    counters: BusCounters,
-) -> None:
-    sized = (sizes == CLASSIC_SIZE_BYTES) | (sizes == FD_SIZE_BYTES)
+def _count_kept_back(identifier: NDArray[np.uint32], sizes: NDArray[np.uint32], counters: BusCounters) -> None:
+    sized = _LENGTH_MAX[sizes] >= 0
     error = sized & (identifier & ERROR_FLAG != 0)
     remote = sized & ~error & (identifier & REMOTE_FLAG != 0)
     counters.error_frames += int(error.sum())

@@ -9,9 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 from carnet_agent.busreader import Identifier
+from carnet_agent.j1939 import pgn_mask
+from carnet_agent.plan import Match
 
 EXTENDED_FLAG = 0x80000000
 REMOTE_FLAG = 0x40000000
@@ -24,14 +25,6 @@ FILTERS_MAX = 512
 FORMAT_FLAGS = EXTENDED_FLAG | REMOTE_FLAG
 """Always compared: an 11-bit identifier never lets in its 29-bit namesake, and no remote frame passes. The kernel also
 looks such a filter up by table when it is exact, not by walking a list."""
-
-J1939_PDU2_FIRST = 240
-J1939_PDU1_MASK = 0x03FF0000
-"""Data page and PDU format: below 240 the next byte is a destination address, not part of the PGN."""
-J1939_PDU2_MASK = 0x03FFFF00
-
-Match = Literal["id", "pgn", "isotp"]
-"""How messages are told apart; see ``carnet-agent decode --match``."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,7 +45,7 @@ def identity_mask(can_id: int, extended: bool, match: Match) -> int:
         return STANDARD_MASK
     if match != "pgn":
         return EXTENDED_MASK
-    return J1939_PDU2_MASK if (can_id >> 16) & 0xFF >= J1939_PDU2_FIRST else J1939_PDU1_MASK
+    return pgn_mask(can_id)
 
 
 def message_key(can_id: int, extended: bool, match: Match = "id") -> int:

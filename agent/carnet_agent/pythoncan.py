@@ -16,8 +16,9 @@ import numpy as np
 
 from carnet_agent.busreader import Backoff, BusCounters, Identifier, Instant, boottime_ns
 from carnet_agent.canframe import BRS_AND_ESI, BUS_OFF, CLASSIC_SIZE_BYTES, FD_SIZE_BYTES, SLOT, data_frames
-from carnet_agent.filters import EXTENDED_FLAG, Match, message_key
+from carnet_agent.filters import EXTENDED_FLAG, message_key
 from carnet_agent.frames import FD_WIDTH, Frames
+from carnet_agent.plan import Match
 
 if TYPE_CHECKING:
     import can

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import ConfigError
-from carnet_agent.canframe import SLOT
+from carnet_agent.canframe import OVERSIZED, SLOT
 
 SO_TIMESTAMPNS = 35
 SO_RXQ_OVFL = 40
 MSG_TRUNC = int(socket.MSG_TRUNC)
-TRUNCATED_SIZE = np.uint32(0xFFFF)
-"""Stands for the size of a datagram that did not fit its slot: no CAN frame has it."""
 
 # struct cmsghdr with a timespec (SCM_TIMESTAMPNS), then one with the 32-bit drop counter, which is there only once
 # something has been dropped. The kernel writes them in this order (sock_recv_cmsgs).
@@ -80,13 +78,14 @@ class Messages:
         self._iovec["length"] = SLOT.itemsize
         self._header["iovec"] = self._iovec.ctypes.data + index * _IOVEC.itemsize
         self._header["iovec_count"] = 1
+        self._header["control_length"] = _CONTROL.itemsize
         self._header["control"] = self._control.ctypes.data + index * _CONTROL.itemsize
         self._address = self._header.ctypes.data
         self._count = 0
 
     def receive(self, descriptor: int) -> int:
         """How many datagrams were waiting, at most ``room``; never waits. OSError if the socket has failed."""
-        self._header["control_length"] = _CONTROL.itemsize  # the kernel left the length that it used
+        self._header["control_length"][: self._count] = _CONTROL.itemsize  # the kernel left the length that it used
         count = self._recvmmsg(descriptor, self._address, self.room, socket.MSG_DONTWAIT, None)
         if count < 0:
             number = ctypes.get_errno()
@@ -103,9 +102,9 @@ class Messages:
 
     @property
     def sizes(self) -> NDArray[np.uint32]:
-        """(n,) bytes of each datagram; TRUNCATED_SIZE where it was longer than a slot."""
+        """(n,) bytes of each datagram; OVERSIZED where it was longer than a slot."""
         header = self._header[: self._count]
-        return np.where(header["flags"] & MSG_TRUNC, TRUNCATED_SIZE, header["size"])
+        return np.where(header["flags"] & MSG_TRUNC, np.uint32(OVERSIZED), header["size"])
 
     def stamps_ns(self, otherwise_ns: int) -> NDArray[np.int64]:
         """(n,) CLOCK_REALTIME at which the kernel took each datagram; ``otherwise_ns`` where it did not say."""

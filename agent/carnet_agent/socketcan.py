@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from carnet_agent.busreader import Backoff, BusCounters, Identifier, Instant
 from carnet_agent.canframe import data_frames
-from carnet_agent.filters import Filter, Match, kernel_filters
+from carnet_agent.filters import Filter, kernel_filters
 from carnet_agent.frames import Frames
+from carnet_agent.plan import Match
 from carnet_agent.recvmmsg import SO_RXQ_OVFL, SO_TIMESTAMPNS, Messages
 
 SO_RCVBUFFORCE = 33
@@ -88,7 +89,9 @@ def to_boottime(stamps_ns: NDArray[np.int64], now: Instant, drained_ns: int) -> 
 
     The clamp bounds what a step of the real-time clock between stamp and drain can do to one drain interval.
     """
-    return np.clip(stamps_ns + (now.boot_ns - now.real_ns), drained_ns, now.boot_ns)
+    time_ns = stamps_ns + (now.boot_ns - now.real_ns)
+    np.maximum(time_ns, drained_ns, out=time_ns)
+    return np.minimum(time_ns, now.boot_ns, out=time_ns)  # half the cost of np.clip at the size of a drain
 
 
 class SocketReader:
