@@ -30,7 +30,9 @@ def test_a_new_id_is_made_of_the_randomness_handed_in() -> None:
     assert ids.new_id(ids.RECORD, lambda size: b"\x07" * size) == ids.format_id(ids.RECORD, b"\x07" * 10)
 
 
-@pytest.mark.parametrize("text", ["", "a" * 25, "a" * 27, "A" * 26, "a" * 25 + "1", "a" * 25 + "b", "a" * 26 + "\n", "ı" * 26])
+@pytest.mark.parametrize(
+    "text", ["", "a" * 25, "a" * 27, "A" * 26, "a" * 25 + "1", "a" * 25 + "b", "a" * 26 + "\n", "ı" * 26]
+)
 def test_a_device_text_that_we_would_not_write_is_refused(text: str) -> None:
     """Length, case, alphabet, the two spare bits of the last character, a trailing line feed."""
     with pytest.raises(FormatError, match="26") as refusal:
@@ -38,7 +40,9 @@ def test_a_device_text_that_we_would_not_write_is_refused(text: str) -> None:
     assert refusal.value.reason == "id_malformed"
 
 
-@pytest.mark.parametrize("text", ["", "rec_", "rec_" + "a" * 15, "off_" + "a" * 16, "rec_" + "A" * 16, "rec_" + "a" * 16 + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "rec_", "rec_" + "a" * 15, "off_" + "a" * 16, "rec_" + "A" * 16, "rec_" + "a" * 16 + "\n"]
+)
 def test_an_id_of_another_kind_or_form_is_refused(text: str) -> None:
     """An offer's id is no record's id."""
     with pytest.raises(FormatError):

@@ -48,7 +48,14 @@ def test_a_key_file_comes_back_as_its_pair(role: str) -> None:
 
 def _damaged() -> list[str]:
     text = keys.encode_key(keys.DEVICE_SIGN, SEED)
-    return ["", text[:-1], text + "\n", text.upper(), text.replace(" 1\n", " 2\n"), text.replace("seed: 00", "seed: 01")]
+    return [
+        "",
+        text[:-1],
+        text + "\n",
+        text.upper(),
+        text.replace(" 1\n", " 2\n"),
+        text.replace("seed: 00", "seed: 01"),
+    ]
 
 
 @pytest.mark.parametrize("text", _damaged())
