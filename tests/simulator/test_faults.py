@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from carnet.checksums import crc8
 from carnet.errors import ConfigError
@@ -23,10 +24,11 @@ def frames(faults: Faults) -> Block:
 CLEAN = frames(Faults())
 
 
-def checksum_holds(block: Block) -> np.ndarray:
+def checksum_holds(block: Block) -> NDArray[np.bool_]:
     rows = np.flatnonzero(np.isin(block.can_id, PROTECTED))
     last = block.payload[rows, 7]
-    return crc8(block.can_id[rows], block.payload[rows], block.length[rows]) == last
+    holds: NDArray[np.bool_] = crc8(block.can_id[rows], block.payload[rows], block.length[rows]) == last
+    return holds
 
 
 def test_dropped_frames_are_missing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -115,8 +116,8 @@ def test_counters_count_and_checksums_hold() -> None:
     block = drive(DATABASES, 1).frames_until(2000)
     for can_id in (0x100, 0x104, 0x120, 0x140):
         rows = np.flatnonzero(block.can_id == can_id)
-        counters = [decode(block, row)["Counter"] for row in rows]
-        assert all((after - before) % 16 == 1 for before, after in zip(counters, counters[1:], strict=False))
+        counters = [decode(block, row)["Counter"] for row in rows.tolist()]
+        assert all((after - before) % 16 == 1 for before, after in pairwise(counters))
         assert (crc8(block.can_id[rows], block.payload[rows], block.length[rows]) == block.payload[rows, 7]).all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -97,7 +98,7 @@ def test_acceleration_and_gear_fit_the_speed(journey: list[dict[str, float]]) ->
 def test_driving_costs_energy_and_braking_gives_some_back(journey: list[dict[str, float]]) -> None:
     """Charge falls over the journey, rises while the motor brakes, and fuel only falls."""
     assert journey[-1]["StateOfCharge"] < journey[0]["StateOfCharge"]
-    pairs = list(zip(journey, journey[1:], strict=False))
+    pairs = list(pairwise(journey))
     assert any(after["StateOfCharge"] > before["StateOfCharge"] for before, after in pairs)
     assert all(after["FuelLevel"] <= before["FuelLevel"] for before, after in pairs)
     assert journey[-1]["FuelLevel"] < journey[0]["FuelLevel"]
@@ -108,7 +109,7 @@ def test_temperatures_settle(journey: list[dict[str, float]]) -> None:
     coolant = [readings["EngineCoolantTemperature"] for readings in journey]
     assert max(coolant) > coolant[0] + 10
     assert max(coolant) < 100
-    assert all(abs(after - before) < 0.1 for before, after in zip(coolant, coolant[1:], strict=False))
+    assert all(abs(after - before) < 0.1 for before, after in pairwise(coolant))
 
 
 def test_the_vin_is_no_cars_but_its_check_digit_is_right() -> None:
