@@ -1,0 +1,77 @@
+"""Readings as columns: what a box carries, before the codec and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carnet.errors import LocalProtocolError
+from carnet.schema import Column, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Columns of one window.
+
+    ``times``: per group an int64 array of milliseconds of BOOTTIME, not empty and not falling. ``values``: per column of
+    the schema an int64 array of raw values, as long as the times of its group.
+    """
+
+    schema: Schema
+    times: tuple[NDArray[np.int64], ...]
+    values: tuple[NDArray[np.int64], ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(len(column) for column in self.values)
+
+    def check(self) -> None:
+        """LocalProtocolError if the arrays do not fit the schema."""
+        groups = self.schema.groups
+        if len(self.values) != len(groups) or len(self.times) != self.schema.group_count:
+            raise LocalProtocolError("batch_shape", "a batch has other columns than its schema")
+        if any(len(times) == 0 for times in self.times):
+            raise LocalProtocolError("batch_shape", "a group of a batch is empty")
+        if any(len(self.times[g]) != len(v) for g, v in zip(groups, self.values, strict=True)):
+            raise LocalProtocolError("batch_shape", "a column of a batch has another length than its times")
+
+
+def physical(column: Column, raw: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Physical values of raw ones, with the arithmetic of cantools: ``raw * factor + offset``.
+
+    Integers stay integers where factor and offset are integers. A uint of 64 bits becomes uint64 or, scaled, float64.
+    """
+    values = _typed(column.kind, raw)
+    factor, offset = _number(column.factor), _number(column.offset)
+    if isinstance(factor, int) and isinstance(offset, int) and values.dtype.kind in "iu":
+        if factor == 1 and offset == 0:
+            return values
+        if _fits(values, factor, offset):
+            return values.astype(np.int64) * factor + offset
+    return values.astype(np.float64) * float(factor) + float(offset)
+
+
+def _typed(kind: str, raw: NDArray[np.int64]) -> NDArray[Any]:
+    if kind == "uint":
+        # an unsigned value below 2^63 is the same as int64, and only then may it be one
+        return raw if raw.size == 0 or raw.min() >= 0 else raw.view(np.uint64)
+    if kind == "float32":
+        return raw.astype(np.uint32).view(np.float32).astype(np.float64)
+    if kind == "float64":
+        return raw.view(np.float64)
+    return raw
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _fits(values: NDArray[Any], factor: int, offset: int) -> bool:
+    """Whether the integers stay within 63 bits; otherwise floats are the nearest that JSON readers would keep anyway."""
+    if values.size == 0:
+        return True
+    extremes = [int(values.min()) * factor + offset, int(values.max()) * factor + offset]
+    return all(abs(each) < 2**63 for each in extremes)
