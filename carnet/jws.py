@@ -96,7 +96,9 @@ def unverified(token: str) -> object:
 def _split(token: str) -> tuple[str, str, str]:
     parts = token.split(".") if len(token) <= TOKEN_CHARACTERS_MAX else []
     if len(parts) != 3:
-        raise FormatError("jws_malformed", f"a token is three parts with dots, {TOKEN_CHARACTERS_MAX} characters at most")
+        raise FormatError(
+            "jws_malformed", f"a token is three parts with dots, {TOKEN_CHARACTERS_MAX} characters at most"
+        )
     try:
         for part in parts:
             base64url_bytes(part)

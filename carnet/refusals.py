@@ -53,14 +53,18 @@ def text_for_people(value: object, bytes_max: int, *, empty: bool = False) -> st
     if unicodedata.normalize("NFC", value) != value or value.strip() != value:
         raise FormatError("text_deceptive", "a text is not in normal form C or begins or ends with a blank")
     if any(unicodedata.category(c) in _DECEPTIVE and c not in _JOINERS for c in value):
-        raise FormatError("text_deceptive", "a text holds a character that is invisible or turns the direction of writing")
+        raise FormatError(
+            "text_deceptive", "a text holds a character that is invisible or turns the direction of writing"
+        )
     return value
 
 
 def decimal(value: object) -> str:
     """A decimal number as text in its one form: no exponent, no plus, no trailing zero, no -0. FormatError ``body_malformed``."""
     if not isinstance(value, str) or _DECIMAL.fullmatch(value) is None or value == "-0":
-        raise FormatError("body_malformed", "a decimal is not text like -12.5, of 15 digits before and 9 after the point")
+        raise FormatError(
+            "body_malformed", "a decimal is not text like -12.5, of 15 digits before and 9 after the point"
+        )
     return value
 
 

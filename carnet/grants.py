@@ -1,0 +1,130 @@
+"""Grants: what an offer, a record and its events come to, and the questions that both gates ask of it.
+
+Law: `compile` is pure and knows no clock. Time comes in with each question, so that expiry needs no job and nobody's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from carnet.offers import Condition, OfferItem, parse_offer
+from carnet.ownerkeys import OwnerKeys
+from carnet.recordevents import begin, follow_all
+from carnet.records import check_record, parse_record
+from carnet.signals import Category, DeliveryClass
+from carnet.states import TRANSITIONS, EventKind, State
+from carnet.transforms import Transform
+
+
+@dataclass(frozen=True, slots=True)
+class GrantItem:
+    """One chosen item: exactly one of ``path`` and ``category`` is not None."""
+
+    path: str | None
+    category: Category | None
+    condition_only: bool
+    """Looked at on the car for somebody's ``when``; never stored or sent."""
+    transform: Transform
+    delivery_class: DeliveryClass
+    when: tuple[Condition, ...]
+
+    def matches(self, path: str, category: Category) -> bool:
+        """Whether a signal of this path and category is meant."""
+        return self.path == path if self.path is not None else self.category is category
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One consent as both gates see it. Times in milliseconds since 1970, ids as text."""
+
+    record_id: str
+    offer_id: str
+    tenant: str
+    recipient: str
+    vehicle: str
+    epoch: int
+    reference: str
+    state: State
+    """After the events alone; `state_at` also looks at the clock."""
+    narrowed_by: EventKind | None
+    """The event that silenced it; None while ``state`` is GIVEN."""
+    not_before_ms: int
+    covers_from_ms: int
+    expires_ms: int
+    retention_days: int
+    replay_ms: int
+    items: tuple[GrantItem, ...]
+    declined: tuple[GrantItem, ...]
+    """Items of the offer that the owner did not choose; only to say why something is not forwarded."""
+    chain: tuple[str, ...]
+    """Hash of the record and of every event, hexadecimal."""
+
+    @property
+    def event_seq(self) -> int:
+        """Number of the last event, 0 without any."""
+        return len(self.chain) - 1
+
+    @property
+    def head_hash(self) -> str:
+        """Hash of the last entry: the ``prev`` of the next event."""
+        return self.chain[-1]
+
+    def state_at(self, now_ms: int) -> State:
+        """The state at a time: what the events say, until the end is reached."""
+        if now_ms < self.expires_ms:
+            return self.state
+        return TRANSITIONS.get((self.state, EventKind.EXPIRE), self.state)
+
+    def allows(self, now_ms: int) -> bool:
+        """Whether anything may be forwarded now. With an uncertain clock, ask for its earliest and its latest time."""
+        return now_ms >= self.not_before_ms and self.state_at(now_ms) is State.GIVEN
+
+    def covers(self, earliest_ms: int, latest_ms: int) -> bool:
+        """Whether a reading captured somewhere from ``earliest_ms`` to ``latest_ms`` is covered, wherever it lies."""
+        return self.covers_from_ms <= earliest_ms <= latest_ms < self.expires_ms
+
+
+def compile(offer_bytes: bytes, record_jws: str, events: Sequence[str], owner_keys: OwnerKeys) -> Grant:
+    """The grant that these documents come to, in any state; any RemoteError (``docs/consent.md``) refuses them together.
+
+    ``offer_bytes`` as they came; ``events`` from seq 1 on, each a token or the operator's canonical JSON.
+    """
+    offer = parse_offer(offer_bytes)
+    record = parse_record(record_jws, owner_keys.keys)
+    chosen = check_record(record, offer, owner_keys)
+    course = follow_all(begin(record, record_jws), events, record, offer, owner_keys.keys)
+    return Grant(
+        record_id=record.id,
+        offer_id=offer.id,
+        tenant=offer.tenant,
+        recipient=offer.recipient,
+        vehicle=record.vehicle,
+        epoch=record.epoch,
+        reference=record.reference,
+        state=course.state,
+        narrowed_by=course.narrowed_by,
+        not_before_ms=record.not_before_ms,
+        covers_from_ms=course.covers_from_ms,
+        expires_ms=course.expires_ms,
+        retention_days=offer.retention_days,
+        replay_ms=offer.replay_ms,
+        items=tuple(_granted(item) for item in chosen),
+        declined=tuple(_granted(item) for item in offer.items if item not in chosen),
+        chain=course.chain,
+    )
+
+
+def item_allows(grant: Grant, path: str, category: Category, transform: Transform) -> GrantItem | None:
+    """The item under which a column of this signal and transform may be forwarded, if there is one.
+
+    Says nothing about state and time: ask `Grant.allows` and `Grant.covers` as well.
+    """
+    for item in grant.items:
+        if not item.condition_only and item.matches(path, category) and item.transform == transform:
+            return item
+    return None
+
+
+def _granted(item: OfferItem) -> GrantItem:
+    return GrantItem(item.path, item.category, not item.is_sent, item.transform, item.delivery_class, item.when)
