@@ -56,7 +56,11 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create table anchor (
         device blob not null, boot_id blob not null, boot_ms integer not null, earliest_ms integer not null,
-        latest_ms integer not null, primary key (device, boot_id, boot_ms)
+        latest_ms integer not null, primary key (device, boot_id)
+    ) without rowid;
+    create table report (
+        device blob not null, kind text not null, stream blob not null, seq integer not null, body blob not null,
+        time_ms integer not null, primary key (device, kind, stream, seq)
     ) without rowid;
 
     create table outbox_key (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from carnet.times import Anchor
+
 REPLAY_KEEP = 4096  # manifests kept below the watermark: older numbers are duplicates without a verdict
 
 
@@ -109,18 +111,38 @@ class Streams:
 
     # anchors and what waits for them
 
-    def add_anchor(self, device: bytes, boot_id: bytes, boot_ms: int, earliest_ms: int, latest_ms: int) -> None:
+    def set_anchor(self, device: bytes, anchor: Anchor) -> None:
+        """The narrowest anchor of a boot replaces the one before."""
         self._db.execute(
-            "insert or replace into anchor values (?, ?, ?, ?, ?)", (device, boot_id, boot_ms, earliest_ms, latest_ms)
+            "insert or replace into anchor values (?, ?, ?, ?, ?)",
+            (device, anchor.boot_id, anchor.boot_ms, anchor.earliest_ms, anchor.latest_ms),
         )
 
-    def anchors(self, device: bytes, boot_id: bytes) -> list[tuple[int, int, int]]:
-        """(boot_ms, earliest_ms, latest_ms) in rising order."""
-        rows = self._db.execute(
-            "select boot_ms, earliest_ms, latest_ms from anchor where device = ? and boot_id = ? order by boot_ms",
+    def anchor(self, device: bytes, boot_id: bytes) -> Anchor | None:
+        row = self._db.execute(
+            "select boot_id, boot_ms, earliest_ms, latest_ms from anchor where device = ? and boot_id = ?",
             (device, boot_id),
+        ).fetchone()
+        return Anchor(*row) if row else None
+
+    # what a device reports of itself: health (the last one), destruction receipts (all)
+
+    def report(
+        self, device: bytes, kind: str, stream: bytes, seq: int, body: bytes, now_ms: int, *, keep: bool
+    ) -> None:
+        if not keep:
+            self._db.execute("delete from report where device = ? and kind = ?", (device, kind))
+        self._db.execute(
+            "insert or ignore into report values (?, ?, ?, ?, ?, ?)", (device, kind, stream, seq, body, now_ms)
         )
-        return [(int(b), int(e), int(last)) for b, e, last in rows]
+
+    def reports(self, device: bytes, kind: str) -> list[tuple[bytes, int]]:
+        """(body, server time in ms) in the order of arrival."""
+        rows = self._db.execute(
+            "select body, time_ms from report where device = ? and kind = ? order by time_ms, stream, seq",
+            (device, kind),
+        )
+        return [(bytes(body), int(time_ms)) for body, time_ms in rows]
 
     def hold(self, held: Held, boot_id: bytes) -> None:
         self._db.execute(

@@ -1,0 +1,116 @@
+"""The one place where data may leave: is this column, captured then, covered by this grant, now?
+
+Law 1: whatever is unknown, expired, unresolved or not granted is denied. Pure: every answer follows from its arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from carnet.grants import Grant, item_allows
+from carnet.schema import Column
+from carnet.states import State
+from numpy.typing import NDArray
+
+from carnet_cloud.catalogue import Entry
+
+
+class Blocked(StrEnum):
+    """Which of all that has to agree did not; the first that applies is the answer to "why"."""
+
+    TENURE = "tenure"
+    """The vehicle changed hands: another epoch."""
+    TENANT = "tenant"
+    """The record is of another tenant than the device."""
+    RECIPIENT = "recipient"
+    """Nobody is configured to receive for this recipient."""
+    OWNER = "owner"
+    """The owner has not given, has paused or has withdrawn this."""
+    REVOKED = "revoked"
+    """The operator, automaker or recipient has ended it."""
+    UNCONFIRMED = "unconfirmed"
+    """The store was restored: silent until the owner's tool has confirmed the record."""
+    EXPIRED = "expired"
+    SCHEMA = "schema"
+    """The path is not in the catalogue, or with another unit."""
+    OFFER = "offer"
+    """No chosen item of the offer covers this path with this transform."""
+    TIME = "time"
+    """Captured outside the grant, or it cannot be shown that it was inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A record as the cloud stands to it: the compiled grant and what only the cloud knows."""
+
+    grant: Grant
+    silent: bool
+    """Not sent until its owner has confirmed it."""
+    reachable: bool
+    """Its recipient is configured here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent it: the enrolled device's tenant, vehicle (26 characters) and epoch."""
+
+    tenant: str
+    vehicle: str
+    epoch: int
+
+
+def may_send(standing: Standing | None, now_ms: int) -> Blocked | None:
+    """Whether anything may go out under this record now; None if it may. Asked at ingest, enqueue and send."""
+    if standing is None:
+        return Blocked.OWNER
+    grant = standing.grant
+    state = grant.state_at(now_ms)
+    if state is State.EXPIRED:
+        return Blocked.EXPIRED
+    if state in (State.REVOKING, State.REVOKED, State.TERMINATED, State.INVALIDATED):
+        return Blocked.REVOKED
+    if not grant.allows(now_ms):
+        return Blocked.OWNER
+    if standing.silent:
+        return Blocked.UNCONFIRMED
+    if not standing.reachable:
+        return Blocked.RECIPIENT
+    return None
+
+
+def may_take(standing: Standing | None, sender: Sender, epoch: int, now_ms: int) -> Blocked | None:
+    """Whether a box of this sender, sealed in this epoch, may feed this record at all; None if it may."""
+    if standing is None:
+        return Blocked.OWNER
+    grant = standing.grant
+    if not sender.epoch == epoch == grant.epoch or grant.vehicle != sender.vehicle:
+        return Blocked.TENURE
+    if grant.tenant != sender.tenant:
+        return Blocked.TENANT
+    return may_send(standing, now_ms)
+
+
+def may_hold(grant: Grant, column: Column, entry: Entry | None) -> Blocked | None:
+    """Whether the grant covers this column's path and transform, as the catalogue knows the path; None if it does."""
+    if entry is None or entry.unit != column.unit:
+        return Blocked.SCHEMA
+    if item_allows(grant, column.path, entry.category, column.transform) is None:
+        return Blocked.OFFER
+    return None
+
+
+def captured_inside(grant: Grant, earliest_ms: NDArray[np.int64], latest_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For every capture interval whether it lies in the grant as a whole."""
+    inside: NDArray[np.bool_] = (
+        (grant.covers_from_ms <= earliest_ms) & (earliest_ms <= latest_ms) & (latest_ms < grant.expires_ms)
+    )
+    return inside
+
+
+def unsure(grant: Grant, earliest_ms: NDArray[np.int64], latest_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For every capture interval whether it lies across an end of the grant: a better clock could still decide it."""
+    inside = captured_inside(grant, earliest_ms, latest_ms)
+    outside: NDArray[np.bool_] = (latest_ms < grant.covers_from_ms) | (earliest_ms >= grant.expires_ms)
+    return ~inside & ~outside

@@ -1,0 +1,65 @@
+"""The records of a vehicle as compiled grants, read in the transaction that asks.
+
+Law: what is decided is decided from the stored documents; a compiled grant is kept only under the hash of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from carnet.errors import RemoteError
+from carnet.grants import Grant, compile
+from carnet.ids import device_text
+from carnet.ownerkeys import OwnerKeys
+
+from carnet_cloud.gate import Standing, may_send
+from carnet_cloud.store import Transaction
+from carnet_cloud.store.consents import StoredRecord
+
+CACHE_MAX = 100_000
+
+
+class GrantBook:
+    """Compiles and remembers; ``recipients`` are the ids that somebody is configured to receive for."""
+
+    def __init__(self, recipients: Collection[str]) -> None:
+        self._recipients = frozenset(recipients)
+        self._compiled: dict[tuple[str, int], Grant | None] = {}
+
+    def standing(self, t: Transaction, record: str) -> Standing | None:
+        """How things stand with a record; None if it is unknown or its documents do not compile."""
+        stored = t.consents.record(record)
+        if stored is None:
+            return None
+        grant = self._grant(t, stored)
+        return Standing(grant, stored.silent, stored.recipient in self._recipients) if grant else None
+
+    def may_send(self, t: Transaction, record: str, now_ms: int) -> bool:
+        """The gate's answer for the forwarder."""
+        return may_send(self.standing(t, record), now_ms) is None
+
+    def _grant(self, t: Transaction, stored: StoredRecord) -> Grant | None:
+        # the record's bytes never change and events are only added, so their number names the whole
+        events = t.consents.events(stored.id)
+        key = (stored.id, len(events))
+        if key not in self._compiled:
+            if len(self._compiled) >= CACHE_MAX:
+                self._compiled.clear()
+            self._compiled[key] = _compile(t, stored, events)
+        return self._compiled[key]
+
+
+def owner_keys(t: Transaction, vehicle: bytes, epoch: int) -> OwnerKeys:
+    """The keys whose signature counts for this vehicle and epoch, as they were enrolled."""
+    return OwnerKeys(device_text(vehicle), epoch, tuple(t.devices.owner_keys(vehicle, epoch).values()))
+
+
+def _compile(t: Transaction, stored: StoredRecord, events: list[str]) -> Grant | None:
+    offer = t.consents.offer(stored.offer)
+    if offer is None:
+        return None
+    try:
+        return compile(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
+    except RemoteError:
+        t.counters.add("stored_record_refused")
+        return None
