@@ -71,6 +71,7 @@ def test_a_schema_comes_back(schema: bytes) -> None:
         CheckIn(bytes(16), 0, bytes(32), 1),
         CheckIn(b"n" * 16, 1, bytes(32), 1),
         CheckIn(b"n" * 16, 0, bytes(32), 1, (b"b" * 16, b"a" * 16)),
+        CheckIn(b"n" * 16, 0, bytes(32), 1, (b"a" * 16, b"a" * 16)),
         CheckIn(b"n" * 16, 0, bytes(32), 1, mode="sports"),
         Health({"Frames": 1}),
         Health({"frames": -1}),

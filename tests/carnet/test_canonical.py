@@ -41,7 +41,7 @@ def test_a_document_comes_back_from_its_bytes(document: object) -> None:
         (b"-Infinity", "json_number"),
         (b"9007199254740992", "json_number"),
         (b"-9007199254740992", "json_number"),
-        (b"9" * 4000, "json_number"),
+        (b"9" * 4900, "json_number"),
         (b"", "json_malformed"),
         (b"{", "json_malformed"),
         (b"[1]]", "json_malformed"),

@@ -41,6 +41,12 @@ def _wrong() -> dict[str, tuple[bytes, bytes, bytes, bytes]]:
         "identity key and signature": (signatures.NOTE, b"data", b"\x01" + bytes(63), b"\x01" + bytes(31)),
         "truncated": (signatures.NOTE, b"data", right[:-1], KEY.public),
         "moved into the data": (signatures.NOTE, b"data" + right[:1], right[1:], KEY.public),
+        "longer, with a whole other message in it": (
+            signatures.DOWN,
+            b"data",
+            KEY.sign(signatures.NOTE, b"x" + signatures.DOWN + b"data") + signatures.NOTE + b"x",
+            KEY.public,
+        ),
         "empty": (signatures.NOTE, b"data", b"", KEY.public),
     }
 

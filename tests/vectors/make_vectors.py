@@ -157,6 +157,8 @@ def accepted_envelopes() -> Iterator[tuple[str, bytes]]:
         everything = destroy(everything, index, 9, reason, DEVICE_KEY)
     yield "data_all_destroyed", everything
     yield "data_largest_number", envelope(Type.DATA, 2**53 - 1, b"")
+    largest = envelope(Type.DATA, 2**53 - 1, b"")
+    yield "data_largest_number_destroyed", destroy(largest, 0, 2**32 - 1, DestructionReason.ERASED, DEVICE_KEY)
     yield "data_fills_smallest_padding", envelope(Type.DATA, 2, b"x" * (255 - 94 - 20))
     yield "data_one_more_than_smallest_padding", envelope(Type.DATA, 2, b"x" * (256 - 94 - 20))
     yield (
