@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.system.guest import uml
 from tests.system.guest.require import require_guest
+
+WAIT_S = 15.0
 
 NOTIFY_SERVICE = """
 [Service]
@@ -31,6 +37,14 @@ done
 systemctl show -p ActiveState -p NRestarts notify
 cat /proc/1/comm
 """
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Ask until the answer is yes; AssertionError after WAIT_S."""
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +83,22 @@ def test_a_guest_that_does_not_end_is_killed_whole() -> None:
     assert outcome.code == uml.TIMED_OUT
     assert "started" in outcome.output
     assert guests_left() == before
+
+
+def test_a_guest_goes_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """A test run that is killed leaves no guest behind."""
+    before = guests_left()
+    command = ["sh", "-c", f"touch {tmp_path}/started; sleep 1000"]
+    program = f"""
+from pathlib import Path
+from tests.system.guest import uml
+uml.run({command!r}, timeout_s=60, writable=[Path({str(tmp_path)!r})])
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment) as owner:
+        wait_until((tmp_path / "started").exists)
+        owner.kill()
+    wait_until(lambda: guests_left() == before and not list(tmp_path.glob("carnet-guest-*/")))
 
 
 def test_a_guest_that_dies_is_told_from_a_command_that_failed() -> None:

@@ -28,6 +28,8 @@ TIMED_OUT = 124
 """Exit status if the time was over, as of ``timeout``."""
 DIED = 125
 """Exit status if the guest ended without saying how its command did."""
+WATCHDOG = 'read -r _; for _ in $(seq 100); do kill -9 "-$1" || break; sleep 0.1; done 2>/dev/null; rm -rf "$2"'
+"""Its input ends when the process that started the guest does, however that ended: then the guest goes too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Outcome:
 def missing() -> str | None:
     """What this machine lacks for a guest, as one sentence; None if it can be started."""
     absent = [str(path) for path in (KERNEL, MODULES) if not path.exists()]
-    absent += [tool for tool in ("taskset", "setpriv", "insmod", "ip", "candump") if _find(tool) is None]
+    absent += [tool for tool in ("taskset", "insmod", "ip", "candump") if _find(tool) is None]
     return f"no {', '.join(absent)}: apt-get install {' '.join(PACKAGES)}" if absent else None
 
 
@@ -106,10 +108,15 @@ def _boot(scratch: Path, timeout_s: float, memory_mb: int) -> Outcome:
     started = time.monotonic()
     with _one_cpu() as cpu, console.open("wb") as output:
         guest = subprocess.Popen(
-            ["taskset", "-c", str(cpu), "setpriv", "--pdeathsig", "KILL", *arguments],  # dies with us
+            ["taskset", "-c", str(cpu), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        watchdog = subprocess.Popen(
+            ["sh", "-c", WATCHDOG, "watchdog", str(guest.pid), str(scratch)],
+            stdin=subprocess.PIPE,
             start_new_session=True,
         )
         try:
@@ -118,6 +125,8 @@ def _boot(scratch: Path, timeout_s: float, memory_mb: int) -> Outcome:
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
+            watchdog.kill()
+            watchdog.communicate()
             _end(guest)
     code = TIMED_OUT if timed_out else _code(scratch)
     said = _text(scratch / "output")
@@ -146,7 +155,7 @@ def _one_cpu() -> Iterator[int]:
     """
     allowed = sorted(os.sched_getaffinity(0), reverse=True)
     for cpu in allowed:
-        with Path(tempfile.gettempdir(), f"carnet-guest-cpu{cpu}.lock").open("w") as lock:
+        with Path(tempfile.gettempdir(), f"carnet-guest-{os.getuid()}-cpu{cpu}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
