@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from carnet.errors import ConfigError, Error
 
-# name: (module with add_parser, one line of help). A module is imported only when its command is used: start must be quick.
+# name: (module with add_parser, one line of help). Only the module of the command in use is imported: start is quick.
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("carnet_agent.commands.decode", "write the readings of a capture as a table"),
 }

@@ -1,8 +1,9 @@
 """Parse candump log lines (``candump -L``), a chunk at a time, without losing a digit of the time stamps.
 
-``(1622547830.084000) can1 0CF00300#FFFE00FFFFFF00FF``; CAN FD has ``##`` and a hexadecimal digit of flags, a remote frame ``#R``,
-an error frame the flag 0x20000000 in its identifier. Law: every line is a frame, a counted kind of frame that is skipped, or
-refused with one reason.
+``(1622547830.084000) can1 0CF00300#FFFE00FFFFFF00FF``; CAN FD has ``##`` and a hexadecimal digit of flags, a remote
+frame ``#R``, an error frame the flag 0x20000000 in its identifier.
+
+Law: every line is a frame, a counted kind of frame that is skipped, or refused with one reason.
 """
 
 from __future__ import annotations

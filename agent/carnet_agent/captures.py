@@ -1,7 +1,7 @@
 """Read captures (candump, ASC, BLF, TRC, MF4, CSV, each also ``.gz``) as blocks of frames, streaming.
 
-Law: bounded memory; what is broken is counted with file, line and reason, what is good survives; error and remote frames are
-skipped and counted.
+Law: bounded memory; what is broken is counted with file, line and reason, what is good survives; error and remote
+frames are skipped and counted.
 """
 
 from __future__ import annotations
@@ -180,16 +180,26 @@ class Capture:
         if self.suffix not in TEXT_SUFFIXES:
             yield from self._binary_messages(reader_class)
             return
-        lines = _Lines(line for _, chunk in self._lines() for line in chunk)
+        lines = _Lines((line for _, chunk in self._lines() for line in chunk), self._passed_over)
         while not lines.ended:
             seen = lines.number
             try:
-                yield from reader_class(lines)
+                for message in reader_class(lines):
+                    lines.pending = 0
+                    yield message
             except (ValueError, IndexError, KeyError, TypeError, NotImplementedError) as error:
+                lines.pending = 0
                 self._refuse(lines.number, "malformed_line")
                 if lines.number == seen:
                     raise CaptureError("capture_refused", f"{self.path.name}: {error}") from error
                 lines.restart(self.suffix)
+
+    def _passed_over(self, line: int) -> None:
+        """A line that begins like a frame gave none: an event in ASC, where those are usual, else a broken line."""
+        if self.suffix == ".asc":
+            self.counts["events"] += 1
+        else:
+            self._refuse(line, "malformed_line")
 
     def _binary_messages(self, reader_class: Callable[..., Any]) -> Iterator[can.Message]:
         source: Any = self._stream()
@@ -228,12 +238,16 @@ class Capture:
 class _Lines:
     """A text file for python-can's readers that can be started again: its header, then the lines not yet read."""
 
-    def __init__(self, lines: Iterator[bytes]) -> None:
+    def __init__(self, lines: Iterator[bytes], passed_over: Callable[[int], None]) -> None:
         self._lines = lines
+        self._passed_over = passed_over
         self._again: list[str] = []
         self._header: list[str] = []
         self._in_header = True
         self.number = 0
+        """Lines read so far."""
+        self.pending = 0
+        """The last line, if it begins like a frame and no message has come of it yet; else 0."""
         self.ended = False
 
     def __iter__(self) -> Iterator[str]:
@@ -242,13 +256,18 @@ class _Lines:
     def __next__(self) -> str:
         if self._again:
             return self._again.pop(0)
+        if self.pending:
+            self._passed_over(self.pending)
+            self.pending = 0
         try:
             line = next(self._lines).decode("utf-8", "replace") + "\n"
         except StopIteration:
             self.ended = True
             raise
         self.number += 1
-        self._in_header = self._in_header and (self.number == 1 or not line.lstrip()[:1].isdigit())
+        data = line.lstrip()[:1].isdigit()
+        self._in_header = self._in_header and (self.number == 1 or not data)
+        self.pending = self.number if data else 0
         if self._in_header and len(self._header) < 100:
             self._header.append(line)
         return line

@@ -70,10 +70,10 @@ def compile_plan(
 
 
 def _transported(buses: tuple[str, ...], messages: dict[tuple[str, int, bool], Message]) -> tuple[Transported, ...]:
-    """The messages that come over ISO-TP: those with a diagnostic identifier, and those no frame of their kind can hold.
+    """The messages that come over ISO-TP: those with a diagnostic identifier, and those that no frame can hold.
 
-    A database that describes at most 8 bytes describes a single frame as it is on the bus, its length byte included; one that
-    describes more can only mean the payload.
+    A database that describes at most 8 bytes describes a single frame as it is on the bus, its length byte included;
+    one that describes more can only mean the payload.
     """
     found: dict[tuple[int, int, bool], Transported] = {}
     for row, name in enumerate([*buses, ANY_BUS]):

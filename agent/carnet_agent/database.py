@@ -1,6 +1,6 @@
 """What a CAN database says, as immutable values: the form between the DBC parser and the compiled plan.
 
-Law: nothing in here knows cantools; a message that exists is valid, and everything that was given up is named as a loss.
+Law: nothing in here knows cantools; a message that exists is valid, and what was given up is named as a loss.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Read a DBC file with cantools, salvaging message by message what it refuses.
 
-Law: the only module that imports cantools; whatever is not used is named with line and reason, never dropped in silence.
+Law: the only module that imports cantools; what is not used is named with line and reason, never dropped in silence.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def raw_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
 
 
 def exact_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
-    """Physical values as Python numbers, integers of any size where factor and offset are whole: cantools' own arithmetic."""
+    """Physical values as Python numbers, by cantools' arithmetic: integers where factor and offset are whole."""
     values = raw_values(info, raw)
     factor, offset = info.factor, info.offset
     if factor == 1 and offset == 0:

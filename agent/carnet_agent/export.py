@@ -1,7 +1,7 @@
 """Write decoded samples as CSV, JSON Lines or Parquet, in capture order and without losing a digit.
 
-Law: one row per sample, frames in capture order, signals of a frame in the database's order of first bits; raw and value are
-the numbers that cantools yields, in their shortest form that reads back the same.
+Law: one row per sample, frames in capture order, signals of a frame in the order of their first bits as cantools lists
+them; raw and value are the numbers that cantools yields, in the shortest form that reads back the same.
 """
 
 from __future__ import annotations
@@ -158,11 +158,11 @@ class ParquetWriter:
 
     def __init__(self, plan: Plan, stream: IO[bytes]) -> None:
         try:
-            import pyarrow
-            import pyarrow.parquet
+            import pyarrow  # type: ignore[import-untyped]
+            import pyarrow.parquet  # type: ignore[import-untyped]
         except ImportError:
             raise ConfigError(
-                "pyarrow_missing", "--format parquet needs the package pyarrow: install it first"
+                "pyarrow_missing", "--format parquet needs the package pyarrow installed"
             ) from None
         self._plan = plan
         self._arrow: Any = pyarrow

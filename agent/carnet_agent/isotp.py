@@ -1,7 +1,7 @@
 """Reassemble ISO-TP messages (ISO 15765-2) from frames, listening only, before they are decoded.
 
-Law: one message in progress per (bus, identifier); whatever is not a whole message in the right order and in time is dropped
-and counted with its reason.
+Law: one message in progress per (bus, identifier); whatever is not a whole message in the right order and in time is
+dropped and counted with its reason.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SAE J1939 identifiers: a message is known by its parameter group number, whoever sends it.
 
-29 bits: priority 3, data pages 2, PDU format 8, PDU specific 8, source address 8. Below PDU format 240 the PDU specific byte
-is the destination and no part of the parameter group number.
+29 bits: priority 3, data pages 2, PDU format 8, PDU specific 8, source address 8. Below PDU format 240 the PDU specific
+byte is the destination and no part of the parameter group number.
 """
 
 from __future__ import annotations

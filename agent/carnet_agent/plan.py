@@ -1,8 +1,9 @@
 """The compiled decode plan: every signal of every database as rows of flat numpy tables.
 
-A *group* is a set of signals that are present together: those of a message without multiplexer, or those that share one
-multiplexer and the same selector values. A frame starts in the root group of its message; each multiplexer of a group leads,
-by its value, to further groups. A signal belongs to exactly one group, so a block yields at most one run per signal.
+A *group* is a set of signals that are present together: those of a message without multiplexer, or those that share
+one multiplexer and the same selector values. A frame starts in the root group of its message; each multiplexer of a
+group leads, by its value, to further groups. A signal belongs to exactly one group, so a block yields at most one run
+per signal.
 
 Law: a plan decodes its selected signals and no others; it is immutable and knows neither cantools nor a file.
 """
@@ -68,8 +69,9 @@ class SignalInfo:
 class Rows:
     """Where bits lie in a payload, one row per signal (or multiplexer), as parallel arrays.
 
-    A payload is read as 64-bit words, little endian and byte-swapped. ``raw = (word >> shift) & mask``; a row that crosses a
-    word boundary is first ``word << left | (next << next_left) >> next_right``; signed rows end with ``(raw ^ sign) - sign``.
+    A payload is read as 64-bit words, little endian and byte-swapped. ``raw = (word >> shift) & mask``; a row that
+    crosses a word boundary is ``((word >> shift << left) | (next << next_left >> next_right)) & mask``; signed rows
+    end with ``(raw ^ sign) - sign``.
     """
 
     word: NDArray[np.int64]
@@ -95,7 +97,8 @@ class Rows:
 class Roots:
     """From (bus, identifier) to the root group of a message.
 
-    ``standard`` is a table over bus row * 2048 + identifier; ``extended`` and ``pgn`` are sorted keys (bus row << 32 | value).
+    ``standard`` is a table over bus row * 2048 + identifier; ``extended`` and ``pgn`` are sorted keys
+    (bus row << 32 | value).
     The last bus row stands for every bus that is not named.
     """
 
@@ -110,7 +113,8 @@ class Roots:
 class Branches:
     """From (group) to its multiplexers, and from (multiplexer, selector value) to further groups.
 
-    ``value`` holds every selector value once, sorted; a branch's ``key`` is multiplexer * (number of values) + rank of the value.
+    ``value`` holds every selector value once, sorted; a branch's ``key`` is
+    multiplexer * (number of values) + rank of the value.
     """
 
     group_first: NDArray[np.int64]
@@ -240,7 +244,7 @@ class Plan:
         return leads
 
     def identifiers(self, bus: str) -> list[tuple[int, bool]]:
-        """(identifier, extended) of every frame on this bus that holds a selected signal; also those that lead to one."""
+        """(identifier, extended) of every message on this bus that holds a selected signal."""
         row = self.buses.index(bus) if bus in self.buses else len(self.buses)
         table = self.roots.standard[row * STANDARD_IDS : (row + 1) * STANDARD_IDS]
         found = [(int(can_id), False) for can_id in np.flatnonzero(table != self.groups)]
@@ -248,7 +252,7 @@ class Plan:
         return found + [(int(key) & 0xFFFFFFFF, True) for key in self.roots.extended[live]]
 
     def filters(self, bus: str) -> list[tuple[int, int]]:
-        """The same as SocketCAN filters: (identifier with flag, mask); parameter groups match any source and priority."""
+        """The same as SocketCAN filters (identifier with flag, mask); a parameter group matches from any source."""
         filters = []
         for can_id, extended in self.identifiers(bus):
             if not extended:

@@ -1,7 +1,7 @@
 """Keep compiled plans on disk, so that a warm start neither parses a DBC nor imports its parser.
 
-Law: arrays and JSON only, never pickle; the file's name is the hash of everything that made the plan, and a file that cannot be
-read back whole is as good as none.
+Law: arrays and JSON only, never pickle; the file's name is the hash of everything that made the plan, and a file that
+cannot be read back whole is as good as none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def cached_plan(
 ) -> tuple[Plan, tuple[Loss, ...]]:
     """The plan for these (bus, DBC file) pairs, from the folder if it is there, else compiled and put there.
 
-    ``extra`` is whatever else decides about the plan (the mapping's hash). Raises DbcError for a file that cannot be used.
+    ``extra`` is whatever else decides about the plan (the mapping's hash). Raises DbcError for an unusable file.
     """
     contents = [(bus, path, _read(path)) for bus, path in files]
     key = plan_key([(bus, path.name, data) for bus, path, data in contents], buses, match, extra)

@@ -36,7 +36,7 @@ class Statement:
     @property
     def title(self) -> str:
         """Its first words, to name it in a sentence."""
-        return " ".join(self.text.split()[:3]).rstrip(":")
+        return " ".join(self.text.split()[:3]).rstrip(": ")
 
 
 def salvage(text: str, parse: Parser) -> tuple[list[Any], list[Loss]]:

@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "decode",
         help="write the readings of a capture as a table",
-        description="Decode a capture (candump .log, .asc, .blf, .trc, .mf4, .csv; also .gz) with DBC files and write one row "
-        "per reading, in capture order.",
+        description="Decode a capture (candump .log, .asc, .blf, .trc, .mf4, .csv; also .gz) with DBC files and write "
+        "one row per reading, in capture order.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,8 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="also write what can be read of frames that cantools refuses as a whole: a multiplexer value that the DBC does "
-        "not know, or signals that overlap",
+        help="also write what can be read of frames that cantools refuses as a whole: a multiplexer value that the "
+        "DBC does not know, or signals that overlap",
     )
     parser.set_defaults(run=run)
 

@@ -1,0 +1,223 @@
+"""Captures: every kind of file gives the same frames, broken parts are named and the rest survives."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import can
+import numpy as np
+import pytest
+
+from carnet.errors import CaptureError
+from carnet_agent import captures
+from carnet_agent.captures import Capture, nanoseconds
+from carnet_agent.frames import BRS, ESI, EXTENDED, FD, Frames
+
+LINES = b"""(1622547830.084000) can1 0CF00300#FFFE00FFFFFF00FF
+(1622547830.084600) can1 123#
+ (1622547831.000000001) vcan0 7FF#0a0B R
+(0.5) can1 123##3112233445566778899AABBCC
+(1622547832.000000) can1 1FFFFFFF#01
+"""
+
+
+def read(path: Path) -> tuple[Capture, Frames]:
+    """The whole capture as one block."""
+    capture = Capture(path)
+    return capture, Frames.concat([block.frames for block in capture.blocks()])
+
+
+def write(path: Path, data: bytes) -> Path:
+    """A file with this content, compressed if its name says so."""
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.log", "a.LOG", "a.log.gz"])
+def test_candump_lines_become_frames_without_losing_a_digit(name: str, tmp_path: Path) -> None:
+    """Identifier, length, flags, payload and nanoseconds."""
+    capture, frames = read(write(tmp_path / name, LINES))
+    assert capture.buses == ["can1", "vcan0"] and capture.counts == {"frames": 5}
+    assert frames.can_id.tolist() == [0x0CF00300, 0x123, 0x7FF, 0x123, 0x1FFFFFFF]
+    assert frames.flags.tolist() == [EXTENDED, 0, 0, FD | BRS | ESI, EXTENDED]
+    assert frames.length.tolist() == [8, 0, 2, 12, 1] and frames.width == 64
+    assert frames.payload[3, :13].tolist() == [
+        0x11,
+        0x22,
+        0x33,
+        0x44,
+        0x55,
+        0x66,
+        0x77,
+        0x88,
+        0x99,
+        0xAA,
+        0xBB,
+        0xCC,
+        0,
+    ]
+    assert frames.time_ns.tolist()[2:4] == [1622547831_000000001, 500_000_000]
+    assert frames.bus.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_time_stamps_keep_their_number_of_digits(tmp_path: Path) -> None:
+    """So that they can be written as they were."""
+    (block,) = Capture(write(tmp_path / "a.log", LINES)).blocks()
+    assert block.digits.tolist() == [6, 6, 9, 1, 6]
+
+
+BROKEN = [
+    (b"(1.0) can0 123#0", "malformed_line"),
+    (b"(1.0) can0 123#0G", "malformed_line"),
+    (b"1.0 can0 123#00", "malformed_line"),
+    (b"(1) can0 123#00", "malformed_line"),
+    (b"(1.0) can0 FFF#00", "identifier_out_of_range"),
+    (b"(1.0) can0 3FFFFFFF#00", "error_frame"),
+    (b"(1.0) can0 40000000#00", "identifier_out_of_range"),
+    (b"(1.0) can0 123#" + b"00" * 9, "data_too_long"),
+    (b"(1.0) can0 123##1" + b"00" * 65, "data_too_long"),
+    (b"(1.0) can0 20000004#0004000000000000", "error_frame"),
+    (b"(1.0) can0 123#R8", "remote_frame"),
+    (b"(99999999999.0) can0 123#00", "malformed_line"),
+    (b"\xff\xfe\x00", "malformed_line"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BROKEN, ids=lambda value: str(value)[:40])
+def test_a_line_that_is_no_data_frame_is_counted_and_the_others_survive(
+    line: bytes, reason: str, tmp_path: Path
+) -> None:
+    """Broken ones with file and line, error and remote frames by number only."""
+    capture, frames = read(write(tmp_path / "a.log", LINES + b"\n" + line + b"\r\n" + LINES))
+    assert len(frames) == 10 and capture.counts == {"frames": 10, reason: 1}
+    losses = [str(loss) for loss in capture.losses]
+    assert losses == ([] if "_frame" in reason else [f"a.log:7: {reason.replace('_', ' ')}"])
+
+
+def test_a_cut_compressed_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
+    """Frames up to the last whole block, one loss."""
+    data = gzip.compress(b"".join(b"(%d.000001) can0 123#%08X\n" % (i, i * 2654435761 % 2**32) for i in range(60_000)))
+    (tmp_path / "a.log.gz").write_bytes(data[: len(data) * 2 // 3])
+    capture, frames = read(tmp_path / "a.log.gz")
+    assert 10_000 < len(frames) < 60_000 and (np.diff(frames.time_ns) == 1_000_000_000).all()
+    assert [loss.reason for loss in capture.losses] == ["compressed_data_cut"]
+
+
+def test_blocks_are_small_whatever_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounded memory: at most FRAMES_MAX frames, lines cut by chunks are whole, a file without lines is no exception."""
+    monkeypatch.setattr(captures, "CHUNK_BYTES", 1000)
+    lines = b"".join(b"(1.%06d) can0 123#%02X\n" % (i, i % 256) for i in range(9000))
+    sizes, values = [], []
+    for block in Capture(write(tmp_path / "a.log", lines)).blocks():
+        sizes.append(len(block.frames))
+        values += block.frames.payload[:, 0].tolist()
+    assert values == [i % 256 for i in range(9000)] and max(sizes) <= captures.FRAMES_MAX
+    capture, frames = read(write(tmp_path / "b.log", b"x" * 100_000))
+    assert len(frames) == 0 and capture.counts["malformed_line"] > 10
+
+
+def messages() -> list[can.Message]:
+    """Data frames of every kind, with an error and a remote frame between them."""
+    rng = np.random.default_rng(5)
+    found = []
+    for number in range(300):
+        extended = bool(number % 3)
+        found.append(
+            can.Message(
+                timestamp=1622547830 + number / 8,
+                arbitration_id=int(rng.integers(0, 2**29 if extended else 2**11)),
+                is_extended_id=extended,
+                data=rng.bytes(number % 9),
+                channel=number % 2,
+            )
+        )
+    found.insert(7, can.Message(timestamp=1622547831, is_remote_frame=True, arbitration_id=1, dlc=2, channel=0))
+    return found
+
+
+@pytest.mark.parametrize("suffix", [".log", ".asc", ".blf", ".csv", ".trc", ".mf4", ".asc.gz", ".blf.gz", ".csv.gz"])
+def test_every_kind_of_file_gives_the_frames_that_were_written(suffix: str, tmp_path: Path) -> None:
+    """Identifiers, lengths and data are the same; remote frames are counted."""
+    # python-can writes no remote frames into these two.
+    sent = [message for message in messages() if not (suffix in (".mf4", ".trc") and message.is_remote_frame)]
+    path = tmp_path / f"a{suffix}"
+    plain = path.with_suffix("") if suffix.endswith(".gz") else path
+    with can.Logger(plain) as logger:
+        for message in sent:
+            logger(message)
+    if plain != path:
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    capture, frames = read(path)
+    data = [message for message in sent if not message.is_remote_frame]
+    assert frames.can_id.tolist() == [message.arbitration_id for message in data]
+    assert ((frames.flags & EXTENDED) != 0).tolist() == [message.is_extended_id for message in data]
+    assert frames.length.tolist() == [len(message.data) for message in data]
+    for row, message in zip(frames.payload, data, strict=True):
+        assert bytes(row[: len(message.data)]) == bytes(message.data) and not row[len(message.data) :].any()
+    assert np.allclose(np.diff(frames.time_ns), 125_000_000, atol=1_000_000)
+    assert capture.counts["remote_frame"] == len(sent) - len(data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "spoil"),
+    [(".csv", "x,y\n"), (".csv", "7,y\n"), (".trc", "     9 oops\n"), (".trc", "   9  1.0 XX 1  5 Rx - 1 0\n")],
+)
+def test_a_broken_line_of_a_text_file_costs_only_itself(suffix: str, spoil: str, tmp_path: Path) -> None:
+    """python-can's reader gives up at it; it is started again behind it, with the file's header."""
+    path = tmp_path / f"a{suffix}"
+    with can.Logger(path) as logger:
+        for message in messages():
+            if not message.is_remote_frame:
+                logger(message)
+    lines = path.read_text().splitlines(keepends=True)
+    at = len(lines) - 100
+    path.write_text("".join([*lines[:at], spoil, *lines[at:]]))
+    capture, frames = read(path)
+    assert len(frames) == 300 and [(loss.line, loss.reason) for loss in capture.losses] == [(at + 1, "malformed_line")]
+
+
+def test_a_cut_binary_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
+    """A BLF file that ends in the middle."""
+    path = tmp_path / "a.blf"
+    with can.Logger(path, max_container_size=2000) as logger:  # type: ignore[call-arg]
+        for message in messages() * 4:
+            logger(message)
+    path.write_bytes(path.read_bytes()[:-700])
+    _, frames = read(path)
+    assert 300 < len(frames) < 1200
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.xyz", b""), ("a", b""), ("a.gz", b""), ("a.blf", b"no"), ("a.mf4", b"no"), ("a.blf", b"LOGG")],
+)
+def test_a_file_of_no_known_kind_is_refused_in_one_sentence(name: str, data: bytes, tmp_path: Path) -> None:
+    """CaptureError with the file's name."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CaptureError, match=name.replace(".", r"\.")):
+        read(tmp_path / name)
+
+
+def test_bus_numbers_follow_the_names_given_first(tmp_path: Path) -> None:
+    """So that they mean the plan's buses; new names are appended."""
+    capture = Capture(write(tmp_path / "a.log", LINES), ["can7", "vcan0"])
+    (block,) = capture.blocks()
+    assert capture.buses == ["can7", "vcan0", "can1"] and block.frames.bus.tolist() == [2, 2, 1, 2, 2]
+    assert capture.buses_seen == ["vcan0", "can1"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5, 1622547830.0846, 1725694999.68745, 0.1 + 0.2, 46408.58493, 1e-7, 3.0])
+def test_a_float_time_stamp_reads_back_as_the_same_float(seconds: float) -> None:
+    """Nanoseconds and digits hold the reader's float, as far as nanoseconds can."""
+    time_ns, digits = nanoseconds(seconds)
+    text = f"{time_ns // 10**9}.{time_ns % 10**9:09d}"[: -(9 - digits) or None]
+    assert abs(float(text) - seconds) < 1e-9 and (float(text) == seconds or digits == 9)
+
+
+def test_the_reader_of_an_empty_file_yields_nothing(tmp_path: Path) -> None:
+    """No frames, no error."""
+    for name in ("a.log", "a.log.gz", "a.csv"):
+        found: Any = read(write(tmp_path / name, b""))
+        assert len(found[1]) == 0 and not found[0].losses
