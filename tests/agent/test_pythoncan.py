@@ -57,10 +57,10 @@ def reader_of(adapter: Adapter, clock: Clock | None = None, **options: Any) -> P
     return PythonCanReader(lambda: adapter, bus=2, clock_ns=clock or Clock(), **options)  # type: ignore[arg-type,return-value]
 
 
-def drained(reader: PythonCanReader, steps: int, clock: Clock | None = None) -> list[int]:
+def drained(reader: PythonCanReader, steps: int) -> list[int]:
     for _ in range(steps):
         reader.step()
-    return reader.read(Instant(2 * SECOND_NS, 0)).can_id.tolist()
+    return [int(can_id) for can_id in reader.read(Instant(2 * SECOND_NS, 0)).can_id]
 
 
 def test_messages_become_the_same_columns_as_of_a_socket() -> None:
@@ -151,7 +151,8 @@ def test_an_adapter_that_fails_is_closed_and_opened_again_after_the_back_off() -
     assert reader.fault == "CanOperationError"
     clock.now_ns += SECOND_NS // 10
     assert drained(reader, 1) == [5]
-    assert (reader.counters.opened, reader.fault) == (2, None)
+    assert reader.counters.opened == 2
+    assert not reader.fault
 
 
 def test_an_adapter_that_is_absent_is_tried_again_with_back_off() -> None:
