@@ -141,7 +141,7 @@ def parse_grant_set(data: bytes) -> GrantSet:
             keys=tuple(fields.text(key, _ENTRY) for key in fields.items(keys, 0, ADDED_MAX)),
             records=tuple(_documents(one) for one in fields.items(records, 0, RECORDS_MAX)),
             ended=tuple(_ended(one) for one in fields.items(ended, 0, ENDED_MAX)),
-            hash=hashes.digest(hashes.CONSENT, data).hex(),
+            hash=hashes.digest(hashes.GRANTS, data).hex(),
         )
         fields.ascending(tuple(record for record, _ in found.ended))
     if len({one.record for one in found.records}) < len(found.records):
