@@ -39,7 +39,7 @@ class DatagramBus(can.BusABC):
     """python-can's SocketCAN bus with another socket under it: its receive loop, its select, its frame parser."""
 
     def __init__(self, opened: socket.socket) -> None:
-        super().__init__(channel=None)
+        super().__init__(channel="")
         self._socket = opened
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
