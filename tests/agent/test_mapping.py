@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tomllib
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import cantools
+import numpy as np
 import pytest
 from conftest import CHECKOUT, shared_data
 
+from carnet.checksums import ALGORITHMS
 from carnet.errors import MappingError
 from carnet.signals import Category, Sensitivity
 from carnet_agent.mapping import SIZE_BYTES_MAX, Mapping, load_mapping
@@ -244,3 +247,19 @@ def test_every_file_is_named_in_its_document() -> None:
         "not_available",
     ):
         assert f"`{key}`" in text
+
+
+def test_toyotas_checksum_holds_on_a_real_drive() -> None:
+    """The mapping names an algorithm for SPEED and GAS_PEDAL; the car's own frames are the proof."""
+    payloads: dict[int, list[bytes]] = {0xB4: [], 0x2C1: []}
+    with gzip.open(Path(shared_data(), "captures", "toyota_rav4_2017.log.gz"), "rt") as file:
+        for line in file:
+            _, bus, frame = line.split()[:3]
+            identifier, data = frame.split("#")
+            if bus == "can0" and int(identifier, 16) in payloads:
+                payloads[int(identifier, 16)].append(bytes.fromhex(data))
+    for can_id, found in payloads.items():
+        assert len(found) > 1000
+        payload = np.frombuffer(b"".join(found), np.uint8).reshape(-1, 8)
+        ids, length = np.full(len(found), can_id, np.uint32), np.full(len(found), 8, np.uint8)
+        assert (ALGORITHMS["toyota"](ids, payload, length) == payload[:, 7]).all()

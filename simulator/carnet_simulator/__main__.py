@@ -1,0 +1,58 @@
+"""``carnet-sim``: a car, a capture or a broker for trying Carnet. Exit codes: 0 done, 1 something failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from carnet.errors import ConfigError, Error
+
+COMMANDS: Final = {
+    "drive": ("carnet_simulator.commands.drive", "put a simulated car on virtual CAN buses"),
+    "replay": ("carnet_simulator.commands.replay", "put a capture on virtual CAN buses"),
+    "broker": ("carnet_simulator.commands.broker", "run an MQTT 5 broker on this machine's loopback"),
+    "demo": ("carnet_simulator.demo", "show the whole way from a car to two recipients"),
+}
+"""Name -> (module with ``add_parser``, one line of help). Only the module of the command in use is imported."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(
+        prog="carnet-sim",
+        description="Cars and captures on virtual buses, and a broker, for trying Carnet without hardware.",
+        epilog="example: carnet-sim drive --seed 1 --seconds 60",
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for name, (module, help_line) in COMMANDS.items():
+        if words[:1] == [name]:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_line)
+    arguments = parser.parse_args(words)
+    # A service manager's stop ends a drive as cleanly as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(arguments.run(arguments))
+    except Error as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

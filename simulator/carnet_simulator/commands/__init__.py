@@ -1,0 +1,1 @@
+"""The subcommands of ``carnet-sim``, one module each: ``add_parser`` declares it, ``run`` does it."""

@@ -1,0 +1,139 @@
+"""``carnet-sim`` as somebody types it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from conftest import shared_data
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from carnet.errors import ConfigError
+from carnet_simulator.__main__ import COMMANDS, main
+from carnet_simulator.commands.broker import load_accounts
+
+COMMAND = [sys.executable, "-m", "carnet_simulator"]
+OURS = [name for name in COMMANDS if name != "demo"]
+
+
+@pytest.mark.parametrize("words", [[], *[[name] for name in OURS]], ids=lambda words: "".join(words) or "all")
+def test_help_shows_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every command."""
+    with pytest.raises(SystemExit) as leave:
+        main([*words, "--help"])
+    assert leave.value.code == 0
+    text = capsys.readouterr().out
+    assert "example" in text and "carnet-sim " + (words[0] if words else "drive") in text
+
+
+def test_a_drive_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames sent and the car's time."""
+    assert main(["drive", "--seconds", "3", "--speed", "max", "--channel", "can0=off"]) == 0
+    assert capsys.readouterr().err == "done after 3.0 s: 1,494 frames sent\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["drive", "--speed", "0"], 2),
+        (["drive", "--speed", "fast"], 2),
+        (["drive", "--seconds", "-1"], 2),
+        (["drive", "--rate", "nan"], 2),
+        (["drive", "--channel", "can0=can0"], 2),
+        (["drive", "--channel", "can7=vcan0"], 2),
+        (["drive", "--fault", "fire=1"], 2),
+        (["replay"], 2),
+        (["replay", "nowhere.log"], 1),
+        (["broker", "--host", "0.0.0.0"], 2),
+        (["broker", "--port", "70000"], 1),
+        (["broker", "--users", "nowhere.toml"], 2),
+        (["fly"], 2),
+        ([], 2),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_a_code(words: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 for wrong use, 1 for what failed."""
+    try:
+        result = main(words)
+    except SystemExit as leave:
+        result = int(leave.code or 0)
+    assert result == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_capture_is_replayed_at_full_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the buses that were asked for are opened; the other is read and not sent anywhere."""
+    capture = Path(shared_data(), "captures", "tractor_j1939.log.gz")
+    assert main(["replay", str(capture), "--speed", "max", "--channel", "can1=off"]) == 0
+    assert capsys.readouterr().err == "done after 186.1 s: 1,815 frames sent\n"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_drive_ends_cleanly(stop: signal.Signals) -> None:
+    """Exit code 0, one sentence, no traceback."""
+    words = ["drive", "--speed", "10", "--channel", "can0=multicast"]
+    with subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "udp_multicast" in process.stderr.readline()
+        process.send_signal(stop)
+        rest = process.stderr.read()
+        assert process.wait(10) == 0
+    assert rest.startswith("stopped after") and rest.count("\n") == 1
+
+
+def test_a_looped_replay_is_stopped_by_hand(tmp_path: Path) -> None:
+    """It would never end by itself."""
+    capture = tmp_path / "a.log"
+    capture.write_text("(1.0) can0 123#00\n(1.1) can0 123#01\n")
+    words = ["replay", str(capture), "--loop", "--channel", "can0=multicast"]
+    with subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "udp_multicast" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().startswith("stopped after")
+        assert process.wait(10) == 0
+
+
+def test_the_broker_tells_its_port_and_stops_when_told(tmp_path: Path) -> None:
+    """A client with an account comes in; the summary counts it."""
+    users, ready = tmp_path / "users.toml", tmp_path / "port"
+    users.write_text('[users.worker]\npassword = "secret"\nrole = "receiver"\n')
+    words = ["broker", "--port", "0", "--ready-file", str(ready), "--users", str(users)]
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split()[-1])
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.username_pw_set("worker", "secret")
+        client.connect("127.0.0.1", port)
+        while not client.is_connected():
+            assert client.loop(5) == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "stopped: 1 connected, 1 server_shutting_down\n"
+        assert process.wait(10) == 0
+    assert int(ready.read_text()) == port
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[users", "users_syntax"),
+        ("", "users_value"),
+        ("users = 1", "users_value"),
+        ("[users]\na = 1", "users_value"),
+        ('[users.a]\npassword = "x"', "users_value"),
+        ('[users.a]\npassword = "x"\nrole = "device"\nmore = 1', "users_value"),
+        ('[users.a]\npassword = "x"\nrole = "admin"', "users_value"),
+        ('[users.a]\npassword = ""\nrole = "device"', "users_value"),
+        ('[users.a]\npassword = 1\nrole = "device"', "users_value"),
+        ('[other]\n[users.a]\npassword = "x"\nrole = "device"', "users_value"),
+    ],
+)
+def test_a_users_file_that_is_not_exactly_right_is_refused(text: str, reason: str) -> None:
+    """Nobody gets in by a slip of the pen."""
+    with pytest.raises(ConfigError) as refusal:
+        load_accounts(text.encode())
+    assert refusal.value.reason == reason
