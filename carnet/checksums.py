@@ -49,9 +49,10 @@ def toyota(can_id: NDArray[np.uint32], payload: NDArray[np.uint8], length: NDArr
     """The sum that Toyota uses: both identifier bytes, the length and all payload bytes but the last, modulo 256."""
     columns = np.arange(payload.shape[1])
     covered = columns[np.newaxis, :] < length.astype(np.int64)[:, np.newaxis] - 1
-    total = np.where(covered, payload, 0).sum(axis=1, dtype=np.int64)
+    total: NDArray[np.int64] = np.where(covered, payload, 0).sum(axis=1, dtype=np.int64)
     identifier = can_id.astype(np.int64)
-    return ((total + (identifier >> 8) + identifier + length) & 0xFF).astype(np.uint8)
+    total = total + (identifier >> 8) + identifier + length
+    return (total & 0xFF).astype(np.uint8)
 
 
 Checksum = Callable[[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]

@@ -245,7 +245,7 @@ def _unit(entry: dict[str, Any], dbc_unit: str, where: str) -> str:
     if unit != dbc_unit and dbc_unit not in SPELLINGS.get(unit, frozenset()):
         raise MappingError(
             "mapping_unit",
-            f"{where}: unit '{unit}' is not the DBC's '{dbc_unit}'; nothing is converted, so choose a path in that unit",
+            f"{where}: unit '{unit}' is not the DBC's '{dbc_unit}'; nothing is converted: choose a path in that unit",
         )
     return unit
 

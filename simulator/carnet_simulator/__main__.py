@@ -1,4 +1,7 @@
-"""``carnet-sim``: a car, a capture or a broker for trying Carnet. Exit codes: 0 done, 1 something failed, 2 wrong use."""
+"""``carnet-sim``: a car, a capture or a broker for trying Carnet.
+
+Exit codes: 0 done, 1 something failed, 2 wrong use.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Broker:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     counters: Counter[str] = field(default_factory=Counter)
-    filters: TopicFilters[_Connection] = field(default_factory=lambda: TopicFilters[_Connection]())
+    filters: TopicFilters[_Connection] = field(default_factory=TopicFilters)
     clients: dict[str, _Connection] = field(default_factory=dict)
     open_connections: set[_Connection] = field(default_factory=set)
 
@@ -80,10 +80,10 @@ class Broker:
                 raise ConfigError("account_name", "a broker's user name is not empty and has no '+', '#' or '/'")
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> asyncio.Server:
-        """Start to serve; port 0 lets the system choose. ConfigError ``broker_not_loopback`` for any other interface."""
+        """Start to serve; port 0 lets the system choose. ConfigError ``broker_not_loopback`` for another interface."""
         if host != "localhost" and not _is_loopback(host):
             raise ConfigError(
-                "broker_not_loopback", "the development broker listens on loopback only: use 127.0.0.1 or ::1"
+                "broker_not_loopback", "the development broker serves loopback only: use 127.0.0.1 or ::1"
             )
         return await asyncio.get_running_loop().create_server(lambda: _Connection(self), host, port)
 
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
         self._broker.open_connections.add(self)
         self._timer = self._loop.call_later(self._limits.connect_s, self._overdue)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._closed = True
         if self._timer:
             self._timer.cancel()

@@ -48,19 +48,20 @@ class CanSender:
         self._socket = opened
 
     def send(self, frame: bytes) -> None:
+        """Send one frame, waiting while the interface's queue is full."""
         for _ in range(_RETRIES_MAX):
             try:
                 self._socket.send(frame)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise UnavailableError("bus_gone", f"the bus takes no more frames: {error.strerror}") from None
-                # The interface's queue is full for the moment.
                 time.sleep(_RETRY_S)
             else:
                 return
         raise UnavailableError("bus_gone", "the bus has taken no frame for a second")
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
 
@@ -71,12 +72,14 @@ class MulticastSender:
         self._bus = can.Bus(interface="udp_multicast", channel=GROUP, port=port, hop_limit=0)
 
     def send(self, frame: bytes) -> None:
+        """Send one frame."""
         try:
             self._bus.send(unpack_message(frame))
         except (can.CanError, OSError) as error:
             raise UnavailableError("bus_gone", f"multicast takes no more frames: {error}") from None
 
     def close(self) -> None:
+        """Leave the group."""
         self._bus.shutdown()
 
 

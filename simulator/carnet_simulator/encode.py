@@ -136,7 +136,8 @@ class Layout:
         not_available: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
         """(n, 8) payloads. Frame i has page ``page[i]``, values ``values[name][i]`` and counter ``counter[i]``; where
-        ``not_available[i]``, signals that have a code for it carry that code."""
+        ``not_available[i]``, signals that have a code for it carry that code.
+        """
         payload = np.zeros((len(page), PAYLOAD_BYTES), np.uint8)
         for number, content in enumerate(self.pages):
             rows = np.flatnonzero(page == number)

@@ -67,15 +67,12 @@ class Decisions:
 def decide(faults: Faults, random: np.random.Generator, count: int) -> Decisions:
     """Decide about the next ``count`` frames."""
     names = [field.name for field in fields(Faults)]
-    if faults:
-        chance = random.random((count, len(names)))
-    else:
-        chance = np.ones((count, len(names)))
+    chance = random.random((count, len(names))) if faults else np.ones((count, len(names)))
     return Decisions(**{name: chance[:, column] < getattr(faults, name) for column, name in enumerate(names)})
 
 
 def distort(block: Block, decisions: Decisions, has_checksum: NDArray[np.bool_]) -> Block:
-    """The block as it arrives: checksums spoilt, frames shortened, lost and doubled. Counters are the encoder's part."""
+    """The block as it arrives: checksums spoilt, frames shortened, lost and doubled. Counters stick in the encoder."""
     payload = block.payload.copy()
     length = block.length.copy()
     last = length.astype(np.intp) - 1

@@ -58,7 +58,8 @@ class FrameSource:
         fault_random: np.random.Generator,
     ) -> None:
         """``databases``: (bus name, DBC) pairs. ``rate``: frames per second of all buses together; None: the DBCs' own
-        cycle times, about 500."""
+        cycle times, about 500.
+        """
         self.buses = tuple(bus for bus, _ in databases)
         self.vehicle = vehicle
         self._faults = faults
@@ -82,7 +83,7 @@ class FrameSource:
         self._first_step = 0
 
     def frames_until(self, time_ms: int) -> Block:
-        """Every frame that has not been given yet and comes before this time since the start; none for an earlier time."""
+        """Every frame that has not been given yet and comes before this time since the start."""
         since, until = self._until_ns, max(self._until_ns, time_ms * 1_000_000)
         self._until_ns = until
         message, turn, time_ns = self._schedule(since, until)

@@ -83,7 +83,7 @@ def test_a_row_without_path_classifies_a_private_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bus", "dbc", "signal"),
+    "bus, dbc, signal",
     [("can0", "demo.v1", "Counter"), ("can0", "other", "Speed"), ("can0", "demo.v1", "Nothing")],
 )
 def test_a_signal_without_a_row_is_private_unmapped_and_special(bus: str, dbc: str, signal: str) -> None:
@@ -116,7 +116,7 @@ def test_another_dbc_is_refused_with_the_hash_to_write() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "reason"),
+    "old, new, reason",
     [
         ("[dbc]", "[dbc", "mapping_syntax"),
         ("[dbc]", "extra = 1\n[dbc]", "mapping_key"),

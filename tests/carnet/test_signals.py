@@ -18,8 +18,8 @@ def test_a_path_of_the_right_form_comes_back(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "Vehicle", "Vehicle.", "Speed", "Vehicle..Speed", "vehicle.Speed", "Vehicle.Speed ", "Vehicle.Speed\n", "Vehicle.Spéed",
-     "Vehicle." + "a" * PATH_SIZE_MAX],
+    ["", "Vehicle", "Vehicle.", "Speed", "Vehicle..Speed", "vehicle.Speed", "Vehicle.Speed ", "Vehicle.Speed\n",
+     "Vehicle.Spéed", "Vehicle." + "a" * PATH_SIZE_MAX],
 )  # fmt: skip
 def test_any_other_text_is_refused(path: str) -> None:
     """Also white space at the end, which a careless pattern lets through."""

@@ -85,7 +85,7 @@ def test_faults_are_read_from_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    "text, reason",
     [
         ("fire=1", "fault_unknown"),
         ("drop", "fault_probability"),

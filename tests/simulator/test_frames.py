@@ -70,7 +70,7 @@ def test_the_rate_is_the_number_of_frames_per_second() -> None:
 
 
 def test_every_frame_decodes_to_the_cars_readings() -> None:
-    """cantools reads back what the physics said, to half a step of the signal's resolution."""
+    """What cantools reads back is what the physics said, to half a step of the signal's resolution."""
     block = drive(DATABASES, 8).frames_until(30_000)
     vehicle = Vehicle(Random(8), 1_800_000_000_000)
     readings = [vehicle.step() for _ in range(1500)]

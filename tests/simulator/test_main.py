@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from conftest import shared_data
+from conftest import CHECKOUT, shared_data
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from carnet.errors import ConfigError
 from carnet_simulator.__main__ import COMMANDS, main
 from carnet_simulator.commands.broker import load_accounts
+from carnet_simulator.faults import Faults
 
 COMMAND = [sys.executable, "-m", "carnet_simulator"]
 OURS = [name for name in COMMANDS if name != "demo"]
@@ -37,7 +40,7 @@ def test_a_drive_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    "words, code",
     [
         (["drive", "--speed", "0"], 2),
         (["drive", "--speed", "fast"], 2),
@@ -118,7 +121,7 @@ def test_the_broker_tells_its_port_and_stops_when_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    "text, reason",
     [
         ("[users", "users_syntax"),
         ("", "users_value"),
@@ -137,3 +140,15 @@ def test_a_users_file_that_is_not_exactly_right_is_refused(text: str, reason: st
     with pytest.raises(ConfigError) as refusal:
         load_accounts(text.encode())
     assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_document_names_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And every fault."""
+    text = (CHECKOUT / "docs" / "simulator.md").read_text()
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    for option in set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}:
+        assert option in text
+    for fault in fields(Faults):
+        assert f"`{fault.name}`" in text

@@ -22,7 +22,7 @@ class Clock:
         self.now_ns += round(seconds * 1e9)
 
 
-@pytest.mark.parametrize(("speed", "seconds"), [(1.0, 10.0), (10.0, 1.0), (0.5, 20.0)])
+@pytest.mark.parametrize("speed, seconds", [(1.0, 10.0), (10.0, 1.0), (0.5, 20.0)])
 def test_frames_take_their_time_divided_by_the_speed(speed: float, seconds: float) -> None:
     """Whatever the first frame's time stamp is."""
     clock = Clock()

@@ -9,7 +9,7 @@ from carnet_simulator.topicfilter import TopicFilters, matches
 
 
 @pytest.mark.parametrize(
-    ("pattern", "topic", "expected"),
+    "pattern, topic, expected",
     [
         ("a/b", "a/b", True),
         ("a/b", "a/b/c", False),

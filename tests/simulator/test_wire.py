@@ -25,7 +25,7 @@ def test_a_block_is_one_can_frame_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "packed"),
+    "message, packed",
     [
         (can.Message(arbitration_id=0x123, is_extended_id=False, data=b"\x01\x02"), "23010000020000000102000000000000"),
         (can.Message(arbitration_id=0x123, is_extended_id=True, data=b""), "23010080000000000000000000000000"),

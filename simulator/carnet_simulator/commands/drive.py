@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import fields
 from typing import Any, Final
 
 from carnet.errors import ConfigError
-from carnet_simulator.bus import open_sender, parse_channels
+from carnet_simulator.bus import Sender, open_sender, parse_channels
+from carnet_simulator.commands.interrupt import uninterrupted
 from carnet_simulator.commands.speed import CHANNEL_HELP, parse_speed
 from carnet_simulator.dbcs import demo_databases
 from carnet_simulator.faults import Faults
@@ -19,6 +21,7 @@ from carnet_simulator.wire import CLASSIC_BYTES, pack_block
 
 AHEAD_MS: Final = 200
 """Frames are made in blocks of this length; longer blocks cost less, shorter ones begin sooner."""
+FAULT_HELP: Final = "a fault and its probability per frame: " + ", ".join(field.name for field in fields(Faults))
 EXAMPLES: Final = """examples:
   carnet-sim drive --seed 1 --seconds 60
   carnet-sim drive --speed 10 --channel can0=vcan0 --channel can1=off
@@ -39,12 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--seed", type=int, default=1, help="which car and which drive (default: 1)")
     parser.add_argument("--seconds", type=float, help="end after this much of the car's time (default: never)")
     parser.add_argument("--speed", type=parse_speed, default=1.0, metavar="FACTOR", help="1, 10, … or max (default: 1)")
-    parser.add_argument(
-        "--rate", type=float, help="frames per second of all buses (default: the DBCs' cycles, about 500)"
-    )
+    parser.add_argument("--rate", type=float, help="frames per second of all buses (default: about 500)")
     parser.add_argument("--channel", action="append", default=[], metavar="[BUS=]CHANNEL", help=CHANNEL_HELP)
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME=P", help="a fault and its probability per "
-                        "frame: drop, duplicate, corrupt, stuck, short, not_available")  # fmt: skip
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME=P", help=FAULT_HELP)
     parser.set_defaults(run=run)
 
 
@@ -63,15 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress(sys.stderr)
     pace = Pace(arguments.speed, time.monotonic_ns, time.sleep)
     end_ms = round(arguments.seconds * 1000) if arguments.seconds else sys.maxsize // 1_000_000
-    senders = [open_sender(bus, channels, lambda text: print(text, file=sys.stderr)) for bus in source.buses]
+    senders: list[Sender] = []
     ended = "done"
     try:
+        for bus in source.buses:
+            with uninterrupted():
+                senders.append(open_sender(bus, channels, lambda text: print(text, file=sys.stderr)))
         for until_ms in range(AHEAD_MS, end_ms + AHEAD_MS, AHEAD_MS):
             block = source.frames_until(min(until_ms, end_ms))
             packed = pack_block(block)
-            for row, (bus, time_ns) in enumerate(zip(block.bus.tolist(), block.time_ns.tolist(), strict=True)):
+            for row, (number, time_ns) in enumerate(zip(block.bus.tolist(), block.time_ns.tolist(), strict=True)):
                 pace.wait(time_ns)
-                senders[bus].send(packed[row * CLASSIC_BYTES : (row + 1) * CLASSIC_BYTES])
+                senders[number].send(packed[row * CLASSIC_BYTES : (row + 1) * CLASSIC_BYTES])
                 progress.frames += 1
             progress.at(min(until_ms, end_ms) / 1000)
     except KeyboardInterrupt:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from carnet.errors import CaptureError
 from carnet_simulator.bus import Sender, open_sender, parse_channels
+from carnet_simulator.commands.interrupt import uninterrupted
 from carnet_simulator.commands.speed import CHANNEL_HELP, parse_speed
 from carnet_simulator.pace import Pace
 from carnet_simulator.progress import Progress
@@ -28,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="put a capture on virtual CAN buses",
-        description="Sends the data frames of a capture (any format python-can reads, .gz too) in their order, with the "
-        "gaps that they had. Ctrl-C ends it.",
+        description="Sends the data frames of a capture (any format python-can reads, .gz too) in their order, with "
+        "the gaps that they had. Ctrl-C ends it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,47 +45,58 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay until the file's end or somebody interrupts."""
-    channels = parse_channels(arguments.channel)
     progress = Progress(sys.stderr)
     pace = Pace(arguments.speed, time.monotonic_ns, time.sleep)
-    senders: dict[str, Sender] = {}
-    passed_ns, ended = 0, "done"
+    replay = _Replay(arguments.capture, parse_channels(arguments.channel), pace, progress)
+    ended = "done"
     try:
-        while True:
-            passed_ns = _once(arguments.capture, channels, senders, pace, progress, passed_ns)
-            if not arguments.loop:
-                break
+        replay.once()
+        while arguments.loop:
+            replay.once()
     except KeyboardInterrupt:
         ended = "stopped"
     finally:
-        for sender in senders.values():
+        for sender in replay.senders.values():
             sender.close()
     progress.end(ended)
     return 0
 
 
-def _once(
-    path: Path, channels: dict[str, str], senders: dict[str, Sender], pace: Pace, progress: Progress, passed_ns: int
-) -> int:
-    """Replay the file, beginning ``passed_ns`` after the first replay's first frame; returns when it ended."""
-    first_ns: int | None = None
-    time_ns = passed_ns
-    for captured in read_capture(path):
-        if captured.frame is None:
-            progress.skipped += 1
-            continue
+@dataclass(slots=True)
+class _Replay:
+    """A capture and the buses that it has needed so far."""
+
+    path: Path
+    channels: Mapping[str, str]
+    pace: Pace
+    progress: Progress
+    senders: dict[str, Sender] = field(default_factory=dict)
+    time_ns: int = 0
+    """Time of the last frame, counted from the very first; it never goes back."""
+
+    def once(self) -> None:
+        """Replay the whole file, from the time on at which the replay before it ended."""
+        began_ns = self.time_ns
+        first_ns: int | None = None
+        for captured in read_capture(self.path):
+            if captured.frame is None:
+                self.progress.skipped += 1
+                continue
+            if first_ns is None:
+                first_ns = captured.time_ns
+            self.time_ns = max(self.time_ns, began_ns + captured.time_ns - first_ns)
+            sender = self._sender(captured.bus)
+            self.pace.wait(self.time_ns)
+            sender.send(captured.frame)
+            self.progress.frames += 1
+            self.progress.at(self.time_ns / 1e9)
         if first_ns is None:
-            first_ns = captured.time_ns
-        if captured.bus not in senders:
-            if len(senders) >= BUSES_MAX:
-                raise CaptureError("capture_broken", f"{path}: names more than {BUSES_MAX} buses")
-            senders[captured.bus] = open_sender(captured.bus, channels, lambda text: print(text, file=sys.stderr))
-        # A clock that jumped back in the file must not make us wait for it twice.
-        time_ns = max(time_ns, passed_ns + captured.time_ns - first_ns)
-        pace.wait(time_ns)
-        senders[captured.bus].send(captured.frame)
-        progress.frames += 1
-        progress.at(time_ns / 1e9)
-    if first_ns is None:
-        raise CaptureError("capture_broken", f"{path}: has no data frame")
-    return time_ns
+            raise CaptureError("capture_broken", f"{self.path}: has no data frame")
+
+    def _sender(self, bus: str) -> Sender:
+        if bus not in self.senders:
+            if len(self.senders) >= BUSES_MAX:
+                raise CaptureError("capture_broken", f"{self.path}: names more than {BUSES_MAX} buses")
+            with uninterrupted():
+                self.senders[bus] = open_sender(bus, self.channels, lambda text: print(text, file=sys.stderr))
+        return self.senders[bus]
