@@ -12,12 +12,12 @@ from typing import Any
 import cantools
 import numpy as np
 import pytest
-from conftest import CHECKOUT, shared_data
 
 from carnet.checksums import ALGORITHMS
 from carnet.errors import MappingError
 from carnet.signals import Category, Sensitivity
 from carnet_agent.mapping import SIZE_BYTES_MAX, Mapping, load_mapping
+from tests.conftest import CHECKOUT, shared_data
 
 FILES = sorted((CHECKOUT / "dbc").glob("*.map.toml"))
 SHA = "ab" * 32

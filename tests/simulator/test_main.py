@@ -11,13 +11,13 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from conftest import CHECKOUT, shared_data
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from carnet.errors import ConfigError
 from carnet_simulator.__main__ import COMMANDS, main
 from carnet_simulator.commands.broker import load_accounts
 from carnet_simulator.faults import Faults
+from tests.conftest import CHECKOUT, shared_data
 
 COMMAND = [sys.executable, "-m", "carnet_simulator"]
 OURS = [name for name in COMMANDS if name != "demo"]

@@ -7,10 +7,10 @@ import gzip
 from pathlib import Path
 
 import pytest
-from conftest import shared_data
 
 from carnet.errors import CaptureError
 from carnet_simulator.replay import read_capture
+from tests.conftest import shared_data
 
 CAPTURES = ["skoda_obd2_gnss", "toyota_ft86_drive", "toyota_rav4_2017", "tractor_j1939"]
 
