@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ FRAMES_MAX = 4096
 CHUNK_BYTES = 128 << 10
 LINE_BYTES_MAX = 4096
 BUSES_MAX = 255
+MF4_MAGIC = (b"MDF     ", b"UnFinMF ")
 LOSSES_KEPT = 100
 TEXT_SUFFIXES = frozenset((".asc", ".csv", ".trc"))
 SUFFIXES = frozenset((".log", ".asc", ".blf", ".csv", ".mf4", ".trc"))
@@ -104,7 +105,17 @@ class Capture:
             else:
                 yield from self._python_can_blocks()
         finally:
-            self._raw.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let the file go; ``blocks()`` does so at its end."""
+        self._raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def bus_number(self, name: str) -> int:
         """The number of this bus, a new one if it was not met before."""
@@ -122,7 +133,7 @@ class Capture:
             self.losses.append(CaptureLoss(self.path.name, line, reason))
 
     def _stream(self) -> IO[bytes]:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if self._gzipped else self._raw
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw)) if self._gzipped else self._raw
 
     def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """(number of the first line, lines) until the end, or until the file turns out to be cut."""
@@ -204,19 +215,25 @@ class Capture:
     def _binary_messages(self, reader_class: Callable[..., Any]) -> Iterator[can.Message]:
         source: Any = self._stream()
         if self.suffix == ".mf4":
+            if source.read(len(MF4_MAGIC[0])) not in MF4_MAGIC:
+                raise CaptureError("capture_refused", f"{self.path.name}: is not an .mf4 file")
+            source.seek(0)
             # The MF4 reader needs random access; an uncompressed file is read in place, not into memory.
             source = io.BytesIO(source.read()) if self._gzipped else str(self.path)
-        got = 0
+        got, reader = 0, None
         try:
-            for message in reader_class(source):
+            reader = reader_class(source)
+            for message in reader:
                 got += 1
                 yield message
-        except Exception as error:  # the readers let anything through that a broken file provokes
+        except Exception as error:
             if not got:
-                raise CaptureError(
-                    "capture_refused", f"{self.path.name}: is not a {self.suffix} file: {error}"
-                ) from error
+                sentence = f"{self.path.name}: is not a {self.suffix} file: {error}"
+                raise CaptureError("capture_refused", sentence) from error
             self._refuse(0, "cut_or_damaged_after_the_frames_read")
+        finally:
+            if reader is not None:
+                reader.stop()
 
     def _block(self, messages: list[can.Message]) -> Block:
         count = len(messages)
@@ -272,7 +289,7 @@ class _Lines:
             self._header.append(line)
         return line
 
-    def read(self, size: int = -1) -> str:
+    def read(self, _size: int = -1) -> str:
         """Only there because python-can looks whether it is a file."""
         raise OSError("lines only")
 
@@ -312,7 +329,7 @@ def _flags(message: can.Message) -> int:
 
 def _reader_class(suffix: str) -> Callable[..., Any]:
     """python-can's reader for this suffix; imported here because it is slow and captures are rare."""
-    import can
+    import can  # noqa: PLC0415
 
     readers: dict[str, Callable[..., Any]] = {
         ".asc": can.ASCReader,

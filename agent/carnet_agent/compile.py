@@ -210,10 +210,12 @@ def _plan(
     transported: tuple[Transported, ...],
 ) -> Plan:
     rows = _rows(builder.layouts)
-    # Stretches of like rows let decode treat signed and crossing samples as slices instead of masks.
+    # Stretches of like rows let decode treat signed and crossing samples as slices instead of masks; at the border of
+    # unsigned and signed lie the scaled ones.
     signed = rows.sign != 0
     stretch = np.where(rows.crossing, np.where(signed, 2, 3), np.where(signed, 1, 0))
-    order = np.argsort(stretch, kind="stable")
+    scaled = np.array([info.factor != 1 or info.offset != 0 for info in builder.infos], bool)
+    order = np.lexsort((scaled == (stretch == 0), stretch)) if len(scaled) else np.empty(0, np.int64)
     rows = rows.take(order)
     row_group = np.array(builder.signal_group, np.int64)[order]
     bounds = np.searchsorted(stretch[order], [1, 2, 3])
@@ -230,9 +232,10 @@ def _plan(
         roots=_roots(builder, buses, roots, match),
         branches=_branches(builder),
         group_parent=np.array(builder.group_parent, np.int64),
-        group_overlapping=np.array([*builder.group_overlapping, False], bool),
+        overlapping_roots=np.flatnonzero(np.array(builder.group_overlapping, bool)),
         factor=np.array([float(info.factor) for info in builder.infos], np.float64),
         offset=np.array([float(info.offset) for info in builder.infos], np.float64),
+        scaled=scaled,
         inexact=np.array([_inexact(info) for info in builder.infos], bool),
         signed_from=int(bounds[0]),
         crossing_from=int(bounds[1]),
@@ -287,6 +290,7 @@ def _roots(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int
     if match != "pgn":
         pgns = {}
     return Roots(
+        bus_base=np.arange(len(buses) + 1) * STANDARD_IDS,
         standard=standard,
         extended=np.array(sorted(extended), np.int64),
         extended_group=np.array([extended[key] for key in sorted(extended)], kind),
@@ -295,7 +299,7 @@ def _roots(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int
     )
 
 
-def _group_type(builder: _Builder) -> type[np.uint16] | type[np.int64]:
+def _group_type(builder: _Builder) -> type[np.uint16 | np.int64]:
     return np.uint16 if len(builder.group_parent) < np.iinfo(np.uint16).max else np.int64
 
 

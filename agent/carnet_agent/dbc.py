@@ -42,7 +42,7 @@ def parse(data: bytes, file_name: str) -> Database:
     losses: list[Loss] = []
     try:
         parsed = _parse_text(text)
-    except Exception as error:  # cantools raises many unrelated types for a broken file
+    except Exception as error:
         parsed, losses = salvage(text, _parse_text)
         if not parsed:
             raise DbcError("dbc_refused", f"{file_name}: no usable message: {reason_of(error)}") from error
@@ -64,7 +64,7 @@ def decode_text(data: bytes) -> str:
 
 
 def _parse_text(text: str) -> list[Any]:
-    """cantools' messages; ``strict=False`` because overlapping signals are common in the field."""
+    """The messages as cantools has them; ``strict=False`` because overlapping signals are common in the field."""
     return list(cantools_dbc.load_string(text, strict=False).messages)
 
 
@@ -136,6 +136,6 @@ def _signal(signal: Any) -> Signal:
         unit=signal.unit or "",
         labels=labels,
         is_multiplexer=signal.is_multiplexer,
-        multiplexer=cast(str | None, signal.multiplexer_signal),
+        multiplexer=cast("str | None", signal.multiplexer_signal),
         selectors=frozenset(signal.multiplexer_ids or ()),
     )

@@ -6,7 +6,7 @@ Law: no Python object per frame or sample, and exactly the raw integers and phys
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,20 +85,22 @@ def decode(plan: Plan, frames: Frames) -> Decoded:
         frame = entries.frame.take(order)
         length = frames.length.take(entries.frame)
     entry_group = group if entries is None else entries.group
-    runs = _runs(plan, entry_group, frames.width)
+    per_group = np.bincount(entry_group, minlength=plan.groups + 1)
+    runs = _runs(plan, per_group, len(entry_group), frames.width)
     # Sorted by group, a run's words lie side by side: one gather index serves words and frame numbers.
     planes = _planes(frames, frame)
-    frame_of_place = frame.astype(np.int32)
     decoded = Decoded(
         run_signal=plan.row_signal.take(runs.row),
         run_start=runs.start,
         run_length=runs.length,
-        frame=np.concatenate([frame_of_place] * len(planes)).take(runs.at),
+        # Every plane has the frames in the same order, so a place in any of them wraps to its frame.
+        frame=frame.astype(np.int32).take(runs.at, mode="wrap"),
         raw=_extract(plan, runs, planes),
         unknown_selector=NO_FRAMES if entries is None else entries.unknown_selector,
-        overlapping=_overlapping(plan, group, entries) if plan.has_overlapping else NO_FRAMES,
+        overlapping=_overlapping(plan, group, per_group, entries) if plan.has_overlapping else NO_FRAMES,
     )
-    if (length < plan.group_need.take(entry_group)).any():
+    # Most blocks have no frame that is shorter than the longest definition: one cheap look spares the exact one.
+    if np.count_nonzero(length < plan.need) and (length < plan.group_need.take(entry_group)).any():
         decoded = _without_absent(
             decoded, frames.length.take(decoded.frame) >= np.repeat(plan.rows.need.take(runs.row), runs.length)
         )
@@ -111,12 +113,21 @@ def physical(plan: Plan, decoded: Decoded) -> NDArray[np.float64]:
     """(N,) physical values, bit for bit ``float`` of what cantools yields without value names."""
     signal, length = decoded.run_signal, decoded.run_length
     values = decoded.raw.astype(np.float64)
-    values *= plan.factor.take(signal).repeat(length)
-    values += plan.offset.take(signal).repeat(length)
-    for run in plan.inexact.take(signal).nonzero()[0]:
-        start = int(decoded.run_start[run])
-        stretch = slice(start, start + int(length[run]))
-        values[stretch] = [float(value) for value in exact_values(plan.signals[signal[run]], decoded.raw[stretch])]
+    scaled = plan.scaled.take(signal).nonzero()[0]
+    if len(scaled):
+        # Runs come in the order of the plan's rows, which keeps scaled ones together: the rest is spared.
+        first, last = int(scaled[0]), int(scaled[-1])
+        stretch = values[decoded.run_start[first] : decoded.run_start[last] + length[last]]
+        signal, length = signal[first : last + 1], length[first : last + 1]
+        stretch *= plan.factor.take(signal).repeat(length)
+        stretch += plan.offset.take(signal).repeat(length)
+    inexact = plan.inexact.take(decoded.run_signal)
+    if np.count_nonzero(inexact):
+        for run in inexact.nonzero()[0]:
+            start = int(decoded.run_start[run])
+            place = slice(start, start + int(decoded.run_length[run]))
+            info = plan.signals[decoded.run_signal[run]]
+            values[place] = [float(value) for value in exact_values(info, decoded.raw[place])]
     return values
 
 
@@ -131,7 +142,7 @@ def raw_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
         numbers = raw.view(np.float64)
     elif info.kind == "uint":
         numbers = raw.view(np.uint64)
-    return cast(list[int | float], numbers.tolist())
+    return cast("list[int | float]", numbers.tolist())
 
 
 def exact_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
@@ -157,13 +168,17 @@ def _planes(frames: Frames, order: NDArray[np.intp]) -> NDArray[np.uint64]:
 def _root_groups(plan: Plan, frames: Frames) -> NDArray[Group]:
     """(n,) root group of each frame's message, ``plan.groups`` for none."""
     roots = plan.roots
-    row = np.minimum(frames.bus, len(plan.buses)).astype(np.int64) if plan.buses else None
-    key = frames.can_id if row is None else row * STANDARD_IDS + (frames.can_id & 0x7FF)
+    key: NDArray[np.integer[Any]] = frames.can_id
+    # Without named buses, or when all frames are of the first one, the table's first row is the right one.
+    if plan.buses and np.count_nonzero(frames.bus):
+        key = roots.bus_base.take(frames.bus, mode="clip")
+        key += frames.can_id
+    # 29-bit identifiers fall anywhere in the table; they are looked up on their own below.
     group = roots.standard.take(key, mode="clip")
     if np.count_nonzero(frames.flags):
         extended = (frames.flags & EXTENDED).nonzero()[0]
         can_id = frames.can_id.take(extended).astype(np.int64)
-        base = 0 if row is None else row.take(extended) << 32
+        base = roots.bus_base.take(frames.bus.take(extended), mode="clip") // STANDARD_IDS << 32
         found = _find(roots.extended, roots.extended_group, base | can_id, plan.groups)
         if plan.match == "pgn":
             by_pgn = _find(roots.pgn, roots.pgn_group, base | j1939.pgns(can_id), plan.groups)
@@ -265,9 +280,8 @@ def _branch(plan: Plan, muxer: NDArray[np.int64], selector: NDArray[np.int64]) -
     return np.where(known, place, -1)
 
 
-def _runs(plan: Plan, group: NDArray[Group], width: int) -> _Runs:
-    """Runs of all rows whose group occurs, by counting the entries of each group."""
-    per_group = np.bincount(group, minlength=plan.groups + 1)
+def _runs(plan: Plan, per_group: NDArray[np.int64], entries: int, width: int) -> _Runs:
+    """Runs of all rows whose group occurs, from the number of entries of each group."""
     per_row = per_group.take(plan.row_group)
     if plan.need > width:
         per_row[plan.rows.need > width] = 0
@@ -281,7 +295,7 @@ def _runs(plan: Plan, group: NDArray[Group], width: int) -> _Runs:
         plane += plan.rows.word.take(row)
     group_start = per_group.cumsum()
     group_start -= per_group
-    plane *= len(group)
+    plane *= entries
     plane += group_start.take(plan.row_group.take(row))
     plane -= start
     at = plane.repeat(length)
@@ -292,8 +306,9 @@ def _runs(plan: Plan, group: NDArray[Group], width: int) -> _Runs:
 def _extract(plan: Plan, runs: _Runs, planes: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The raw integer of every sample."""
     rows, row, length = plan.rows, runs.row, runs.length
-    flat = planes.ravel()
-    value = flat.take(runs.at)
+    flat = planes.reshape(-1)
+    # Every place is inside; "clip" spares numpy a check per sample.
+    value = flat.take(runs.at, mode="clip")
     value >>= rows.shift.take(row).repeat(length)
     if plan.crossing_from < len(rows.need):
         run, sample = _stretch(runs, plan.crossing_from)
@@ -322,9 +337,13 @@ def _stretch(runs: _Runs, row: int) -> tuple[int, int]:
     return run, int(runs.start[run]) if run < len(runs.start) else len(runs.at)
 
 
-def _overlapping(plan: Plan, group: NDArray[Group], entries: _Entries | None) -> NDArray[np.int32]:
+def _overlapping(
+    plan: Plan, group: NDArray[Group], per_group: NDArray[np.int64], entries: _Entries | None
+) -> NDArray[np.int32]:
     """Frames whose present signals overlap, in the root or behind a multiplexer."""
-    root = plan.group_overlapping.take(group).nonzero()[0].astype(np.int32)
+    root = NO_FRAMES
+    if np.count_nonzero(per_group.take(plan.overlapping_roots)):
+        root = np.isin(group, plan.overlapping_roots).nonzero()[0].astype(np.int32)
     return root if entries is None else np.union1d(root, entries.overlapping)
 
 

@@ -78,7 +78,7 @@ def table(plan: Plan, block: Block, buses: Sequence[str], decoded: Decoded, left
     )
 
 
-def _label(info: SignalInfo, raw: int | float) -> str:
+def _label(info: SignalInfo, raw: float) -> str:
     return info.labels.get(int(raw), "") if math.isfinite(raw) else ""
 
 
@@ -99,7 +99,7 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """RFC 4180 with ``\\n`` line ends and a header."""
+    """RFC 4180 with a header; lines end with a line feed only."""
 
     def __init__(self, plan: Plan, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -154,23 +154,22 @@ class JsonLinesWriter:
 
 
 class ParquetWriter:
-    """Parquet with zstd; ``timestamp`` an exact decimal, ``raw`` and ``value`` 64-bit floats (integers exact to 2^53)."""
+    """Parquet with zstd; ``timestamp`` is an exact decimal, ``raw`` and ``value`` are 64-bit floats (exact to 2^53)."""
 
     def __init__(self, plan: Plan, stream: IO[bytes]) -> None:
         try:
-            import pyarrow  # type: ignore[import-untyped]
-            import pyarrow.parquet  # type: ignore[import-untyped]
+            # An optional package of 170 MB.
+            import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415
+            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
         except ImportError:
-            raise ConfigError(
-                "pyarrow_missing", "--format parquet needs the package pyarrow installed"
-            ) from None
+            raise ConfigError("pyarrow_missing", "--format parquet needs the package pyarrow installed") from None
         self._plan = plan
-        self._arrow: Any = pyarrow
-        text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-        kinds = {"timestamp": pyarrow.decimal128(19, 9), "extended": pyarrow.bool_()}
-        kinds |= {"raw": pyarrow.float64(), "value": pyarrow.float64()}
-        self._schema = pyarrow.schema([(name, kinds.get(name, text)) for name in COLUMNS])
-        self._file = pyarrow.parquet.ParquetWriter(stream, self._schema, compression="zstd")
+        self._arrow: Any = pa
+        text = pa.dictionary(pa.int32(), pa.string())
+        kinds = {"timestamp": pa.decimal128(19, 9), "extended": pa.bool_()}
+        kinds |= {"raw": pa.float64(), "value": pa.float64()}
+        self._schema = pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
+        self._file = pq.ParquetWriter(stream, self._schema, compression="zstd")
 
     def write(self, rows: Table) -> None:
         """Append the table's rows as one row group."""
@@ -214,5 +213,5 @@ def _json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _json_number(number: int | float) -> str:
+def _json_number(number: float) -> str:
     return repr(number) if math.isfinite(number) else "null"

@@ -102,6 +102,8 @@ class Roots:
     The last bus row stands for every bus that is not named.
     """
 
+    bus_base: NDArray[np.int64]
+    """Per bus number the start of its row in ``standard``; the last one is for every bus that is not named."""
     standard: NDArray[Group]
     extended: NDArray[np.int64]
     extended_group: NDArray[Group]
@@ -156,10 +158,12 @@ class Plan:
     branches: Branches
     group_parent: NDArray[np.int64]
     """The group that holds the multiplexer leading here, -1 for a root."""
-    group_overlapping: NDArray[np.bool_]
+    overlapping_roots: NDArray[np.int64]
     """Root groups whose always present signals overlap or overhang (see ``Branches.overlapping``)."""
     factor: NDArray[np.float64]
     offset: NDArray[np.float64]
+    scaled: NDArray[np.bool_]
+    """Signals whose physical value is not the raw number itself."""
     inexact: NDArray[np.bool_]
     """Signals whose physical value float64 arithmetic on the raw integer would not give exactly."""
     signed_from: int

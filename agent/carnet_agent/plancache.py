@@ -25,7 +25,7 @@ from .plan import Branches, Match, Plan, Roots, Rows, SignalInfo, Transported
 
 VERSION = 1
 """Raise it when the plan's tables or the parser's reading of a DBC change."""
-TABLES: dict[str, type[Rows] | type[Roots] | type[Branches]] = {
+TABLES: dict[str, type[Rows | Roots | Branches]] = {
     "rows": Rows,
     "muxer_rows": Rows,
     "roots": Roots,
@@ -50,8 +50,8 @@ def cached_plan(
     if found := load(folder, key):
         return found
     # Only a miss may pay for the parser.
-    from . import dbc
-    from .compile import compile_plan
+    from . import dbc  # noqa: PLC0415
+    from .compile import compile_plan  # noqa: PLC0415
 
     databases = [(bus, dbc.parse(data, path.name)) for bus, path, data in contents]
     plan, losses = compile_plan(databases, buses=buses, match=match)
@@ -95,7 +95,7 @@ def store(folder: Path, key: str, plan: Plan, losses: Sequence[Loss]) -> None:
 def load(folder: Path, key: str) -> tuple[Plan, tuple[Loss, ...]] | None:
     """The plan stored under this key, or None if there is none that can be read back whole."""
     try:
-        with np.load(folder / f"{key}.npz", allow_pickle=False) as stored:
+        with (folder / f"{key}.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         meta = json.loads(arrays["meta"].tobytes())
         return _plan(meta, arrays, key)

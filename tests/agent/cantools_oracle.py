@@ -34,9 +34,17 @@ def candump(path: Path) -> Iterator[Found]:
 
 def python_can(path: Path) -> Iterator[Found]:
     """The data frames of any other capture."""
-    for message in can.LogReader(path):
-        identifier = f"{message.arbitration_id:08X}" if message.is_extended_id else f"{message.arbitration_id:03X}"
-        yield repr(message.timestamp), f"can{message.channel}", identifier, message.is_extended_id, bytes(message.data)
+    with can.LogReader(path) as reader:
+        for message in reader:
+            digits = 8 if message.is_extended_id else 3
+            identifier = f"{message.arbitration_id:0{digits}X}"
+            yield (
+                repr(message.timestamp),
+                f"can{message.channel}",
+                identifier,
+                message.is_extended_id,
+                bytes(message.data),
+            )
 
 
 class Oracle:
@@ -48,8 +56,8 @@ class Oracle:
         self._bug = bug
         self._parts: dict[str, bytes] = {}
         for bus, path in dbc.items():
-            database = cantools.database.load_file(path, strict=False)
-            for message in database.messages:  # type: ignore[union-attr]
+            database: Any = cantools.database.load_file(path, strict=False)
+            for message in database.messages:
                 key = self._key(message.frame_id, message.is_extended_frame)
                 self._messages[bus, key, message.is_extended_frame] = message
         self.refused = 0
@@ -57,9 +65,10 @@ class Oracle:
     def _key(self, can_id: int, extended: bool) -> int:
         if not (self._pgn and extended):
             return can_id
-        parts = cantools.j1939.frame_id_unpack(can_id)
+        j1939: Any = cantools.j1939
+        parts = j1939.frame_id_unpack(can_id)
         specific = 0 if parts.pdu_format < 240 else parts.pdu_specific
-        return cantools.j1939.pgn_pack(parts.reserved, parts.data_page, parts.pdu_format, specific)
+        return int(j1939.pgn_pack(parts.reserved, parts.data_page, parts.pdu_format, specific))
 
     def rows(self, frames: Iterator[Found], transport: Transport | None = None) -> Iterator[Row]:
         """One row per signal and frame; ``transport`` turns a frame into the message that it completes."""
@@ -81,22 +90,16 @@ class Oracle:
                 continue
             for signal in message.signals:
                 if signal.name in value:
-                    yield self._row(stamp, bus, identifier, extended, message, signal, raw, value)
+                    head = (stamp, bus, identifier, str(int(extended)), message.name)
+                    yield self._row(head, signal, raw[signal.name], value[signal.name])
 
-    def _row(
-        self, stamp: str, bus: str, identifier: str, extended: bool, message: Any, signal: Any, raw: Any, value: Any
-    ) -> Row:
-        number = raw[signal.name]
-        label = str((signal.choices or {}).get(int(number), ""))
-        if self._bug == "sign" and signal.is_signed and number < 0:
-            number += 1 << signal.length
-        physical = value[signal.name]
-        if self._bug == "scale" and isinstance(physical, float):
-            physical = float(repr(physical)[:-1] or 0)
-        return (
-            stamp, bus, identifier, str(int(extended)), message.name, signal.name, repr(number), repr(physical), label,
-            signal.unit or "",
-        )  # fmt: skip
+    def _row(self, head: tuple[str, str, str, str, str], signal: Any, raw: Any, value: Any) -> Row:
+        label = str((signal.choices or {}).get(int(raw), ""))
+        if self._bug == "sign" and signal.is_signed and raw < 0:
+            raw += 1 << signal.length
+        if self._bug == "scale" and isinstance(value, float):
+            value = float(repr(value)[:-1] or 0)
+        return (*head, signal.name, repr(raw), repr(value), label, signal.unit or "")
 
 
 class NaiveIsoTp:

@@ -85,7 +85,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("line", "reason"), BROKEN, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("line, reason", BROKEN, ids=lambda value: str(value)[:40])
 def test_a_line_that_is_no_data_frame_is_counted_and_the_others_survive(
     line: bytes, reason: str, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_cut_compressed_file_gives_what_came_before_the_cut(tmp_path: Path) ->
 
 
 def test_blocks_are_small_whatever_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounded memory: at most FRAMES_MAX frames, lines cut by chunks are whole, a file without lines is no exception."""
+    """Bounded memory: at most FRAMES_MAX frames, lines cut by chunks are whole, also without lines."""
     monkeypatch.setattr(captures, "CHUNK_BYTES", 1000)
     lines = b"".join(b"(1.%06d) can0 123#%02X\n" % (i, i % 256) for i in range(9000))
     sizes, values = [], []
@@ -161,7 +161,7 @@ def test_every_kind_of_file_gives_the_frames_that_were_written(suffix: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("suffix", "spoil"),
+    "suffix, spoil",
     [(".csv", "x,y\n"), (".csv", "7,y\n"), (".trc", "     9 oops\n"), (".trc", "   9  1.0 XX 1  5 Rx - 1 0\n")],
 )
 def test_a_broken_line_of_a_text_file_costs_only_itself(suffix: str, spoil: str, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_broken_line_of_a_text_file_costs_only_itself(suffix: str, spoil: str,
 def test_a_cut_binary_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
     """A BLF file that ends in the middle."""
     path = tmp_path / "a.blf"
-    with can.Logger(path, max_container_size=2000) as logger:  # type: ignore[call-arg]
+    with can.Logger(path, max_container_size=2000) as logger:
         for message in messages() * 4:
             logger(message)
     path.write_bytes(path.read_bytes()[:-700])
@@ -190,7 +190,7 @@ def test_a_cut_binary_file_gives_what_came_before_the_cut(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    "name, data",
     [("a.xyz", b""), ("a", b""), ("a.gz", b""), ("a.blf", b"no"), ("a.mf4", b"no"), ("a.blf", b"LOGG")],
 )
 def test_a_file_of_no_known_kind_is_refused_in_one_sentence(name: str, data: bytes, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import shared_data
 
 from carnet.errors import DbcError
 from carnet_agent import dbc
 from carnet_agent.salvage import split
+from tests.conftest import shared_data
 
 GOOD = 'BO_ 100 Good: 8 X\n SG_ one : 0|8@1+ (1,0) [0|0] "" X\n SG_ two : 8|8@1- (0.5,-1) [0|0] "km/h" X\n'
+BOTH = ["Good.one", "Good.two"]
 
 
 def names(text: str) -> tuple[list[str], list[tuple[int, str]]]:
@@ -30,20 +31,23 @@ def test_a_file_refused_as_a_whole_keeps_every_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "kept", "lost"),
+    "broken, kept, lost",
     [
-        (" SG_ bad : 16|8@1+ (1) [0|0] \"\" X\n", ["Good.one", "Good.two"], (4, "SG_ bad")),
-        (" SG_ bad : 16|0@1+ (1,0) [0|0] \"\" X\n", ["Good.one", "Good.two"], (4, "SG_ bad")),
-        ("BO_ 101 Bad 8 X\n SG_ three : 0|8@1+ (1,0) [0|0] \"\" X\n", ["Good.one", "Good.two"], (4, "BO_ 101 Bad")),
-        ("BO_ 4096 TooHigh: 8 X\n", ["Good.one", "Good.two"], (4, "BO_ 4096 TooHigh")),
-        ("\nVAL_ 100 nobody 1 \"x\" ;\n", ["Good.one", "Good.two"], (5, "VAL_ 100 nobody")),
-        ("\nVAL_ 999 one 1 \"x\" ;\n", ["Good.one", "Good.two"], (5, "VAL_ 999 one")),
-        ("\nCM_ \"never closed;\n\nBO_ 101 After: 8 X\n SG_ c : 0|8@1+ (1,0) [0|0] \"\" X\n",
-         ["Good.one", "Good.two", "After.c"], (5, "CM_ \"never closed;")),
-        ("\nSIG_VALTYPE_ 100 one : 9;\n", ["Good.one", "Good.two"], None),
+        (' SG_ bad : 16|8@1+ (1) [0|0] "" X\n', BOTH, (4, "SG_ bad")),
+        (' SG_ bad : 16|0@1+ (1,0) [0|0] "" X\n', BOTH, (4, "SG_ bad")),
+        ('BO_ 101 Bad 8 X\n SG_ three : 0|8@1+ (1,0) [0|0] "" X\n', BOTH, (4, "BO_ 101 Bad")),
+        ("BO_ 4096 TooHigh: 8 X\n", BOTH, (4, "BO_ 4096 TooHigh")),
+        ('\nVAL_ 100 nobody 1 "x" ;\n', BOTH, (5, "VAL_ 100 nobody")),
+        ('\nVAL_ 999 one 1 "x" ;\n', BOTH, (5, "VAL_ 999 one")),
+        (
+            '\nCM_ "never closed;\n\nBO_ 101 After: 8 X\n SG_ c : 0|8@1+ (1,0) [0|0] "" X\n',
+            [*BOTH, "After.c"],
+            (5, 'CM_ "never closed;'),
+        ),
+        ("\nSIG_VALTYPE_ 100 one : 9;\n", BOTH, None),
     ],
     ids=["signal", "length", "message", "identifier", "orphan-label", "orphan-message", "quote", "type"],
-)  # fmt: skip
+)
 def test_a_broken_statement_costs_itself_only(broken: str, kept: list[str], lost: tuple[int, str] | None) -> None:
     """The loss names the line in the file, whatever was tried in between."""
     got, losses = names(GOOD + broken)

@@ -10,54 +10,14 @@ from typing import Any
 import cantools
 import numpy as np
 import pytest
-from blocks import frames_of, per_frame, plan_of
-from conftest import shared_data
 
 from carnet_agent import dbc
 from carnet_agent.compile import compile_plan
 from carnet_agent.decode import decode, physical
 from carnet_agent.frames import Frames
 from carnet_agent.plan import Plan
-
-# Corners that no public file has: words crossed, parallel and ranged multiplexers, all floats, exact big integers.
-CORNERS = """
-BO_ 256 Wide: 64 X
- SG_ le_cross : 60|9@1+ (1,0) [0|0] "" X
- SG_ le_cross_signed : 100|50@1- (0.5,-3) [0|0] "" X
- SG_ be_cross : 207|64@0- (1,0) [0|0] "" X
- SG_ be_cross_unsigned : 314|13@0+ (0.1,0) [0|0] "" X
- SG_ last : 448|64@1+ (1,0) [0|0] "" X
-
-BO_ 257 Parallel: 8 X
- SG_ first_mux M : 0|4@1+ (1,0) [0|0] "" X
- SG_ second_mux M : 4|4@1+ (1,0) [0|0] "" X
- SG_ a1 m1 : 8|8@1+ (1,0) [0|0] "" X
- SG_ a2to5 m2 : 8|8@1- (1,0) [0|0] "" X
- SG_ b3 m3 : 16|8@1+ (1,0) [0|0] "" X
- SG_ b_nested m4M : 16|2@1+ (1,0) [0|0] "" X
- SG_ deep m1 : 24|16@0- (0.25,10) [0|0] "" X
- SG_ always : 56|8@1+ (1,0) [0|0] "" X
-
-BO_ 258 Numbers: 64 X
- SG_ unsigned64 : 0|64@1+ (1,0) [0|0] "" X
- SG_ signed64 : 64|64@1- (1,0) [0|0] "" X
- SG_ scaled64 : 128|64@1+ (3,7) [0|0] "" X
- SG_ int_then_float : 192|60@1+ (3,0.5) [0|0] "" X
- SG_ float_factor : 256|64@1- (0.001,0) [0|0] "" X
- SG_ half : 320|16@1- (1,0) [0|0] "" X
- SG_ single : 336|32@1- (0.1,1) [0|0] "" X
- SG_ double_be : 375|64@0- (1,0) [0|0] "" X
- SG_ whole_float_factor : 440|60@1- (2.0,1) [0|0] "" X
-
-SIG_VALTYPE_ 258 half : 1;
-SIG_VALTYPE_ 258 single : 1;
-SIG_VALTYPE_ 258 double_be : 2;
-SG_MUL_VAL_ 257 a1 first_mux 1-1;
-SG_MUL_VAL_ 257 a2to5 first_mux 2-5, 9-9;
-SG_MUL_VAL_ 257 b3 second_mux 3-3;
-SG_MUL_VAL_ 257 b_nested second_mux 4-7;
-SG_MUL_VAL_ 257 deep b_nested 1-2;
-"""
+from tests.agent.blocks import CORNERS, J1939, frames_of, per_frame, plan_of
+from tests.conftest import shared_data
 
 
 def compare_with_cantools(database: Any, plan: Plan, rows: list[tuple[Any, bytes]]) -> tuple[int, int]:
@@ -95,7 +55,7 @@ def random_rows(database: Any, seed: int, per_message: int, width: int = 64) -> 
     for message in messages.values():
         for turn in range(per_message):
             length = message.length if turn % 4 else draw.randrange(0, message.length + 3)
-            data = draw.choice([draw.randbytes, lambda n: bytes(n), lambda n: b"\xff" * n, small(draw)])(length)
+            data = draw.choice([draw.randbytes, bytes, lambda n: b"\xff" * n, small(draw)])(length)
             rows.append((message, data[:width]))
     draw.shuffle(rows)
     return rows
@@ -190,12 +150,6 @@ def test_11_and_29_bit_identifiers_of_the_same_number_are_two_messages() -> None
     plan = plan_of(text)
     frames = frames_of([(256, b"\1"), (256, b"\2"), (257, b"\3")], extended=[False, True, True])
     assert [list(found) for found in per_frame(plan, decode(plan, frames), 3)] == [["s"], ["l"], []]
-
-
-J1939 = (
-    'BO_ 2364540158 EEC1: 8 X\n SG_ speed : 24|16@1+ (0.125,0) [0|0] "rpm" X\n\n'
-    'BO_ 2565799934 Request: 3 X\n SG_ asked : 0|24@1+ (1,0) [0|0] "" X\n'
-)
 
 
 def test_parameter_groups_match_any_sender_destination_and_priority() -> None:

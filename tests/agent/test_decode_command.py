@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from cantools_oracle import NaiveIsoTp, Oracle, Row, candump, python_can
-from conftest import shared_data
 
 from carnet_agent.__main__ import main
+from tests.agent.cantools_oracle import NaiveIsoTp, Oracle, Row, candump, python_can
+from tests.conftest import shared_data
+from tests.realparts import real_part
 
 POWERTRAIN = "toyota_new_mc_pt_generated.dbc"
 TOYOTA = {"can0": POWERTRAIN, "can128": POWERTRAIN, "can1": "toyota_adas.dbc"}
@@ -68,7 +68,7 @@ def oracle_rows(name: str, dbc: dict[str, str], match: str, bug: str = "") -> It
     return oracle.rows(frames, NaiveIsoTp("7E8") if match == "isotp" else None)
 
 
-@pytest.mark.parametrize(("name", "dbc", "match", "readings"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("name, dbc, match, readings", CASES, ids=lambda value: str(value)[:40])
 def test_every_capture_decodes_row_for_row_as_cantools_does(
     name: str, dbc: dict[str, str], match: str, readings: int, tmp_path: Path
 ) -> None:
@@ -79,6 +79,7 @@ def test_every_capture_decodes_row_for_row_as_cantools_does(
     with out.open() as file:
         rows = sum(1 for _ in file) - 1
     assert rows > 100 and rows == (readings or rows)
+    real_part("captures", name.partition(".")[0])
 
 
 @pytest.mark.parametrize("bug", ["sign", "scale"])
@@ -192,7 +193,7 @@ def test_the_same_number_as_29_bit_identifier_is_another_message(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
+    "arguments, code, sentence",
     [
         (["decode"], 2, "required"),
         (["decode", "c.log", "--dbc", "none.dbc"], 2, "there is no DBC file none.dbc"),
@@ -205,11 +206,15 @@ def test_the_same_number_as_29_bit_identifier_is_another_message(
     ids=lambda value: str(value)[:50],
 )
 def test_wrong_use_and_broken_input_end_in_one_sentence(
-    small: tuple[Path, Path], arguments: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+    small: tuple[Path, Path],
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Exit code 2 for wrong use, 1 for a broken input; one line, no traceback."""
-    folder = small[0].parent
-    os.chdir(folder)
+    monkeypatch.chdir(small[0].parent)
     try:
         got = main(arguments)
     except SystemExit as leave:

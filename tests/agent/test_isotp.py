@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from blocks import frames_of, per_frame, plan_of
 
 from carnet_agent.decode import decode
 from carnet_agent.frames import Frames
 from carnet_agent.isotp import SIZE_BYTES_MAX, TIMEOUT_NS, Reassembler
 from carnet_agent.plan import Plan
+from tests.agent.blocks import frames_of, per_frame, plan_of
 
 # 7E8 is described as a single frame with its length byte, 7E9 and 18DAF110 by their payload, 200 is no diagnostics.
 DBC = """
@@ -136,7 +136,7 @@ def test_what_is_not_a_whole_message_is_dropped_and_counted(plan: Plan, reason: 
     assert bytes(good.payload[0, :20]) == bytes(range(20))
 
 
-@pytest.mark.parametrize(("pause_ns", "whole"), [(TIMEOUT_NS, 1), (TIMEOUT_NS + 1, 0), (-1, 0)])
+@pytest.mark.parametrize("pause_ns, whole", [(TIMEOUT_NS, 1), (TIMEOUT_NS + 1, 0), (-1, 0)])
 def test_a_pause_longer_than_the_standard_allows_ends_the_message(plan: Plan, pause_ns: int, whole: int) -> None:
     """By the frames' own time; a clock that runs backwards ends it as well."""
     frames = frames_of([(0x7E9, frame) for frame in (FIRST, SECOND, THIRD)])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from blocks import frames_of, per_frame, plan_of
-from test_decode import CORNERS, J1939
 
 from carnet_agent import dbc
 from carnet_agent.compile import compile_plan
 from carnet_agent.decode import decode
 from carnet_agent.plan import Plan
+from tests.agent.blocks import CORNERS, J1939, frames_of, per_frame, plan_of
 
 
 def index(plan: Plan, name: str) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import shared_data
-from test_decode import CORNERS
 
 from carnet.errors import DbcError
 from carnet_agent import plancache
 from carnet_agent.plan import Plan
+from tests.agent.blocks import CORNERS
+from tests.conftest import shared_data
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carnet.errors import ConfigError
 from carnet_agent import dbc
 from carnet_agent.captures import Block, Capture
 from carnet_agent.compile import compile_plan
 from carnet_agent.database import Database
-from carnet_agent.decode import Decoded, decode
-from carnet_agent.export import FORMATS, WRITERS, table
+from carnet_agent.decode import NO_FRAMES, Decoded, decode
+from carnet_agent.export import FORMATS, WRITERS, Writer, table
 from carnet_agent.isotp import Reassembler
 from carnet_agent.plan import MATCHES, Plan
 
@@ -75,23 +75,27 @@ def run(arguments: argparse.Namespace) -> int:
     for _, database in databases:
         _name_all([f"{database.name}.dbc: {loss}" for loss in database.losses])
     _name_all([str(loss) for loss in losses])
-    capture = Capture(arguments.capture, plan.buses)
-    with _output(arguments.out) as stream:
-        writer = WRITERS[arguments.format](plan, stream)
-        counts = Counter[str]()
-        for block, decoded in _progress(capture, _decoded(plan, capture, counts), counts):
-            left_out = decoded.frame[:0] if arguments.partial else _refused_by_cantools(decoded)
-            rows = table(plan, block, capture.buses, decoded, left_out)
-            counts["readings"] += len(rows.frame)
-            counts["unknown_selector"] += len(decoded.unknown_selector)
-            counts["overlapping"] += len(decoded.overlapping)
-            writer.write(rows)
-        writer.close()
+    counts = Counter[str]()
+    with Capture(arguments.capture, plan.buses) as capture, _output(arguments.out) as stream:
+        _write(plan, capture, counts, WRITERS[arguments.format](plan, stream), arguments.partial)
     _summary(capture, plan, counts, arguments.partial)
     return 0
 
 
-def _refused_by_cantools(decoded: Decoded) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _write(plan: Plan, capture: Capture, counts: Counter[str], writer: Writer, partial: bool) -> None:
+    """Decode the whole capture into the writer."""
+    for block, decoded in _progress(capture, _decoded(plan, capture, counts), counts):
+        left_out = NO_FRAMES if partial else _refused_by_cantools(decoded)
+        rows = table(plan, block, capture.buses, decoded, left_out)
+        counts["readings"] += len(rows.frame)
+        counts["unknown_selector"] += len(decoded.unknown_selector)
+        counts["overlapping"] += len(decoded.overlapping)
+        writer.write(rows)
+    writer.close()
+
+
+def _refused_by_cantools(decoded: Decoded) -> NDArray[np.int32]:
+    """Frames of which cantools yields nothing."""
     return np.union1d(decoded.unknown_selector, decoded.overlapping)
 
 
@@ -112,8 +116,10 @@ def _decoded(plan: Plan, capture: Capture, counts: Counter[str]) -> Iterator[tup
     for block in capture.blocks():
         if reassembler:
             frames, kept = reassembler.feed(block.frames)
-            block = replace(block, frames=frames, digits=block.digits[kept])
-        yield block, decode(plan, block.frames)
+            whole = Block(frames, block.digits[kept])
+        else:
+            whole = block
+        yield whole, decode(plan, whole.frames)
     if reassembler:
         reassembler.finish()
         counts.update({f"isotp_{reason}": count for reason, count in reassembler.counts.items() if count})
