@@ -1,12 +1,13 @@
 """Consent: everything that car and cloud need to judge alike, in one place to import from.
 
-Law: nobody's by default. Every name here is pure: documents, keys and time come in, a decision or one refusal comes out.
-``docs/consent.md`` is the contract.
+Law: nobody's by default. Every name here is pure: documents, keys and time come in, a decision or one refusal comes
+out. ``docs/consent.md`` is the contract.
 """
 
 from __future__ import annotations
 
-from carnet.grants import Grant, GrantItem, compile, item_allows
+from carnet.grants import Grant, GrantItem, item_allows
+from carnet.grants import compile_grant as compile  # noqa: A004 -- read as consent.compile
 from carnet.grantsets import (
     CompiledSet,
     Documents,

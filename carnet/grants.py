@@ -1,6 +1,6 @@
 """Grants: what an offer, a record and its events come to, and the questions that both gates ask of it.
 
-Law: `compile` is pure and knows no clock. Time comes in with each question, so that expiry needs no job and nobody's memory.
+Law: `compile_grant` is pure and knows no clock. Time comes in with each question, so that expiry needs no job.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ class Grant:
         return self.covers_from_ms <= earliest_ms <= latest_ms < self.expires_ms
 
 
-def compile(offer_bytes: bytes, record_jws: str, events: Sequence[str], owner_keys: OwnerKeys) -> Grant:
-    """The grant that these documents come to, in any state; any RemoteError (``docs/consent.md``) refuses them together.
+def compile_grant(offer_bytes: bytes, record_jws: str, events: Sequence[str], owner_keys: OwnerKeys) -> Grant:
+    """The grant that these documents come to, in any state; any RemoteError (``docs/consent.md``) refuses them
+    together.
 
     ``offer_bytes`` as they came; ``events`` from seq 1 on, each a token or the operator's canonical JSON.
     """

@@ -1,7 +1,8 @@
-"""Grant sets: everything that is granted for one vehicle and epoch, delivered whole; and what a car never forgets of them.
+"""Grant sets: everything that is granted for one vehicle and epoch, delivered whole; and what a car never forgets of
+them.
 
-Law: generations only rise, and a record's history only grows. A set that is older than one seen is refused as a whole; a
-record that is broken or has lost events is refused alone, and the good ones of the set hold.
+Law: generations only rise, and a record's history only grows. A set that is older than one seen is refused as a whole;
+a record that is broken or has lost events is refused alone, and the good ones of the set hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 from carnet import canonical, fields, hashes, ids, jws
 from carnet.errors import ConsentError, RemoteError
-from carnet.grants import Grant, compile
+from carnet.grants import Grant, compile_grant
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.offers import VALID_DAYS_MAX
 from carnet.ownerkeys import ADDED_MAX, EPOCH_MAX, OwnerKeys
@@ -86,7 +87,9 @@ class Floors:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One refused record or key of a set. ``record_id`` is what it claims to be, None if that cannot be read or it is a key."""
+    """One refused record or key of a set. ``record_id`` is what it claims to be, None if that cannot be read or it is
+    a key.
+    """
 
     kind: str
     """``record`` or ``key``."""
@@ -152,8 +155,9 @@ def parse_grant_set(data: bytes) -> GrantSet:
 def compile_set(grant_set: GrantSet, owner: OwnerKeys, floors: Floors) -> CompiledSet:
     """What a set comes to for a vehicle that has seen ``floors``.
 
-    ConsentError ``grants_vehicle``, ``grants_epoch``, ``grants_malformed`` (two tokens of one record), ``generation_rolled_back``
-    or ``generation_forked`` refuses the set; what is wrong with one record or key stands in `CompiledSet.refused`.
+    ConsentError ``grants_vehicle``, ``grants_epoch``, ``grants_malformed`` (two tokens of one record),
+    ``generation_rolled_back`` or ``generation_forked`` refuses the set; what is wrong with one record or key stands in
+    `CompiledSet.refused`.
     """
     _check_place(grant_set, owner, floors)
     owner, refused = _with_keys(owner, grant_set.keys)
@@ -161,7 +165,7 @@ def compile_set(grant_set: GrantSet, owner: OwnerKeys, floors: Floors) -> Compil
     grants: list[Grant] = []
     for index, one in enumerate(grant_set.records):
         try:
-            grant = compile(one.offer, one.record, one.events, owner)
+            grant = compile_grant(one.offer, one.record, one.events, owner)
             _check_history(grant, floors, listed)
         except RemoteError as error:
             refused.append(Refused("record", index, claimed_id(one.record), error.reason))

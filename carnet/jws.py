@@ -1,7 +1,7 @@
 """Owner's signatures: compact JWS (RFC 7515) with Ed25519 over canonical JSON, in one form and no other.
 
-Law: the first part of a token is compared, byte for byte, with the one header that a known key would have written. So no
-field of the token chooses an algorithm, a key or where to fetch one.
+Law: the first part of a token is compared, byte for byte, with the one header that a known key would have written. So
+no field of the token chooses an algorithm, a key or where to fetch one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the car may collect: grants, narrowed by the driver's mode and by the ceiling that is set in the car alone.
 
-Law: the narrowest wins, and whatever is blocked has one reason that is told without looking at a value. Mode and ceiling
-take away and never add.
+Law: the narrowest wins, and whatever is blocked has one reason that is told without looking at a value. Mode and
+ceiling take away and never add.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def narrow(
 ) -> tuple[Wanted, ...]:
     """Everything to collect, in the order of the grants, their items (conditions last) and the paths.
 
-    ``catalogue`` has every signal of the car by its path. ``now_ms`` is the latest that it can be in ms since 1970; None
-    if the car has no idea: then the events alone decide, and the caller has a bound of its own.
+    ``catalogue`` has every signal of the car by its path. ``now_ms`` is the latest that it can be in ms since 1970;
+    None if the car has no idea: then the events alone decide, and the caller has a bound of its own.
     """
     found: list[Wanted] = []
     for grant in grants:
@@ -116,7 +116,9 @@ def narrow(
 def explain(
     grants: Iterable[Grant], catalogue: Mapping[str, Kind], mode: Mode, ceiling: Ceiling, now_ms: int | None
 ) -> Iterator[Block]:
-    """Why nothing of a signal is sent: for every grant, each signal of the car and each granted path that the car has not."""
+    """Why nothing of a signal is sent: for every grant, each signal of the car and each granted path that the car has
+    not.
+    """
     for grant in grants:
         silenced = silenced_by(grant, now_ms)
         wanted = () if silenced else _wanted(grant, catalogue, mode, ceiling)

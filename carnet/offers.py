@@ -1,4 +1,5 @@
-"""Offers: what a recipient asks for, why, for how long, and what the owner gets for it. The form is in ``docs/consent.md``.
+"""Offers: what a recipient asks for, why, for how long, and what the owner gets for it. The form is in
+``docs/consent.md``.
 
 Law: an `Offer` that exists is valid. Its bytes are kept as they came, and its hash is of those bytes.
 """
@@ -11,7 +12,7 @@ from typing import Final, Literal, cast
 
 from carnet import canonical, fields, hashes, ids
 from carnet.errors import ConsentError
-from carnet.refusals import decimal, identity, integer, refused_as, text_for_people
+from carnet.refusals import decimal, identity, integer, named_members, refused_as, text_for_people
 from carnet.signals import Category, DeliveryClass, check_path
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
 
@@ -34,6 +35,10 @@ INCENTIVE_ENDS: Final = ("with_consent", "never")
 
 _PURPOSE_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9:_.-]{0,63}", re.ASCII)
 _LOCATION: Final = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?", re.ASCII)
+_MEMBERS: Final = (
+    "v", "type", "id", "tenant", "recipient", "recipient_name", "purpose", "items", "reveals", "retention_days",
+    "valid_days", "storage_location", "incentive", "replay_ms", "created_ms",
+)  # fmt: skip
 _ITEM_MEMBERS: Final = ("need", "transform", "class", "when")
 
 
@@ -99,33 +104,31 @@ def offer_hash(data: bytes) -> str:
 
 
 def parse_offer(data: bytes) -> Offer:
-    """The offer in ``data``; canonical JSON's reasons, ``text_deceptive``, ``transform_…`` or ConsentError ``offer_…``."""
+    """The offer in ``data``; canonical JSON's reasons, ``text_deceptive``, ``transform_…`` or ConsentError
+    ``offer_…``.
+    """
     document = canonical.parse(data, OFFER_BYTES_MAX)
     with refused_as("offer_malformed"):
-        (version, kind, offer, tenant, recipient, name, purpose, items, reveals, retention, valid, location, incentive, replay,
-         created) = fields.members(
-            document, "v", "type", "id", "tenant", "recipient", "recipient_name", "purpose", "items", "reveals",
-            "retention_days", "valid_days", "storage_location", "incentive", "replay_ms", "created_ms",
-        )  # fmt: skip
-        integer(version, 1, 1)
-        fields.choice(kind, "offer")
-        purpose_code, purpose_text = fields.members(purpose, "code", "text")
+        members = named_members(document, *_MEMBERS)
+        integer(members["v"], 1, 1)
+        fields.choice(members["type"], "offer")
+        purpose_code, purpose_text = fields.members(members["purpose"], "code", "text")
         found = Offer(
-            id=identity(offer, ids.OFFER),
+            id=identity(members["id"], ids.OFFER),
             hash=offer_hash(data),
-            tenant=identity(tenant, ids.TENANT),
-            recipient=identity(recipient, ids.RECIPIENT),
-            recipient_name=text_for_people(name, NAME_BYTES_MAX),
+            tenant=identity(members["tenant"], ids.TENANT),
+            recipient=identity(members["recipient"], ids.RECIPIENT),
+            recipient_name=text_for_people(members["recipient_name"], NAME_BYTES_MAX),
             purpose_code=fields.text(purpose_code, _PURPOSE_CODE),
             purpose_text=text_for_people(purpose_text, TEXT_BYTES_MAX),
-            items=tuple(_item(item) for item in fields.items(items, 1, ITEMS_MAX)),
-            reveals=text_for_people(reveals, TEXT_BYTES_MAX),
-            retention_days=integer(retention, 1, RETENTION_DAYS_MAX),
-            valid_days=integer(valid, 1, VALID_DAYS_MAX),
-            storage_location=fields.text(location, _LOCATION),
-            incentive=_incentive(incentive),
-            replay_ms=integer(replay, 0, REPLAY_MS_MAX),
-            created_ms=integer(created, 0),
+            items=tuple(_item(item) for item in fields.items(members["items"], 1, ITEMS_MAX)),
+            reveals=text_for_people(members["reveals"], TEXT_BYTES_MAX),
+            retention_days=integer(members["retention_days"], 1, RETENTION_DAYS_MAX),
+            valid_days=integer(members["valid_days"], 1, VALID_DAYS_MAX),
+            storage_location=fields.text(members["storage_location"], _LOCATION),
+            incentive=_incentive(members["incentive"]),
+            replay_ms=integer(members["replay_ms"], 0, REPLAY_MS_MAX),
+            created_ms=integer(members["created_ms"], 0),
         )
     _check_items(found.items)
     return found
@@ -137,7 +140,9 @@ def conditions_of(items: tuple[OfferItem, ...]) -> frozenset[str]:
 
 
 def cells_paired(items: tuple[OfferItem, ...]) -> bool:
-    """Whether every cell stands for both latitude and longitude, in the same way: half a cell would be a line on the map."""
+    """Whether every cell stands for both latitude and longitude, in the same way: half a cell would be a line on the
+    map.
+    """
     halves: dict[str, list[object]] = {LATITUDE: [], LONGITUDE: []}
     for item in items:
         if item.transform.cell_m is not None and item.path in halves:
@@ -156,7 +161,7 @@ def _item(value: object) -> OfferItem:
     return OfferItem(
         path=path,
         category=None if target == "path" else Category(fields.choice(name, *Category)),
-        need=cast(Need, fields.choice(need, *NEEDS)),
+        need=cast("Need", fields.choice(need, *NEEDS)),
         transform=parsed,
         delivery_class=DeliveryClass(fields.choice(delivery_class, *DeliveryClass)),
         when=tuple(_condition(condition) for condition in fields.items(when, 0, CONDITIONS_MAX)),
@@ -165,7 +170,7 @@ def _item(value: object) -> OfferItem:
 
 def _condition(value: object) -> Condition:
     path, op, number = fields.members(value, "path", "op", "value")
-    return Condition(_path(path), cast(Operator, fields.choice(op, *OPERATORS)), decimal(number))
+    return Condition(_path(path), cast("Operator", fields.choice(op, *OPERATORS)), decimal(number))
 
 
 def _path(value: object) -> str:

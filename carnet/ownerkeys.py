@@ -1,7 +1,8 @@
-"""Whose signature counts for a vehicle: the owner's keys that were pinned on the unit, and further ones that a pinned one added.
+"""Whose signature counts for a vehicle: the owner's keys that were pinned on the unit, and further ones that a pinned
+one added.
 
-Law: keys are pinned by a local command only. A key that comes over the network counts only with the signature of a pinned
-one, for this vehicle and this epoch, and never adds another.
+Law: keys are pinned by a local command only. A key that comes over the network counts only with the signature of a
+pinned one, for this vehicle and this epoch, and never adds another.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def parse_owner(data: bytes) -> OwnerKeys:
 
 
 def parse_key(value: object) -> bytes:
-    """The 32 bytes of a JSON Web Key; ConsentError ``key_malformed`` or ``key_weak`` (not a point of the group's prime order)."""
+    """The 32 bytes of a JSON Web Key; ConsentError ``key_malformed`` or ``key_weak`` (not a point of the group's prime
+    order).
+    """
     with refused_as("key_malformed"):
         curve, kind, x = fields.members(value, "crv", "kty", "x")
         fields.choice(curve, "Ed25519")

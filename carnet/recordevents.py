@@ -1,4 +1,5 @@
-"""Events of a record: how a consent goes on after it was given, as a chain of entries. The form is in ``docs/consent.md``.
+"""Events of a record: how a consent goes on after it was given, as a chain of entries. The form is in
+``docs/consent.md``.
 
 Law: an event that widens carries the owner's signature and hangs on everything that happened before; an event without a
 signature only narrows.
@@ -29,7 +30,7 @@ _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """One parsed event. ``prev`` is hexadecimal, ``expires_ms`` only of a renewal, ``reason`` only of the operator's."""
+    """One parsed event; ``prev`` is hexadecimal, ``expires_ms`` of a renewal only, ``reason`` of the operator only."""
 
     record: str
     seq: int
@@ -61,7 +62,8 @@ def entry_hash(entry: str) -> str:
 
 
 def write_event(event: RecordEvent, secret: bytes | None = None) -> str:
-    """The entry of an event: a token of the owner's ``secret`` (libsodium's 64 bytes), or the operator's canonical JSON.
+    """The entry of an event: a token of the owner's ``secret`` (libsodium's 64 bytes), or the operator's canonical
+    JSON.
 
     LocalProtocolError ``event_actor`` if somebody would write an event that is not theirs.
     """
@@ -85,7 +87,9 @@ def write_event(event: RecordEvent, secret: bytes | None = None) -> str:
 
 
 def parse_event(entry: str, keys: Iterable[bytes]) -> RecordEvent:
-    """The event in an entry; `carnet.jws.verify`'s and canonical JSON's reasons, ConsentError ``event_malformed`` or ``event_author``."""
+    """The event in an entry; `carnet.jws.verify`'s and canonical JSON's reasons, ConsentError ``event_malformed`` or
+    ``event_author``.
+    """
     if entry.startswith("{"):
         document = canonical.parse(entry.encode(errors="surrogatepass"), OPERATOR_EVENT_BYTES_MAX)
         return _read(document, Actor.OPERATOR)
@@ -128,7 +132,9 @@ def begin(record: Record, token: str) -> Course:
 
 
 def follow(course: Course, entry: str, record: Record, offer: Offer, keys: Iterable[bytes]) -> Course:
-    """The course after one more entry; the reasons of `parse_event`, or ConsentError ``event_…`` if it does not belong here."""
+    """The course after one more entry; the reasons of `parse_event`, or ConsentError ``event_…`` if it does not belong
+    here.
+    """
     event = parse_event(entry, keys)
     if event.record != record.id:
         raise ConsentError("event_record", "an event is of another record")

@@ -5,6 +5,7 @@ Law: a record is worth nothing without the very bytes of the offer that it names
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +15,12 @@ from carnet import fields, ids, jws
 from carnet.errors import ConsentError, LocalProtocolError, RemoteError
 from carnet.offers import ITEMS_MAX, Offer, OfferItem, cells_paired, conditions_of
 from carnet.ownerkeys import EPOCH_MAX, OwnerKeys
-from carnet.refusals import DAY_MS, identity, integer, refused_as, vehicle_text
+from carnet.refusals import DAY_MS, identity, integer, named_members, refused_as, vehicle_text
 
+_MEMBERS: Final = (
+    "v", "type", "id", "offer", "offer_hash", "tenant", "recipient", "vehicle", "epoch", "items", "reference",
+    "language", "given_ms", "not_before_ms", "expires_ms",
+)  # fmt: skip
 _REFERENCE: Final = re.compile(r"[ -~]{0,64}", re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Z]{2})?", re.ASCII)
 
@@ -55,51 +60,33 @@ def choose(offer: Offer, optional: Iterable[int] = ()) -> tuple[int, ...]:
 
 def sign_record(record: Record, secret: bytes) -> str:
     """The token of a record; ``secret`` is libsodium's 64 bytes of one of the owner's keys."""
-    document = {
-        "v": 1,
-        "type": "record",
-        "id": record.id,
-        "offer": record.offer,
-        "offer_hash": record.offer_hash,
-        "tenant": record.tenant,
-        "recipient": record.recipient,
-        "vehicle": record.vehicle,
-        "epoch": record.epoch,
-        "items": list(record.items),
-        "reference": record.reference,
-        "language": record.language,
-        "given_ms": record.given_ms,
-        "not_before_ms": record.not_before_ms,
-        "expires_ms": record.expires_ms,
-    }
+    document = {"v": 1, "type": "record", **dataclasses.asdict(record)}
     return jws.sign(jws.RECORD, document, secret)
 
 
 def parse_record(token: str, keys: Iterable[bytes]) -> Record:
-    """The record in ``token``, signed by one of ``keys``; `carnet.jws.verify`'s reasons or ConsentError ``record_malformed``."""
+    """The record in ``token``, signed by one of ``keys``; `carnet.jws.verify`'s reasons or ConsentError
+    ``record_malformed``.
+    """
     document = jws.verify(token, jws.RECORD, keys)
     with refused_as("record_malformed"):
-        (version, kind, record, offer, offer_hash, tenant, recipient, vehicle, epoch, items, reference, language, given_ms,
-         not_before_ms, expires_ms) = fields.members(
-            document, "v", "type", "id", "offer", "offer_hash", "tenant", "recipient", "vehicle", "epoch", "items",
-            "reference", "language", "given_ms", "not_before_ms", "expires_ms",
-        )  # fmt: skip
-        integer(version, 1, 1)
-        fields.choice(kind, "record")
+        members = named_members(document, *_MEMBERS)
+        integer(members["v"], 1, 1)
+        fields.choice(members["type"], "record")
         return Record(
-            id=identity(record, ids.RECORD),
-            offer=identity(offer, ids.OFFER),
-            offer_hash=fields.hex_bytes(offer_hash, 32).hex(),
-            tenant=identity(tenant, ids.TENANT),
-            recipient=identity(recipient, ids.RECIPIENT),
-            vehicle=vehicle_text(vehicle),
-            epoch=integer(epoch, 1, EPOCH_MAX),
-            items=tuple(integer(n, 0, ITEMS_MAX - 1) for n in fields.items(items, 1, ITEMS_MAX)),
-            reference=fields.text(reference, _REFERENCE),
-            language=fields.text(language, _LANGUAGE),
-            given_ms=integer(given_ms, 0),
-            not_before_ms=integer(not_before_ms, 0),
-            expires_ms=integer(expires_ms, 0),
+            id=identity(members["id"], ids.RECORD),
+            offer=identity(members["offer"], ids.OFFER),
+            offer_hash=fields.hex_bytes(members["offer_hash"], 32).hex(),
+            tenant=identity(members["tenant"], ids.TENANT),
+            recipient=identity(members["recipient"], ids.RECIPIENT),
+            vehicle=vehicle_text(members["vehicle"]),
+            epoch=integer(members["epoch"], 1, EPOCH_MAX),
+            items=tuple(integer(n, 0, ITEMS_MAX - 1) for n in fields.items(members["items"], 1, ITEMS_MAX)),
+            reference=fields.text(members["reference"], _REFERENCE),
+            language=fields.text(members["language"], _LANGUAGE),
+            given_ms=integer(members["given_ms"], 0),
+            not_before_ms=integer(members["not_before_ms"], 0),
+            expires_ms=integer(members["expires_ms"], 0),
         )
 
 

@@ -1,4 +1,5 @@
-"""Strict members of consent documents beyond `carnet.fields`, and one reason per document for whatever has not its form.
+"""Strict members of consent documents beyond `carnet.fields`, and one reason per document for whatever has not its
+form.
 
 Law: a text for people has one spelling and shows what it says; names, numbers and ids have exactly one form.
 """
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from carnet import ids
+from carnet import fields, ids
 from carnet.errors import ConsentError, FormatError
 from carnet.limits import NUMBER_MAX
 
@@ -33,6 +34,11 @@ def refused_as(reason: str) -> Iterator[None]:
         if error.reason not in _FORM:
             raise
         raise ConsentError(reason, str(error)) from None
+
+
+def named_members(value: object, *names: str) -> dict[str, object]:
+    """The members of an object that has exactly these, by their names. FormatError ``body_malformed``."""
+    return dict(zip(names, fields.members(value, *names), strict=True))
 
 
 def integer(value: object, smallest: int, largest: int = NUMBER_MAX) -> int:
@@ -60,7 +66,9 @@ def text_for_people(value: object, bytes_max: int, *, empty: bool = False) -> st
 
 
 def decimal(value: object) -> str:
-    """A decimal number as text in its one form: no exponent, no plus, no trailing zero, no -0. FormatError ``body_malformed``."""
+    """A decimal number as text in its one form: no exponent, no plus, no trailing zero, no -0. FormatError
+    ``body_malformed``.
+    """
     if not isinstance(value, str) or _DECIMAL.fullmatch(value) is None or value == "-0":
         raise FormatError(
             "body_malformed", "a decimal is not text like -12.5, of 15 digits before and 9 after the point"
@@ -69,7 +77,7 @@ def decimal(value: object) -> str:
 
 
 def boolean(value: object) -> bool:
-    """true or false; 0 and 1 are neither. FormatError ``body_malformed``."""
+    """True or false; 0 and 1 are neither. FormatError ``body_malformed``."""
     if not isinstance(value, bool):
         raise FormatError("body_malformed", "a member is neither true nor false")
     return value

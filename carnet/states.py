@@ -1,6 +1,7 @@
 """The states of a consent and what leads from one to the next, as data: the names are those of W3C DPV.
 
-Law: only GIVEN forwards. What is not in `TRANSITIONS` does not happen, and nobody but the owner has an event that widens.
+Law: only GIVEN forwards. What is not in `TRANSITIONS` does not happen, and nobody but the owner has an event that
+widens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a consent stands. An ``ing`` state already forwards nothing; its ``ed`` state says that everybody confirmed."""
+    """Where a consent stands. An ``ing`` state already forwards nothing; its ``ed`` state says that everybody
+    confirmed.
+    """
 
     REQUESTED = "requested"
     """Offered to the owner, no answer yet."""

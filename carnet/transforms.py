@@ -1,7 +1,8 @@
-"""What an item of an offer does to a signal before it leaves the car: rate, on-change, dead-band, rounding, cell, aggregate.
+"""What an item of an offer does to a signal before it leaves the car: rate, on-change, dead-band, rounding, cell,
+aggregate.
 
-Law: a transform has one form. A key that is absent does nothing, no key says what is so without it, and a combination that
-means nothing is refused.
+Law: a transform has one form. A key that is absent does nothing, no key says what is so without it, and a combination
+that means nothing is refused.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def _aggregate(value: object) -> Aggregate:
 def _check_combination(found: Transform) -> None:
     thinned = found.interval_ms is not None or found.on_change or found.dead_band is not None
     if found.aggregate is not None and (thinned or found.cell_m is not None):
-        raise FormatError("transform_impossible", "an aggregate takes every sample: no rate, on-change, dead-band or cell")
+        raise FormatError(
+            "transform_impossible", "an aggregate takes every sample: no rate, on-change, dead-band or cell"
+        )
     if found.cell_m is not None and (found.round is not None or found.dead_band is not None):
         raise FormatError("transform_impossible", "a cell is already rounded")

@@ -124,7 +124,9 @@ def token(offer: bytes = OFFER, key: SigningKey = OWNER_KEY, **changes: Any) -> 
 def event(
     kind: str, entries: list[str], time_ms: int = GIVEN_MS + DAY_MS, key: SigningKey | None = None, **changes: Any
 ) -> str:
-    """The event that follows ``entries`` (a record's token and its events so far), signed if it is the owner's to make."""
+    """The event that follows ``entries`` (a record's token and its events so far), signed if it is the owner's to
+    make.
+    """
     operators = kind in ("suspend", "revoke", "terminate", "invalidate", "silent")
     following = RecordEvent(
         record=RECORD_ID,

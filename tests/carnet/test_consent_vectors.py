@@ -1,4 +1,6 @@
-"""The vectors of the consent documents: each is accepted, or refused for exactly the reason it names, and none is out of date."""
+"""The vectors of the consent documents: each is accepted, or refused for exactly the reason it names, and none is out
+of date.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consentkit import DAY_MS, GIVEN_MS
 
 from carnet import canonical
-from carnet.consent import Floors, compile, compile_set, parse_grant_set, parse_offer, parse_owner, parse_record
+from carnet.consent import Floors, compile_set, parse_grant_set, parse_offer, parse_owner, parse_record
 from carnet.errors import RemoteError
+from carnet.grants import compile_grant
+from tests.consentkit import DAY_MS, GIVEN_MS
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CANONICAL, OFFERS, TOKENS, RECORDS, GRANT_SETS = (
@@ -21,7 +24,7 @@ CANONICAL, OFFERS, TOKENS, RECORDS, GRANT_SETS = (
 )
 
 
-def _cases(document: dict[str, Any]) -> Any:
+def _cases(document: dict[str, Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", document["vectors"], ids=lambda vector: str(vector["name"]))
 
 
@@ -60,9 +63,9 @@ def test_a_record_and_its_events(vector: dict[str, Any]) -> None:
     """Accepted ones come to the state and times that the vector names."""
     owner = parse_owner(RECORDS["owner"].encode())
     documents = (vector["offer"].encode(), vector["record"], vector["events"], owner)
-    assert _outcome(lambda: compile(*documents)) == vector["outcome"]
+    assert _outcome(lambda: compile_grant(*documents)) == vector["outcome"]
     if "grant" in vector:
-        grant = compile(*documents)
+        grant = compile_grant(*documents)
         days = [(ms - GIVEN_MS) / DAY_MS for ms in (grant.covers_from_ms, grant.expires_ms)]
         assert [grant.state.value, *days] == vector["grant"]
         assert grant.event_seq == len(vector["events"])

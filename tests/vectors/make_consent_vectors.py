@@ -1,7 +1,7 @@
 """Makes ``consent/*.json`` beside this file, byte for byte the same every time.
 
-Run it after a change of the documents: ``PYTHONPATH=tests python tests/vectors/make_consent_vectors.py``. A test compares its
-output with the files. Every vector says in one word what must become of it: ``accepted`` or the reason of the refusal.
+Run it after a change of the documents: ``python -m tests.vectors.make_consent_vectors``. A test compares its output
+with the files. Every vector says in one word what must become of it: ``accepted`` or the reason of the refusal.
 """
 
 from __future__ import annotations
@@ -11,12 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import consentkit as kit
-from consentkit import DAY_MS, GIVEN_MS, OFFER, item, when
+import nacl.bindings as sodium
 
 from carnet import canonical, jws
-from carnet.consent import Documents, Floors, GrantSet, compile_set, encode_grant_set, encode_owner, sign_addition
+from carnet.consent import (
+    Documents,
+    Floors,
+    GrantSet,
+    compile_set,
+    encode_grant_set,
+    encode_owner,
+    entry_hash,
+    parse_offer,
+    sign_addition,
+)
+from carnet.ids import format_id
 from carnet.keys import SigningKey
+from tests import consentkit as kit
+from tests.consentkit import DAY_MS, GIVEN_MS, OFFER, item, when
 
 FOLDER = Path(__file__).parent / "consent"
 Vector = dict[str, Any]
@@ -66,14 +78,18 @@ def canonical_vectors() -> list[Vector]:
 
 def offer_vectors() -> list[Vector]:
     """Offers as text."""
-    position = {"transform": {"cell_m": 1000, "interval_ms": 60_000}}
+    position: dict[str, Any] = {"transform": {"cell_m": 1000, "interval_ms": 60_000}}
     cells = [item(kit.LATITUDE, **position), item(kit.LONGITUDE, **position)]
     moving = [when(kit.SPEED, ">", "0")]
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("the example", {}, "accepted"),
         ("without incentive, with a replay window", {"incentive": None, "replay_ms": 604_800_000}, "accepted"),
         ("a cell for both coordinates", {"items": cells}, "accepted"),
-        ("a condition on an item that is sent", {"items": [item(kit.SPEED), item(kit.ODOMETER, when=moving)]}, "accepted"),
+        (
+            "a condition on an item that is sent",
+            {"items": [item(kit.SPEED), item(kit.ODOMETER, when=moving)]},
+            "accepted",
+        ),
         ("words in Hindi with a joiner", {"reveals": "क्\u200dष"}, "accepted"),
         ("another version", {"v": 2}, "offer_malformed"),
         ("true as the version", {"v": True}, "offer_malformed"),
@@ -91,27 +107,53 @@ def offer_vectors() -> list[Vector]:
         ("words of more than 2,048 bytes", {"reveals": "é" * 1025}, "offer_malformed"),
         ("no words", {"reveals": ""}, "offer_malformed"),
         ("a recipient's id of another kind", {"recipient": kit.TENANT}, "offer_malformed"),
-        ("an incentive that is taken back", {"incentive": {"kind": "discount", "value": "10 %", "ends": "claw_back"}},
-         "offer_malformed"),
-        ("a condition with a float as text", {"items": [item(kit.SPEED), item(kit.ODOMETER, when=[when(kit.SPEED, ">", "1.50")])]},
-         "offer_malformed"),
+        (
+            "an incentive that is taken back",
+            {"incentive": {"kind": "discount", "value": "10 %", "ends": "claw_back"}},
+            "offer_malformed",
+        ),
+        (
+            "a condition with a float as text",
+            {"items": [item(kit.SPEED), item(kit.ODOMETER, when=[when(kit.SPEED, ">", "1.50")])]},
+            "offer_malformed",
+        ),
         ("words that turn around", {"recipient_name": "shop \u202eyug dab"}, "text_deceptive"),
         ("invisible words", {"reveals": "nothing\u200b"}, "text_deceptive"),
         ("words in another normal form", {"recipient_name": "Cafe\u0301"}, "text_deceptive"),
         ("a line feed in words", {"reveals": "one\ntwo"}, "text_deceptive"),
         ("blanks around words", {"reveals": " one "}, "text_deceptive"),
-        ("a transform with a float", {"items": [item(kit.SPEED, transform={"interval_ms": "1000"})]}, "transform_malformed"),
-        ("a transform with a member that is not known", {"items": [item(kit.SPEED, transform={"noise": 1})]}, "transform_malformed"),
+        (
+            "a transform with a float",
+            {"items": [item(kit.SPEED, transform={"interval_ms": "1000"})]},
+            "transform_malformed",
+        ),
+        (
+            "a transform with a member that is not known",
+            {"items": [item(kit.SPEED, transform={"noise": 1})]},
+            "transform_malformed",
+        ),
         ("a cell of a speed", {"items": [item(kit.SPEED, transform={"cell_m": 100})]}, "transform_impossible"),
         ("only a condition", {"items": [item(kit.SPEED, "condition")]}, "offer_empty"),
         ("an item twice", {"items": [item(kit.SPEED), item(kit.SPEED, "optional")]}, "offer_duplicate"),
         ("all that nobody knows", {"items": [item("unmapped")]}, "offer_unmapped"),
         ("a condition without item", {"items": [item(kit.ODOMETER, when=moving)]}, "offer_condition"),
-        ("a condition that nobody needs", {"items": [item(kit.ODOMETER), item(kit.SPEED, "condition")]}, "offer_condition"),
-        ("a condition of a whole category", {"items": [item(kit.ODOMETER), item("driving", "condition")]}, "offer_condition"),
+        (
+            "a condition that nobody needs",
+            {"items": [item(kit.ODOMETER), item(kit.SPEED, "condition")]},
+            "offer_condition",
+        ),
+        (
+            "a condition of a whole category",
+            {"items": [item(kit.ODOMETER), item("driving", "condition")]},
+            "offer_condition",
+        ),
         ("half a cell", {"items": cells[:1]}, "offer_cell"),
-        ("two cells of different size", {"items": [cells[0], item(kit.LONGITUDE, transform={"cell_m": 1})]}, "offer_cell"),
-    ]  # fmt: skip
+        (
+            "two cells of different size",
+            {"items": [cells[0], item(kit.LONGITUDE, transform={"cell_m": 1})]},
+            "offer_cell",
+        ),
+    ]
     vectors: list[Vector] = [
         {"name": name, "outcome": outcome, "offer": kit.offer_bytes(**changes).decode()}
         for name, changes, outcome in rows
@@ -143,13 +185,29 @@ def token_vectors() -> list[Vector]:
     rows = [
         ("the example", good, "accepted"),
         ("a key that is not the owner's", kit.token(key=kit.OTHER_KEY), "jws_key"),
-        ("algorithm none", other_header(canonical.encode({"alg": "none", "kid": kid, "typ": jws.RECORD})), "jws_algorithm"),
-        ("algorithm HS256", other_header(canonical.encode({"alg": "HS256", "kid": kid, "typ": jws.RECORD})), "jws_algorithm"),
+        (
+            "algorithm none",
+            other_header(canonical.encode({"alg": "none", "kid": kid, "typ": jws.RECORD})),
+            "jws_algorithm",
+        ),
+        (
+            "algorithm HS256",
+            other_header(canonical.encode({"alg": "HS256", "kid": kid, "typ": jws.RECORD})),
+            "jws_algorithm",
+        ),
         ("no algorithm", other_header(canonical.encode({"kid": kid, "typ": jws.RECORD})), "jws_header"),
-        ("a key in the header", other_header(canonical.encode(
-            {"alg": "EdDSA", "jwk": jws.jwk(kit.OTHER_KEY.public), "kid": kid, "typ": jws.RECORD})), "jws_header"),
-        ("a header in another spelling", other_header(f'{{"typ":"carnet-record","kid":"{kid}","alg":"EdDSA"}}'.encode()),
-         "jws_header"),
+        (
+            "a key in the header",
+            other_header(
+                canonical.encode({"alg": "EdDSA", "jwk": jws.jwk(kit.OTHER_KEY.public), "kid": kid, "typ": jws.RECORD})
+            ),
+            "jws_header",
+        ),
+        (
+            "a header in another spelling",
+            other_header(f'{{"typ":"carnet-record","kid":"{kid}","alg":"EdDSA"}}'.encode()),
+            "jws_header",
+        ),
         ("an event's signature", jws.sign(jws.EVENT, {}, kit.OWNER_KEY.secret), "jws_type"),
         ("a signature of other words", f"{header}.{jws.base64url(b'{}')}.{signature}", "jws_signature"),
         ("a wrong signature", f"{header}.{payload}.{wrong}", "jws_signature"),
@@ -163,7 +221,7 @@ def token_vectors() -> list[Vector]:
         ("too long", good + "A" * 8192, "jws_malformed"),
         ("a payload that is not canonical", _signed(b'{"v": 1}'), "json_not_canonical"),
         ("a payload with a member twice", _signed(b'{"v":1,"v":1}'), "json_duplicate_key"),
-    ]  # fmt: skip
+    ]
     return [{"name": name, "outcome": outcome, "record": token} for name, token, outcome in rows]
 
 
@@ -174,8 +232,6 @@ def _signed(payload: bytes) -> str:
 
 
 def _ed25519(key: SigningKey, data: bytes) -> bytes:
-    import nacl.bindings as sodium  # noqa: PLC0415
-
     return sodium.crypto_sign(data, key.secret)[:64]
 
 
@@ -198,9 +254,9 @@ def record_vectors() -> list[Vector]:
         ("epoch 0", OFFER, kit.token(epoch=0), "record_malformed"),
         ("nothing chosen", OFFER, kit.token(items=()), "record_malformed"),
         ("the offer was changed afterwards", other, kit.token(), "record_offer"),
-        ("another offer's id", OFFER, kit.token(offer_hash=kit.parse_offer(other).hash), "record_offer"),
-        ("another recipient", OFFER, kit.token(recipient=kit.format_id("rcp_", b"stranger!!")), "record_offer"),
-        ("another tenant", OFFER, kit.token(tenant=kit.format_id("ten_", b"stranger!!")), "record_offer"),
+        ("another offer's id", OFFER, kit.token(offer_hash=parse_offer(other).hash), "record_offer"),
+        ("another recipient", OFFER, kit.token(recipient=format_id("rcp_", b"stranger!!")), "record_offer"),
+        ("another tenant", OFFER, kit.token(tenant=format_id("ten_", b"stranger!!")), "record_offer"),
         ("another vehicle", OFFER, kit.token(vehicle=kit.OTHER_VEHICLE), "record_vehicle"),
         ("the epoch before", OFFER, kit.token(epoch=2), "record_epoch"),
         ("an item outside the offer", OFFER, kit.token(items=(0, 4)), "record_items"),
@@ -225,7 +281,7 @@ def _event_vectors() -> list[Vector]:
     one, paused, long = kit.entries(), kit.entries("pause"), kit.entries(*["suspend", "resume"] * 120, step_ms=1)
     late_ms = GIVEN_MS + 30 * DAY_MS
     unsigned_resume = canonical.encode(
-        {"by": "operator", "event": "resume", "prev": kit.entry_hash(paused[-1]), "reason": "trust_me",
+        {"by": "operator", "event": "resume", "prev": entry_hash(paused[-1]), "reason": "trust_me",
          "record": kit.RECORD_ID, "seq": 2, "time_ms": GIVEN_MS + 2 * DAY_MS, "type": "event", "v": 1}
     ).decode()  # fmt: skip
     signed_revoke = jws.sign(
@@ -255,30 +311,61 @@ def _event_vectors() -> list[Vector]:
         ("resumed without signature", [*paused, unsigned_resume], "event_author"),
         ("the operator's event, signed", [*one, signed_revoke], "event_author"),
         ("resumed by a stranger", [*paused, kit.event("resume", paused, late_ms - 1, kit.OTHER_KEY)], "jws_key"),
-        ("the first resume once more", [*kit.entries("pause", "resume", "pause"), kit.entries("pause", "resume")[2]], "event_seq"),
+        (
+            "the first resume once more",
+            [*kit.entries("pause", "resume", "pause"), kit.entries("pause", "resume")[2]],
+            "event_seq",
+        ),
         ("an event is left out", [*one, kit.entries("pause", "resume")[2]], "event_seq"),
-        ("after another history", [one[0], kit.entries("suspend")[1], kit.entries("pause", "resume")[2]], "event_chain"),
+        (
+            "after another history",
+            [one[0], kit.entries("suspend")[1], kit.entries("pause", "resume")[2]],
+            "event_chain",
+        ),
         ("of another record", [*one, kit.event("pause", one, record=kit.OTHER_RECORD_ID)], "event_record"),
-        ("an event that does not exist", [*one, kit.event("suspend", one).replace("suspend", "extend")], "event_malformed"),
-        ("an event that only the record is", [*one, kit.event("suspend", one).replace("suspend", "give")], "event_author"),
+        (
+            "an event that does not exist",
+            [*one, kit.event("suspend", one).replace("suspend", "extend")],
+            "event_malformed",
+        ),
+        (
+            "an event that only the record is",
+            [*one, kit.event("suspend", one).replace("suspend", "give")],
+            "event_author",
+        ),
         ("a reason in words", [*one, kit.event("suspend", one, reason="Because I can")], "event_malformed"),
-        ("a blank in the operator's event", [*one, kit.event("suspend", one).replace('"v":1', '"v": 1')], "json_not_canonical"),
+        (
+            "a blank in the operator's event",
+            [*one, kit.event("suspend", one).replace('"v":1', '"v": 1')],
+            "json_not_canonical",
+        ),
         ("a member twice", [*one, kit.event("suspend", one).replace('"v":1', '"v":1,"v":1')], "json_duplicate_key"),
         ("true as the seq", [*one, kit.event("suspend", one).replace('"seq":1', '"seq":true')], "event_malformed"),
         ("neither token nor JSON", [*one, "pause"], "jws_malformed"),
         ("resumed without pause", [*one, kit.event("resume", one)], "event_state"),
         ("resumed after withdrawal", [*(w := kit.entries("withdraw")), kit.event("resume", w)], "event_state"),
-        ("renewed after revocation", [*(r := kit.entries("revoke")), kit.event("renew", r, expires_ms=late_ms + 1)], "event_state"),
-        ("resumed before it was paused", [*paused, kit.event("resume", paused, GIVEN_MS + DAY_MS - 1)], "event_backwards"),
+        (
+            "renewed after revocation",
+            [*(r := kit.entries("revoke")), kit.event("renew", r, expires_ms=late_ms + 1)],
+            "event_state",
+        ),
+        (
+            "resumed before it was paused",
+            [*paused, kit.event("resume", paused, GIVEN_MS + DAY_MS - 1)],
+            "event_backwards",
+        ),
         ("resumed after the end", [*paused, kit.event("resume", paused, late_ms)], "event_late"),
         ("renewed after the end", [*one, kit.event("renew", one, late_ms, expires_ms=late_ms + 1)], "event_late"),
         ("renewed to no later", [*one, kit.event("renew", one, expires_ms=late_ms)], "event_validity"),
-        ("renewed for more than the offer allows",
-         [*one, kit.event("renew", one, GIVEN_MS, expires_ms=GIVEN_MS + 365 * DAY_MS + 1)], "event_validity"),
+        (
+            "renewed for more than the offer allows",
+            [*one, kit.event("renew", one, GIVEN_MS, expires_ms=GIVEN_MS + 365 * DAY_MS + 1)],
+            "event_validity",
+        ),
         ("renewed without end", [*one, kit.event("renew", one, expires_ms=None)], "event_malformed"),
         ("widened after 240 events", [*long, kit.event("renew", long, expires_ms=late_ms + 1)], "event_excess"),
         ("257 events", [one[0], *["{}"] * 257], "event_excess"),
-    ]  # fmt: skip
+    ]
     return [
         {"name": name, "outcome": outcome, "offer": OFFER.decode(), "record": entries[0], "events": entries[1:]}
         | ({"grant": GRANTS[name]} if outcome == "accepted" else {})
@@ -288,10 +375,10 @@ def _event_vectors() -> list[Vector]:
 
 def grant_set_vectors() -> list[Vector]:
     """Grant sets after the set of generation 5 in ``before``; ``refused`` are the reasons of what is refused alone."""
-    two = {"id": kit.OTHER_RECORD_ID}
+    two: dict[str, Any] = {"id": kit.OTHER_RECORD_ID}
     before = kit.grant_set(5, kit.documents("pause"), kit.documents(**two))
     addition = sign_addition(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret)
-    by_second = Documents(OFFER, kit.token(key=kit.SECOND_KEY, id=kit.format_id("rec_", b"record-tri")))
+    by_second = Documents(OFFER, kit.token(key=kit.SECOND_KEY, id=format_id("rec_", b"record-tri")))
     kept = kit.documents("pause")
     rows: list[tuple[str, GrantSet, str, list[str]]] = [
         ("the same set again", before, "accepted", []),
@@ -300,22 +387,46 @@ def grant_set_vectors() -> list[Vector]:
         ("a key and its record", kit.grant_set(6, kept, by_second, keys=(addition,)), "accepted", []),
         ("no records", kit.grant_set(6), "accepted", []),
         ("a record without its key", kit.grant_set(6, kept, by_second), "accepted", ["jws_key"]),
-        ("a key of a stranger", kit.grant_set(6, kept, keys=(
-            sign_addition(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.OTHER_KEY.secret),)), "accepted", ["jws_key"]),
-        ("a key for another epoch", kit.grant_set(6, kept, keys=(
-            sign_addition(replace(kit.OWNER, epoch=2), kit.SECOND_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret),)),
-         "accepted", ["key_foreign"]),
-        ("the pause is left out", kit.grant_set(6, kit.documents(), kit.documents(**two)), "accepted", ["events_rolled_back"]),
+        (
+            "a key of a stranger",
+            kit.grant_set(
+                6, kept, keys=(sign_addition(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.OTHER_KEY.secret),)
+            ),
+            "accepted",
+            ["jws_key"],
+        ),
+        (
+            "a key for another epoch",
+            kit.grant_set(
+                6,
+                kept,
+                keys=(
+                    sign_addition(replace(kit.OWNER, epoch=2), kit.SECOND_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret),
+                ),
+            ),
+            "accepted",
+            ["key_foreign"],
+        ),
+        (
+            "the pause is left out",
+            kit.grant_set(6, kit.documents(), kit.documents(**two)),
+            "accepted",
+            ["events_rolled_back"],
+        ),
         ("another history", kit.grant_set(6, kit.documents("suspend")), "accepted", ["events_forked"]),
         ("listed as ended", kit.grant_set(6, kept, ended=((kit.RECORD_ID, GIVEN_MS),)), "accepted", ["record_ended"]),
-        ("a broken record beside a good one",
-         kit.grant_set(6, replace(kept, offer=kit.offer_bytes(retention_days=91)), kit.documents(**two)), "accepted", ["record_offer"]),
+        (
+            "a broken record beside a good one",
+            kit.grant_set(6, replace(kept, offer=kit.offer_bytes(retention_days=91)), kit.documents(**two)),
+            "accepted",
+            ["record_offer"],
+        ),
         ("an offer that is no JSON", kit.grant_set(6, replace(kept, offer=b"\xff")), "accepted", ["json_malformed"]),
         ("an older set", kit.grant_set(4, kept), "generation_rolled_back", []),
         ("the same generation, other content", kit.grant_set(5, kept), "generation_forked", []),
         ("another vehicle", kit.grant_set(6, vehicle=kit.OTHER_VEHICLE), "grants_vehicle", []),
         ("the epoch before", kit.grant_set(6, epoch=2), "grants_epoch", []),
-    ]  # fmt: skip
+    ]
     vectors: list[Vector] = [
         {"name": name, "outcome": outcome, "refused": refused, "set": encode_grant_set(one).decode()}
         for name, one, outcome, refused in rows

@@ -1,0 +1,221 @@
+"""Offers: the strict parser agrees with a model that was written apart from it, and keeps what the page promises."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from carnet import canonical
+from carnet.consent import Condition, offer_hash, parse_offer
+from carnet.errors import RemoteError
+from carnet.signals import Category, DeliveryClass
+from tests.consentkit import LATITUDE, LONGITUDE, ODOMETER, OFFER, SPEED, item, items, offer_bytes, offer_document, when
+
+BETWEEN_ITEMS = {"offer_empty", "offer_duplicate", "offer_unmapped", "offer_condition", "offer_cell"}
+"""Reasons about items together, which the model does not look at."""
+
+
+def _check_words(text: str) -> str:
+    if not text or not text.isprintable() or text.strip() != text:
+        raise ValueError("words")
+    return text
+
+
+@dataclass(frozen=True)
+class BytesMax:
+    """A bound in bytes, where pydantic's own counts characters."""
+
+    size: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return AfterValidator(self.check).__get_pydantic_core_schema__(source, handler)
+
+    def check(self, text: str) -> str:
+        if len(text.encode()) > self.size:
+            raise ValueError("size")
+        return text
+
+
+Words = Annotated[str, AfterValidator(_check_words)]
+Path = Annotated[str, Field(pattern=r"\AVehicle(\.[A-Za-z0-9_-]+)+\z", max_length=255)]
+Id = r"[a-z2-7]{16}\z"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Purpose(Strict):
+    code: Annotated[str, Field(pattern=r"\A[A-Za-z][A-Za-z0-9:_.-]{0,63}\z")]
+    text: Annotated[Words, BytesMax(2048)]
+
+
+class When(Strict):
+    path: Path
+    op: Literal["<", "<=", "==", "!=", ">=", ">"]
+    value: Annotated[str, Field(pattern=r"\A-?(0|[1-9][0-9]{0,14})(\.[0-9]{0,8}[1-9])?\z")]
+
+    @model_validator(mode="after")
+    def not_minus_zero(self) -> When:
+        if self.value == "-0":
+            raise ValueError("minus zero")
+        return self
+
+
+class Item(Strict):
+    path: Path = ""
+    category: Literal["location", "driving", "energy", "maintenance", "comfort", "identity", "unmapped", ""] = ""
+    need: Literal["required", "optional", "condition"]
+    transform: dict[str, Any]
+    delivery_class: Annotated[Literal["background", "live", "event"], Field(alias="class")]
+    when: Annotated[list[When], Field(max_length=8)]
+
+    @model_validator(mode="after")
+    def one_target(self) -> Item:
+        if len(self.model_fields_set & {"path", "category"}) != 1 or not (self.path or self.category):
+            raise ValueError("target")
+        return self
+
+
+class Incentive(Strict):
+    kind: Literal["discount", "payment", "service", "goods"]
+    value: Annotated[Words, BytesMax(256)]
+    ends: Literal["with_consent", "never"]
+
+
+class OfferModel(Strict):
+    v: Annotated[int, Field(ge=1, le=1)]
+    type: Literal["offer"]
+    id: Annotated[str, Field(pattern=r"\Aoff_" + Id)]
+    tenant: Annotated[str, Field(pattern=r"\Aten_" + Id)]
+    recipient: Annotated[str, Field(pattern=r"\Arcp_" + Id)]
+    recipient_name: Annotated[Words, BytesMax(128)]
+    purpose: Purpose
+    items: Annotated[list[Item], Field(min_length=1, max_length=256)]
+    reveals: Annotated[Words, BytesMax(2048)]
+    retention_days: Annotated[int, Field(ge=1, le=3650)]
+    valid_days: Annotated[int, Field(ge=1, le=365)]
+    storage_location: Annotated[str, Field(pattern=r"\A[A-Z]{2}(-[A-Z0-9]{1,3})?\z")]
+    incentive: Incentive | None
+    replay_ms: Annotated[int, Field(ge=0, le=604_800_000)]
+    created_ms: Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a document that can be changed, but for the insides of transforms, which have a test of their
+    own.
+    """
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    deeper = [found for key, child in inner if key != "transform" for found in _places(child, (*place, key))]
+    return [place, *deeper] if place else deeper
+
+
+def _changed(document: Any, place: tuple[Any, ...], change: Any) -> Any:
+    document = copy.deepcopy(document)
+    *way, last = place
+    target = document
+    for key in way:
+        target = target[key]
+    if change == "drop":
+        del target[last]
+    elif change == "rename" and isinstance(target, dict):
+        target[f"{last}_"] = target.pop(last)
+    elif change == "twice" and isinstance(target, list):
+        target.append(target[last])
+    elif not isinstance(change, str) or change.startswith("="):
+        target[last] = change[1:] if isinstance(change, str) else change
+    return document
+
+
+VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 365, 366, 3650, 3651, 604_800_000, 604_800_001, 2**53 - 1, [], {}, [None],
+    ["Vehicle.Speed"], "=", "=Vehicle", "=Vehicle.Speed", "=Vehicle..Speed", "=Vehicle.Speed\n", "=Vehicle." + "x" *
+    247, "=Vehicle." + "x" * 248, "=driving", "=Driving", "=unmapped", "=location", "=required", "=condition",
+    "=live", "=event", "=>=", "==", "===", "==>", "=0", "=-0", "=-0.5", "=1.0", "=1e3", "=+1", "=01", "=.5",
+    "=123456789012345", "=1234567890123456", "=٣", "=DE", "=EU", "=de", "=US-CA", "=DE-", "=never", "=payment",
+    "=dpv:Other", "=1dpv", "=" + "a" * 64, "=" + "a" * 65, "=" + "x" * 128, "=" + "x" * 129, "=" + "é" * 128, "=" +
+    "é" * 129, "=" + "é" * 1024, "=" + "é" * 1025, "drop", "rename", "twice",
+]  # fmt: skip
+
+
+@settings(derandomize=True, max_examples=1500, deadline=None)
+@given(st.sampled_from(_places(offer_document())), st.sampled_from(VALUES))
+def test_the_parser_and_the_model_accept_the_same(place: tuple[Any, ...], change: Any) -> None:
+    """Law: the form of an offer is what the page says, read twice by two people."""
+    document = _changed(offer_document(), place, change)
+    try:
+        OfferModel.model_validate(document)
+        modelled = True
+    except ValidationError:
+        modelled = False
+    try:
+        parse_offer(canonical.encode(document))
+        outcome = "accepted"
+    except RemoteError as refusal:
+        outcome = refusal.reason
+    assert outcome in {"accepted", "offer_malformed", "text_deceptive"} | BETWEEN_ITEMS
+    assert (outcome in {"accepted"} | BETWEEN_ITEMS) == modelled
+
+
+def test_what_is_parsed_is_what_stands_there() -> None:
+    """Every member of the example, by hand."""
+    offer = parse_offer(OFFER)
+    assert (offer.id, offer.hash) == (offer_document()["id"], offer_hash(OFFER))
+    assert (offer.retention_days, offer.valid_days, offer.replay_ms, offer.storage_location) == (90, 365, 0, "DE")
+    assert (offer.purpose_code, offer.recipient_name) == ("dpv:VehicleMaintenance", "Werkstatt Süd")
+    assert offer.incentive is not None and offer.incentive.ends == "with_consent"
+    assert [one.path or one.category for one in offer.items] == [
+        ODOMETER,
+        SPEED,
+        "Vehicle.LowVoltageSystemState",
+        Category.MAINTENANCE,
+    ]
+    assert [one.need for one in offer.items] == ["required", "optional", "condition", "optional"]
+    assert offer.items[1].when == (Condition("Vehicle.LowVoltageSystemState", ">=", "2"),)
+    assert offer.items[3].delivery_class is DeliveryClass.EVENT
+    assert offer.items[1].transform.interval_ms == 1000
+
+
+def test_one_changed_byte_is_another_offer() -> None:
+    """A record names the very bytes."""
+    assert offer_hash(OFFER) != offer_hash(OFFER.replace(b"10 %", b"11 %"))
+
+
+@pytest.mark.parametrize(
+    "character", "\u0000\u001b\u007f\u00ad\u061c\u200b\u200e\u2028\u202e\u2066\ufeff\ue000\U000e0041"
+)
+def test_no_character_that_cannot_be_seen(character: str) -> None:
+    """Invisible, private, or turning the direction of what follows."""
+    with pytest.raises(RemoteError) as refusal:
+        parse_offer(offer_bytes(reveals=f"no{character}thing"))
+    assert refusal.value.reason == "text_deceptive"
+
+
+def test_a_fine_cell_hidden_behind_a_coarse_one_is_refused() -> None:
+    """Latitude to 1 km and longitude to 1 m is a line on the map."""
+    cells = [item(LATITUDE, transform={"cell_m": 1000}), item(LONGITUDE, transform={"cell_m": 1})]
+    with pytest.raises(RemoteError) as refusal:
+        parse_offer(offer_bytes(items=cells))
+    assert refusal.value.reason == "offer_cell"
+
+
+def test_256_items_and_8_conditions_pass() -> None:
+    """The bounds themselves."""
+    paths = [f"Vehicle.Private.b.d.m.s{n}" for n in range(256)]
+    wide = [item(path) for path in paths]
+    wide[0]["when"] = [when(path, "==", "1") for path in paths[1:9]]
+    assert len(parse_offer(offer_bytes(items=wide)).items) == 256
+    wide[0]["when"].append(when(paths[9], "==", "1"))
+    with pytest.raises(RemoteError):
+        parse_offer(offer_bytes(items=wide))
+
+
+def test_the_kit_is_not_changed_by_a_test() -> None:
+    """Every test starts from the same offer."""
+    assert items() == offer_document()["items"]
