@@ -1,28 +1,28 @@
-# Carnet: `make demo`, `make test`. Everything else is for those who work on it.
+# Carnet: `make demo` and `make test` need git, python3 (3.11 or newer) and make, and do all the set-up themselves.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check bench run-env test-env
+.PHONY: demo test check bench run-set test-set
 
-demo: run-env            ## a car, an agent, a broker, a receiver and two recipients on this machine
+demo: run-set            ## a car, an agent, a broker, a receiver and two recipients on this machine
 	@$(BIN)/carnet-sim demo $(ARGS)
 
-test: test-env           ## all tests; the table at the end names the real parts that took part
-	@$(PYTHON) tools/packages.py
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: test-set           ## all tests; the table at the end names the real parts that took part
+	@$(PYTHON) tools/debian.py
+	@$(BIN)/python -m pytest $(ARGS)
 
-check: test-env          ## style, types, direction of imports
+check: test-set          ## style, types, direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy carnet agent/carnet_agent cloud/carnet_cloud simulator/carnet_simulator tools bench
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
-bench: test-env          ## every figure of docs/benchmarks.md
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+bench: test-set          ## every figure of docs/benchmarks.md
+	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 
-run-env:
+run-set:
 	@$(PYTHON) tools/boot.py run
 
-test-env:
+test-set:
 	@$(PYTHON) tools/boot.py test

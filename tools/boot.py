@@ -1,152 +1,240 @@
 #!/usr/bin/env python3
-"""Make ``.venv`` with everything that ``make demo`` (run) or ``make test`` (test) needs, from whatever this machine has.
+"""Make ``.venv`` with all that ``make demo`` (set ``run``) or ``make test`` (set ``test``) needs, whatever this machine has.
 
-Standard library only. Law: a half-made environment is never taken for a whole one (the stamp is written last), and what
-is installed is what the committed files name, by hash.
+Standard library only. Law: an environment that is not complete is never taken for one (its stamp is written last, and
+taken away before anything is changed), and only what the requirement files name by version and hash is installed.
 
 usage: python3 tools/boot.py [run|test]
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 SETS = ("run", "test")
+"""Names of requirement files; each holds the one before it."""
 COMMANDS = {
-    "carnet": "carnet.cli.__main__",
+    "carnet": "carnet.cli",
     "carnet-agent": "carnet_agent.__main__",
     "carnet-cloud": "carnet_cloud.__main__",
     "carnet-sim": "carnet_simulator.__main__",
 }
+"""Program in ``.venv/bin`` -> the module whose ``main`` it runs; ``pyproject.toml`` says the same for a wheel."""
 IMPORT_ROOTS = (".", "agent", "cloud", "simulator")
-PYTHON_MIN = (3, 11)
-APT = "apt-get install -y python3-venv"
+VERSION_MIN = (3, 11)
+NEWER = ("python3.13", "python3.12", "python3.11")
+"""Looked for where ``python3`` is too old."""
+VENV_PACKAGE = "python3-venv"
+MISLEADING = ("PIP_CONSTRAINT", "PIP_NO_BINARY", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
+"""Settings that would change what is installed, or where; a mirror or a proxy of the user's stays in force."""
+
+# The first words of a script of ours: /bin/sh starts Python, because a line after #! may neither be long nor hold spaces.
+SCRIPT = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
+import sys
+
+try:
+    from {module} import main
+except ModuleNotFoundError as error:
+    if error.name != "{module}":
+        raise
+    sys.exit("{name}: {module} is not in this checkout")
+sys.exit(main())
+"""
 
 
-def main() -> int:
-    wanted = sys.argv[1] if len(sys.argv) > 1 else "run"
-    if wanted not in SETS:
-        return fail("usage: python3 tools/boot.py [run|test]")
-    if sys.version_info < PYTHON_MIN:
-        return fail(f"Carnet needs Python 3.11 or newer; this is {sys.version.split()[0]}")
-    if stamped(wanted):
+class BootError(Exception):
+    """The environment cannot be made; the message is one sentence that says what to do."""
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 once the environment is there, 1 if it cannot be made, 2 for wrong use."""
+    wanted = arguments[0] if arguments else "run"
+    if wanted not in SETS or len(arguments) > 1:
+        print("usage: python3 tools/boot.py [run|test]", file=sys.stderr)
+        return 2
+    if sys.version_info < VERSION_MIN:
+        return with_newer_python(arguments)
+    if is_ready(wanted):
         return 0
-    started = time.monotonic()
-    print(f"carnet: setting up .venv ({wanted}), once; this takes about a minute", flush=True)
     try:
-        how = install(wanted)
-    except subprocess.CalledProcessError as error:
-        return fail(f"the set-up failed at: {' '.join(map(str, error.cmd))}; run it by hand to see why")
-    except NoWay as error:
-        return fail(str(error))
-    connect()
-    stamp(wanted).write_text(digest(wanted))
-    print(f"carnet: ready after {time.monotonic() - started:.0f} s ({how})", flush=True)
+        with locked():
+            if not is_ready(wanted):
+                make(wanted)
+    except BootError as error:
+        print("carnet:", error, file=sys.stderr)
+        return 1
     return 0
 
 
-class NoWay(Exception):
-    """This machine has nothing that can make an environment."""
-
-
-def stamped(wanted: str) -> bool:
-    """Whether ``.venv`` already holds the wanted set, or the larger one."""
-    sets = SETS[SETS.index(wanted) :]
-    return PYTHON.exists() and any(stamp(each).exists() and stamp(each).read_text() == digest(each) for each in sets)
-
-
-def stamp(name: str) -> Path:
-    return VENV / f".carnet-{name}"
-
-
-def digest(name: str) -> str:
-    """What the environment depends on: requirements, this file, where the checkout lies, which Python."""
-    parts = [requirements(name).read_bytes(), Path(__file__).read_bytes(), os.fsencode(ROOT), sys.version.encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def requirements(name: str) -> Path:
-    return ROOT / "requirements" / f"{name}.txt"
-
-
-def install(wanted: str) -> str:
-    """Install the set; how it was done. A broken or foreign environment is made anew."""
-    if not (PYTHON.exists() and works()):
-        shutil.rmtree(VENV, ignore_errors=True)
-    for name in SETS:
-        stamp(name).unlink(missing_ok=True)
-    uv = shutil.which("uv")
-    if uv:
-        if not PYTHON.exists():
-            run(uv, "venv", "--quiet", "--python", sys.executable, VENV)
-        run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "--no-deps", "-r", requirements(wanted))
-        return "uv"
-    if not PYTHON.exists():
-        make_venv()
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:"]
-    run(*pip, "--require-hashes", "--no-deps", "-r", requirements(wanted))
-    return "venv and pip"
-
-
-def works() -> bool:
-    """Whether the environment's python starts, is of our version and has pip or can do without."""
-    probe = "import sys; sys.exit(sys.version_info[:2] != tuple(map(int, sys.argv[1:])))"
-    version = [str(part) for part in sys.version_info[:2]]
-    return subprocess.run([PYTHON, "-c", probe, *version], check=False, capture_output=True).returncode == 0
-
-
-def make_venv() -> None:
-    """`python -m venv`; Debian keeps ensurepip in a package of its own, which is installed if we may."""
-    if not has_ensurepip():
-        get_ensurepip()
-    run(sys.executable, "-m", "venv", VENV)
-
-
-def has_ensurepip() -> bool:
-    done = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True)
-    return done.returncode == 0
-
-
-def get_ensurepip() -> None:
-    apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
-    prefix = [] if os.geteuid() == 0 else [sudo, "-n"] if sudo else None
-    if apt and prefix is not None:
-        print(f"carnet: this Python has no ensurepip: {APT}", flush=True)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in ([apt, "update", "-qq"], [apt, "install", "-y", "-qq", "python3-venv"]):
-            subprocess.run([*prefix, *command], check=False, env=environment, stdout=subprocess.DEVNULL)
-    if not has_ensurepip():
-        raise NoWay(f"this Python has no ensurepip: run  sudo {APT}  and try again")
-
-
-def connect() -> None:
-    """Put the checkout on the environment's path and the four commands into its ``bin``."""
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-    Path(site, "_carnet.pth").write_text("".join(f"{ROOT / each}\n" for each in IMPORT_ROOTS))
-    for name, module in COMMANDS.items():
-        script = VENV / "bin" / name
-        script.write_text(f"#!{PYTHON}\nimport sys\n\nfrom {module} import main\n\nsys.exit(main())\n")
-        script.chmod(0o755)
-
-
-def run(*command: object) -> None:
-    subprocess.run([str(part) for part in command], check=True)
-
-
-def fail(sentence: str) -> int:
-    print(f"carnet: {sentence}", file=sys.stderr)
+def with_newer_python(arguments: list[str]) -> int:
+    """Start again with a newer Python of this machine; exit code 1 and a sentence if there is none."""
+    for name in NEWER:
+        path = shutil.which(name)
+        # A version manager's stand-in exists for versions that do not start.
+        if path and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:
+            return subprocess.run([path, __file__, *arguments], check=False).returncode
+    found = ".".join(map(str, sys.version_info[:3]))
+    print("carnet: Python 3.11 or newer is needed, this is %s; install it and try again" % found, file=sys.stderr)
     return 1
 
 
+def is_ready(wanted: str) -> bool:
+    """Whether ``.venv`` holds the wanted set, or a larger one, as the files say now."""
+    for name in SETS[SETS.index(wanted) :]:
+        try:
+            if PYTHON.exists() and stamp(name).read_text() == digest(name):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def stamp(name: str) -> Path:
+    """The file that says that a set is complete, and which."""
+    return VENV / f".carnet-{name}"
+
+
+def requirements(name: str) -> Path:
+    """The file that names what is in a set."""
+    return ROOT / "requirements" / f"{name}.txt"
+
+
+def digest(name: str) -> str:
+    """What the environment depends on: requirements, this file, the checkout's place and the Python it was made with."""
+    parts = [requirements(name).read_bytes(), Path(__file__).read_bytes(), bytes(ROOT), bytes(PYTHON.resolve())]
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Held while the environment is made: two targets of make may run at once."""
+    # The folder itself is locked: no file is left behind.
+    descriptor = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make(wanted: str) -> None:
+    """Make the environment or bring it up to date; BootError says why not."""
+    started = time.monotonic()
+    say(f"setting up .venv for 'make {'demo' if wanted == 'run' else 'test'}', once")
+    for name in SETS:
+        stamp(name).unlink(missing_ok=True)
+    how = install(wanted)
+    connect()
+    stamp(wanted).write_text(digest(wanted))
+    say(f"ready after {time.monotonic() - started:.0f} s ({how}, Python {'.'.join(map(str, sys.version_info[:3]))})")
+
+
+def install(wanted: str) -> str:
+    """Install a set, into the environment that is there if it works, else into a new one; returns how."""
+    uv = shutil.which("uv")
+    if uv and install_with_uv(uv, wanted):
+        return "uv"
+    if not works("import pip"):
+        make_venv()
+    install_with_pip(wanted)
+    return "pip"
+
+
+def install_with_uv(uv: str, wanted: str) -> bool:
+    """Whether it worked: uv does not know what pip's configuration says of mirrors, so pip gets a try after it."""
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    fresh = [uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, VENV]
+    if not works("") and subprocess.run(fresh, check=False).returncode != 0:
+        return False
+    command = [uv, "pip", "install", *quiet, "--python", PYTHON, "--only-binary", ":all:", "--no-deps"]
+    done = subprocess.run([*command, "--require-hashes", "-r", requirements(wanted)], check=False, cwd=ROOT)
+    if done.returncode != 0:
+        say("uv could not install the requirements; trying pip")
+    return done.returncode == 0
+
+
+def install_with_pip(wanted: str) -> None:
+    """Install a set with the environment's own pip, showing how far it is on a terminal."""
+    command = [PYTHON, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", requirements(wanted)]
+    environment = {name: value for name, value in os.environ.items() if name not in MISLEADING} | {"PIP_USER": "0"}
+    total = requirements(wanted).read_text().count("==")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as pip:
+        assert pip.stdout is not None
+        count = 0
+        for line in pip.stdout:
+            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+                count += 1
+                progress(f"{count} of at most {total} packages")
+            elif line.startswith("Installing "):
+                progress("installing")
+    progress("")
+    if pip.returncode != 0:
+        raise BootError("the requirements could not be installed (pip says why above); is there a network?")
+
+
+def works(code: str) -> bool:
+    """Whether the environment's Python is of this version and runs ``code``."""
+    if not PYTHON.exists():
+        return False
+    probe = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    command = [PYTHON, "-c", f"{code}\n{probe}"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def make_venv() -> None:
+    """A new environment with pip. Debian keeps what that needs in a package of its own; it is installed if we may."""
+    if not has_ensurepip():
+        import debian
+
+        if not debian.install([VENV_PACKAGE]) or not has_ensurepip():
+            raise BootError(f"this Python has no ensurepip; run: sudo apt-get install -y {VENV_PACKAGE}")
+    command = [sys.executable, "-m", "venv", "--clear", VENV]
+    if subprocess.run(command, check=False, env=os.environ | {"PIP_USER": "0"}).returncode != 0:
+        raise BootError(f"{VENV} could not be made (the reason is above)")
+
+
+def has_ensurepip() -> bool:
+    """Asked of a new process: this one would not notice that it has been installed."""
+    command = [sys.executable, "-c", "import ensurepip, venv"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def connect() -> None:
+    """Put the checkout on the environment's path, and the commands into its ``bin``."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    Path(site, "carnet.pth").write_text("".join(f"{ROOT / folder}\n" for folder in IMPORT_ROOTS))
+    for name, module in COMMANDS.items():
+        script = VENV / "bin" / name
+        script.write_text(SCRIPT.format(name=name, module=module, python=PYTHON))
+        script.chmod(0o755)
+
+
+def say(sentence: str) -> None:
+    """One line of what is going on."""
+    print(f"carnet: {sentence}", flush=True)
+
+
+def progress(words: str) -> None:
+    """The same line again and again, on a terminal only; without words the line is cleared."""
+    if sys.stdout.isatty():
+        print(f"\r\033[Kcarnet: {words}" if words else "\r\033[K", end="", flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
