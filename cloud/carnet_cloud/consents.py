@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from carnet.errors import ConsentError, RemoteError
-from carnet.grants import Grant, compile
+from carnet.grants import Grant, compile_grant
 from carnet.ids import device_bytes, device_text
 from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, parse_event, write_event
@@ -85,7 +85,7 @@ class Consents:
             offer = t.consents.offer(record.offer)
             if offer is None:
                 raise ConsentError("offer_unknown", "the record names an offer that was never published here")
-            grant = compile(offer, jws, (), keys)
+            grant = compile_grant(offer, jws, (), keys)
             if grant.tenant != tenant:
                 raise ConsentError("record_tenant", "the offer is of another tenant than the vehicle")
             known = t.consents.record(record.id)
@@ -166,12 +166,12 @@ class Consents:
         """The grant after one more entry; ConsentError if it does not belong there."""
         offer = t.consents.offer(stored.offer) or b""
         events = [*t.consents.events(stored.id), entry]
-        return compile(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
+        return compile_grant(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
 
     def _grant(self, t: Transaction, stored: StoredRecord) -> Grant:
         offer = t.consents.offer(stored.offer) or b""
         keys = owner_keys(t, stored.vehicle, stored.epoch)
-        return compile(offer, stored.jws, t.consents.events(stored.id), keys)
+        return compile_grant(offer, stored.jws, t.consents.events(stored.id), keys)
 
     def _apply(self, stored: StoredRecord, event: RecordEvent, entry: str, grant: Grant) -> Ended | Grant:
         now_ms = self._waits.now_ms()

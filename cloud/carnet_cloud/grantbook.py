@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from carnet.errors import RemoteError
-from carnet.grants import Grant, compile
+from carnet.grants import Grant, compile_grant
 from carnet.ids import device_text
 from carnet.ownerkeys import OwnerKeys
 
@@ -59,7 +59,7 @@ def _compile(t: Transaction, stored: StoredRecord, events: list[str]) -> Grant |
     if offer is None:
         return None
     try:
-        return compile(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
+        return compile_grant(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
     except RemoteError:
         t.counters.add("stored_record_refused")
         return None

@@ -1,0 +1,1 @@
+"""The commands of ``carnet-cloud``: a module each, with ``add_parser(subparsers)``."""

@@ -1,0 +1,46 @@
+"""``carnet-cloud enrol``: take the file that ``carnet-agent pair`` wrote."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+EXAMPLE = "example: carnet-cloud enrol enrolment.json --tenant ten_aaaaaaaaaaaaaaaa --config cloud.toml"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("enrol", help="take a unit's enrolment file", epilog=EXAMPLE)
+    parser.add_argument("file", type=Path, help="the file that `carnet-agent pair` wrote")
+    parser.add_argument(
+        "--tenant", required=True, help="the tenant (automaker or operator) that the vehicle belongs to"
+    )
+    parser.add_argument("--config", type=Path, default=Path("/etc/carnet/cloud.toml"), help="cloud.toml")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Through the running service if there is one, else into its store."""
+    from carnet.errors import ConfigError, UnavailableError
+
+    from carnet_cloud import operator
+    from carnet_cloud.config import load
+    from carnet_cloud.enrol import enrol
+    from carnet_cloud.store import Store
+
+    config = load(arguments.config)
+    try:
+        data = arguments.file.read_bytes()
+    except OSError as e:
+        raise ConfigError("file_missing", f"{arguments.file} cannot be read: {e.strerror}") from e
+    try:
+        store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=time.time_ns() // 1_000_000)
+    except UnavailableError:
+        device = operator.post(config, f"/v1/enrolments?tenant={arguments.tenant}", data)["device"]
+    else:
+        device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000)
+        store.close()
+    print(f"enrolled device {device}")
+    return 0

@@ -1,0 +1,25 @@
+"""``carnet-cloud keygen``: the cloud's own keys."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+EXAMPLE = "example: carnet-cloud keygen /etc/carnet/cloud-keys"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("keygen", help="make the cloud's keys in a new folder", epilog=EXAMPLE)
+    parser.add_argument("folder", type=Path, help="folder that does not exist or is empty")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the keys and say which file units are paired with."""
+    from carnet_cloud.keyfolder import make
+
+    public = make(arguments.folder, os.urandom)
+    print(f"keys are in {arguments.folder}; pair units with {public}")
+    return 0

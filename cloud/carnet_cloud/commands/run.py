@@ -1,0 +1,26 @@
+"""``carnet-cloud run``: receive, judge, forward, and serve the consent API."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+EXAMPLE = "example: carnet-cloud run --config /etc/carnet/cloud.toml"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("run", help="receive, judge and forward", epilog=EXAMPLE)
+    parser.add_argument("--config", type=Path, default=Path("/etc/carnet/cloud.toml"), help="cloud.toml")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    from carnet_cloud.config import load
+    from carnet_cloud.service import Service
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    Service(load(arguments.config)).run()
+    return 0

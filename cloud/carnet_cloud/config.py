@@ -1,0 +1,145 @@
+"""The cloud's configuration: one TOML file, one frozen model, unknown keys refused. ``docs/configuration.md`` describes each key.
+
+Law: runtime objects never live here, and a path that holds a secret names a file, never the secret.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from carnet.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class StoreSection(_Section):
+    """Where the cloud keeps what it must remember."""
+
+    path: Path = Field(description="SQLite database of the receiver")
+    journal: Path = Field(description="journal of narrowings; outside the database's folder and its backups")
+    wrapping_keys: Path = Field(
+        description="folder of the keys that wrap the outbox keys; outside the database's folder and its backups"
+    )
+
+
+class KeysSection(_Section):
+    """The cloud's own keys, made by `carnet-cloud keygen`."""
+
+    folder: Path = Field(description="folder with seal.key, sign.key, pseudonym.key and cloud.public.json")
+
+
+class MqttSection(_Section):
+    """The broker. With certificates the broker takes the certificate's name as username and client id."""
+
+    host: str = Field(description="broker's host name or address")
+    port: int = Field(default=8883, ge=1, le=65535, description="broker's port")
+    username: str = Field(default="", description="name at the broker, if it asks for a password")
+    password_file: Path | None = Field(default=None, description="file with the password")
+    ca_file: Path | None = Field(
+        default=None, description="authority that signed the broker's certificate; without it TLS is off"
+    )
+    cert_file: Path | None = Field(default=None, description="this receiver's certificate")
+    key_file: Path | None = Field(default=None, description="key of this receiver's certificate")
+    shards: tuple[str, ...] = Field(
+        default=("+",), description='shards to serve, as two hexadecimal digits; "+" is all'
+    )
+
+
+class ApiSection(_Section):
+    """The consent API that owners' tools talk to."""
+
+    listen: str = Field(default="127.0.0.1:8480", pattern=r"^[^:]+:\d{1,5}$", description="address and port")
+    operator_token_file: Path | None = Field(
+        default=None, description="file with the operator's token; without it nobody can publish offers"
+    )
+
+
+class CatalogueSection(_Section):
+    """What the cloud holds paths to be."""
+
+    mappings: tuple[Path, ...] = Field(description="mapping files whose paths, units and categories hold here")
+
+
+class FileRecipient(_Section):
+    """A recipient that reads a file on this machine."""
+
+    kind: Literal["file"]
+    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
+    name: str = Field(description="the recipient's name, for people")
+    path: Path = Field(description="JSON Lines file to append to")
+
+
+class WebhookRecipient(_Section):
+    """A recipient that is called over HTTP."""
+
+    kind: Literal["webhook"]
+    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
+    name: str = Field(description="the recipient's name, for people")
+    url: str = Field(description="https address that takes the events")
+    secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
+
+
+class CloudConfig(_Section):
+    """All of cloud.toml."""
+
+    store: StoreSection
+    keys: KeysSection
+    mqtt: MqttSection
+    api: ApiSection = ApiSection()
+    catalogue: CatalogueSection
+    recipient: tuple[Annotated[FileRecipient | WebhookRecipient, Field(discriminator="kind")], ...] = ()
+
+    @model_validator(mode="after")
+    def _outside(self) -> CloudConfig:
+        folder = self.store.path.absolute().parent
+        for name, path in (("journal", self.store.journal.parent), ("wrapping_keys", self.store.wrapping_keys)):
+            if path.absolute() == folder or folder in path.absolute().parents:
+                raise ValueError(
+                    f"store.{name} lies in the database's folder: a restored backup would bring it back too"
+                )
+        if len({r.id for r in self.recipient}) != len(self.recipient):
+            raise ValueError("two recipients have one id")
+        return self
+
+
+def load(path: Path) -> CloudConfig:
+    """The configuration in ``path``; relative paths in it are relative to the file. ConfigError says which key is wrong."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError("config_missing", f"{path} cannot be read: {e.strerror}; name it with --config") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError("config_syntax", f"{path} is not TOML: {e}") from e
+    try:
+        config = CloudConfig.model_validate(document)
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ConfigError("config_value", f"{path}: {where}: {first['msg']}") from e
+    return _resolved(config, path.absolute().parent)
+
+
+def _resolved(model: M, folder: Path) -> M:
+    """The model with every relative path made absolute."""
+    changes: dict[str, object] = {}
+    for name in type(model).model_fields:
+        changes[name] = _resolved_value(getattr(model, name), folder)
+    return model.model_copy(update=changes)
+
+
+def _resolved_value(value: object, folder: Path) -> object:
+    if isinstance(value, Path):
+        return value if value.is_absolute() else folder / value
+    if isinstance(value, BaseModel):
+        return _resolved(value, folder)
+    if isinstance(value, tuple):
+        return tuple(_resolved_value(each, folder) for each in value)
+    return value

@@ -1,0 +1,82 @@
+"""The cloud's own keys on disk: seal (open boxes), sign (answers), pseudonym (recipients' names of vehicles).
+
+Law: a secret file is readable by its owner alone, or it is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from carnet.errors import ConfigError
+from carnet.keys import CLOUD_SEAL, CLOUD_SIGN, encode_key, parse_box_key, parse_signing_key
+from carnet.keyset import KeySet, PublicKey
+
+from carnet_cloud.core import CloudKeys
+
+PUBLIC_FILE = "cloud.public.json"
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFolder:
+    """``keys`` for the receiver and ``pseudonym`` (32 bytes) for names."""
+
+    keys: CloudKeys
+    pseudonym: bytes
+
+
+def make(folder: Path, random: Callable[[int], bytes]) -> Path:
+    """New keys in a new folder; the path of the public key set that units are paired with. ConfigError if there are keys."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(folder.iterdir()):
+        raise ConfigError("keys_exist", f"{folder} is not empty: keys are never overwritten, name a new folder")
+    seal, sign = random(SECRET_BYTES), random(SECRET_BYTES)
+    write_secret(folder / "seal.key", encode_key(CLOUD_SEAL, seal).encode())
+    write_secret(folder / "sign.key", encode_key(CLOUD_SIGN, sign).encode())
+    write_secret(folder / "pseudonym.key", random(SECRET_BYTES).hex().encode())
+    public = KeySet(
+        1,
+        (PublicKey.of(parse_box_key(encode_key(CLOUD_SEAL, seal), CLOUD_SEAL).public),),
+        (PublicKey.of(parse_signing_key(encode_key(CLOUD_SIGN, sign), CLOUD_SIGN).public),),
+    )
+    path = folder / PUBLIC_FILE
+    path.write_bytes(public.encode())
+    return path
+
+
+def read(folder: Path) -> KeyFolder:
+    """The keys in ``folder``; ConfigError says which file is missing, damaged or readable by others."""
+    seal = parse_box_key(read_secret(folder / "seal.key").decode(), CLOUD_SEAL)
+    sign = parse_signing_key(read_secret(folder / "sign.key").decode(), CLOUD_SIGN)
+    public = KeySet.parse(_bytes(folder / PUBLIC_FILE))
+    if public.sealing_key.public != seal.public or sign.kid not in public.signing_keys:
+        raise ConfigError("keys_differ", f"{folder / PUBLIC_FILE} belongs to other keys")
+    pseudonym = bytes.fromhex(read_secret(folder / "pseudonym.key").decode())
+    return KeyFolder(CloudKeys({seal.kid: seal}, sign, public), pseudonym)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_secret(path: Path) -> bytes:
+    """The bytes of a secret file; ConfigError if it is missing or others may read it."""
+    data = _bytes(path)
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError("secret_permissions", f"{path} is readable by others: chmod 600 {path}")
+    return data
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise ConfigError("file_missing", f"{path} cannot be read: {e.strerror}") from e

@@ -1,0 +1,114 @@
+"""Shell: the receiver's connection to the broker. Messages go into a queue; nothing is judged in a callback.
+
+Law: an exception in a callback would end paho's thread unseen, so callbacks only put things down.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import ssl
+import threading
+import time
+
+import paho.mqtt.client as paho
+from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.topics import filter_up
+from paho.mqtt.enums import CallbackAPIVersion
+
+from carnet_cloud.answers import Message
+from carnet_cloud.config import MqttSection
+
+QUEUE_MAX = 10_000
+KEEPALIVE_S = 20
+RETRY_S_MAX = 30.0
+
+
+class BrokerLink:
+    """``take`` gives what came in; ``publish`` sends what a commit has earned. Reconnects by itself with full jitter."""
+
+    def __init__(self, config: MqttSection, client_id: str) -> None:
+        self._config = config
+        self._arrived: queue.Queue[Message] = queue.Queue(QUEUE_MAX)
+        self.connected = threading.Event()
+        self.dropped = 0
+        self._stop = threading.Event()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        if config.username:
+            password = config.password_file.read_text().strip() if config.password_file else None
+            self._client.username_pw_set(config.username, password)
+        if config.ca_file is not None:
+            self._client.tls_set(
+                ca_certs=str(config.ca_file),
+                certfile=str(config.cert_file) if config.cert_file else None,
+                keyfile=str(config.key_file) if config.key_file else None,
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self, limit: int, wait_s: float) -> list[Message]:
+        """Up to ``limit`` messages: waits for the first, then gathers what comes within ``wait_s``."""
+        messages: list[Message] = []
+        try:
+            messages.append(self._arrived.get(timeout=0.5))
+        except queue.Empty:
+            return messages
+        until = time.monotonic() + wait_s
+        while len(messages) < limit:
+            try:
+                messages.append(self._arrived.get(timeout=max(0.0, until - time.monotonic())))
+            except queue.Empty:
+                break
+        return messages
+
+    def publish(self, message: Message) -> None:
+        """QoS 1; what cannot go now is not kept: the car asks again."""
+        if self.connected.is_set():
+            self._client.publish(message[0], message[1], qos=1)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._client.disconnect()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        delay = 0.5
+        while not self._stop.is_set():
+            try:
+                self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S, clean_start=True)
+                delay = 0.5
+                self._client.loop_forever(retry_first_connection=False)
+            except OSError:
+                pass
+            self.connected.clear()
+            self._stop.wait(delay * random.random())
+            delay = min(RETRY_S_MAX, delay * 2)
+
+    def _on_connect(
+        self, client: paho.Client, _data: object, _flags: object, reason: object, _properties: object
+    ) -> None:
+        if getattr(reason, "is_failure", False):
+            return
+        client.subscribe([(filter_up(shard), 1) for shard in self._config.shards])
+        self.connected.set()
+
+    def _on_disconnect(self, *_arguments: object) -> None:
+        self.connected.clear()
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        if len(message.payload) > MESSAGE_BYTES_MAX:
+            self.dropped += 1
+            return
+        try:
+            self._arrived.put_nowait((message.topic, bytes(message.payload)))
+        except queue.Full:
+            # the broker keeps nothing for us and the car sends again what was not acknowledged
+            self.dropped += 1

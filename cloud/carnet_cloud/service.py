@@ -1,0 +1,257 @@
+"""The cloud's programs put together: broker link, receiver, forwarders, consent API, in threads that can be watched.
+
+Law: every loop says when it made progress; systemd hears that we are alive only if all of them did.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from carnet import systemd
+from carnet.errors import Error
+from fastapi import FastAPI
+
+from carnet_cloud.api import check_token, make_api
+from carnet_cloud.catalogue import Catalogue, read_entries
+from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient
+from carnet_cloud.consents import Consents, Waits
+from carnet_cloud.core import Receiver
+from carnet_cloud.enqueue import Enqueuer
+from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.journal import Journal
+from carnet_cloud.keyfolder import KeyFolder, read, read_secret
+from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.push import Pusher
+from carnet_cloud.recipients import JsonLines, Recipient, Webhook
+from carnet_cloud.store import Store
+from carnet_cloud.wrapping import ROTATE_MS, Wrapping
+
+GROUP_MAX = 256
+GROUP_WAIT_S = 0.05
+IDLE_S = 0.2
+HOUSEKEEPING_S = 60.0
+STALLED_S = 20.0
+
+log = logging.getLogger("carnet.cloud")
+
+
+def now_ms() -> int:
+    """The server's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> float:
+    """For leases and drains."""
+    return time.monotonic() * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that outlives a loop."""
+
+    store: Store
+    receiver: Receiver
+    consents: Consents
+    pusher: Pusher
+    forwarders: dict[str, Forwarder]
+    recipients: dict[str, Recipient]
+    wrapping: Wrapping
+    link: BrokerLink
+    api: FastAPI
+
+
+class Service:
+    """Built from a configuration; ``run`` returns after SIGTERM or SIGINT with everything closed."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        self._config = config
+        self._stop = threading.Event()
+        self._work = threading.Event()
+        self._progress: dict[str, float] = {}
+        self._counted: dict[str, int] = {}
+        self._parts = self._build(read(config.keys.folder))
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        parts = self._parts
+        mended = parts.consents.replay_journal()
+        half = parts.consents.finish_endings()
+        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        parts.link.start()
+        threads = [self._thread("receiver", self._receive), self._thread("keeper", self._keep)]
+        threads += [
+            self._thread(f"forward {n}", self._forward(name)) for n, name in enumerate(sorted(parts.forwarders))
+        ]
+        server = self._api_server()
+        threads.append(threading.Thread(target=server.run, name="api", daemon=True))
+        for thread in threads:
+            thread.start()
+        self._watch(parts)
+        server.should_exit = True
+        parts.link.stop()
+        for thread in threads:
+            thread.join(timeout=5)
+        for recipient in parts.recipients.values():
+            recipient.close()
+        parts.store.close()
+        log.info("stopped")
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    # building
+
+    def _build(self, keys: KeyFolder) -> Parts:
+        config = self._config
+        catalogue = Catalogue(
+            entry for path in config.catalogue.mappings for entry in read_entries(path.read_bytes(), str(path))
+        )
+        new = not config.store.path.exists()
+        store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms())
+        journal = Journal(config.store.journal, store.incarnation, new_store=new)
+        wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
+        recipients = {each.id: _recipient(each) for each in config.recipient}
+        book = GrantBook(recipients)
+        leases = Leases()
+        pusher = Pusher(store, keys.keys.sign, os.urandom)
+        enqueuer = Enqueuer(book, catalogue, wrapping, keys.pseudonym, os.urandom)
+        receiver = Receiver(store, keys.keys, enqueuer, os.urandom)
+        waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
+        consents = Consents(store, journal, leases, waits, self._changed(pusher))
+        clocks = Clocks(now_ms, monotonic_ms, random.random)
+        owner = secrets.token_bytes(8)
+        forwarders = {
+            name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
+        }
+        token = (
+            check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
+        )
+        link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
+        api = make_api(store, consents, token, now_ms, self.facts)
+        return Parts(store, receiver, consents, pusher, forwarders, recipients, wrapping, link, api)
+
+    def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
+        def changed(vehicle: bytes) -> None:
+            pusher.changed(vehicle)
+            for message in pusher.due(now_ms()):
+                self._parts.link.publish(message)
+
+        return changed
+
+    def _api_server(self) -> uvicorn.Server:
+        host, _, port = self._config.api.listen.rpartition(":")
+        return uvicorn.Server(
+            uvicorn.Config(
+                self._parts.api, host=host, port=int(port), log_level="warning", access_log=False, lifespan="off"
+            )
+        )
+
+    # loops
+
+    def _thread(self, name: str, step: Callable[[], None]) -> threading.Thread:
+        """A loop that goes on after an error, which it counts and says once per kind."""
+        self._progress[name] = time.monotonic()
+
+        def loop() -> None:
+            while not self._stop.is_set():
+                try:
+                    step()
+                except Error as error:
+                    self._say(name, error.reason, str(error))
+                except (
+                    Exception
+                ) as error:  # a loop must outlive what nobody thought of; the kind is said, never the content
+                    self._say(name, type(error).__name__, "unexpected; the loop goes on")
+                self._progress[name] = time.monotonic()
+
+        return threading.Thread(target=loop, name=name, daemon=True)
+
+    def _receive(self) -> None:
+        parts = self._parts
+        messages = parts.link.take(GROUP_MAX, GROUP_WAIT_S)
+        answers = parts.receiver.process(messages, now_ms()) if messages else []
+        for message in [*answers, *parts.pusher.due(now_ms())]:
+            parts.link.publish(message)
+        if messages:
+            self._work.set()
+
+    def _forward(self, recipient: str) -> Callable[[], None]:
+        forwarder = self._parts.forwarders[recipient]
+
+        def step() -> None:
+            if not forwarder.step(recipient):
+                self._work.wait(IDLE_S)
+                self._work.clear()
+
+        return step
+
+    def _keep(self) -> None:
+        """Once a minute: what has waited too long goes; once an hour: the wrapping key is changed and the WAL emptied."""
+        parts = self._parts
+        parts.receiver.sweep(now_ms())
+        with parts.store.transaction() as t:
+            t.outbox.drop_replayed(now_ms())
+        if time.monotonic() - self._rotated > ROTATE_MS / 1000:
+            parts.wrapping.rotate(parts.store)
+            parts.store.scrub()
+            self._rotated = time.monotonic()
+        for _ in range(int(HOUSEKEEPING_S / IDLE_S)):
+            if self._stop.wait(IDLE_S):
+                return
+            self._progress["keeper"] = time.monotonic()
+
+    _rotated = 0.0
+
+    def _watch(self, parts: Parts) -> None:
+        """Say READY once the broker is reached, then alive while every loop makes progress."""
+        ready = False
+        interval = systemd.watchdog_interval_s() or 5.0
+        while not self._stop.wait(min(0.5, interval)):
+            if not ready and parts.link.connected.is_set():
+                ready = True
+                systemd.notify("READY=1\nSTATUS=receiving")
+                log.info("ready: connected to the broker")
+            stalled = [name for name, last in self._progress.items() if time.monotonic() - last > STALLED_S]
+            if not stalled:
+                systemd.notify("WATCHDOG=1")
+        systemd.notify("STOPPING=1")
+
+    def facts(self) -> dict[str, Any]:
+        """What ``/healthz`` answers."""
+        with self._parts.store.transaction() as t:
+            return {
+                "connected": self._parts.link.connected.is_set(),
+                "outbox": t.outbox.depth(),
+                "counters": t.counters.all(),
+                "failures": dict(sorted(self._counted.items())),
+            }
+
+    def _say(self, name: str, reason: str, sentence: str) -> None:
+        key = f"{name}: {reason}"
+        self._counted[key] = self._counted.get(key, 0) + 1
+        if self._counted[key] == 1:
+            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
+        self._stop.wait(min(5.0, 0.1 * self._counted[key]))
+
+
+def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:
+    if isinstance(config, FileRecipient):
+        return JsonLines(config.path)
+    return Webhook(config.url, read_secret(config.secret_file).decode().strip())

@@ -1,0 +1,86 @@
+"""What an owner can see: the records as they stand, and who got how much of what under which of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from carnet import jws
+from carnet.offers import parse_offer
+
+from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.store import Transaction
+from carnet_cloud.store.consents import StoredRecord
+from carnet_cloud.store.outbox import Delivery
+
+
+def records_of(t: Transaction, vehicle: bytes, now_ms: int) -> list[dict[str, Any]]:
+    """Every record of a vehicle with its state now, the hash to hang the next event on, and what waits."""
+    book = GrantBook(())
+    found = []
+    for stored in t.consents.records(vehicle):
+        standing = book.standing(t, stored.id)
+        offer = parse_offer(t.consents.offer(stored.offer) or b"")
+        found.append(
+            {
+                "record": stored.id,
+                "offer": stored.offer,
+                "recipient": stored.recipient,
+                "recipient_name": offer.recipient_name,
+                "purpose": offer.purpose_text,
+                "epoch": stored.epoch,
+                "state": standing.grant.state_at(now_ms).value if standing else stored.state,
+                "expires_ms": stored.expires_ms,
+                "event_seq": standing.grant.event_seq if standing else 0,
+                "head": standing.grant.head_hash if standing else "",
+                "silent_until_confirmed": stored.silent,
+                "jws": stored.jws,
+                "events": t.consents.events(stored.id),
+                "offer_document": jws.base64url(t.consents.offer(stored.offer) or b""),
+            }
+        )
+    return found
+
+
+def statement_of(t: Transaction, vehicle: bytes, now_ms: int) -> dict[str, Any]:
+    """Per record and outcome: events, samples by path, first and last capture, last event id; and what was blocked, why."""
+    return {
+        "time_ms": now_ms,
+        "records": [_entry(t, stored) for stored in t.consents.records(vehicle)],
+        "blocked": [
+            {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples} for b in t.blocks.of(vehicle)
+        ],
+    }
+
+
+def _entry(t: Transaction, stored: StoredRecord) -> dict[str, Any]:
+    deliveries = t.outbox.deliveries(stored.id)
+    offer = parse_offer(t.consents.offer(stored.offer) or b"")
+    outcomes = sorted({delivery.outcome for delivery in deliveries})
+    last = t.outbox.last_event(stored.id)
+    return {
+        "record": stored.id,
+        "recipient": stored.recipient,
+        "recipient_name": offer.recipient_name,
+        "state": stored.state,
+        "incentive": None
+        if offer.incentive is None
+        else {"kind": offer.incentive.kind, "value": offer.incentive.value},
+        "last_event_id": last.hex() if last else "",
+        "log_position": 0,
+        "outcomes": {each: _sum([d for d in deliveries if d.outcome == each]) for each in outcomes},
+    }
+
+
+def _sum(deliveries: list[Delivery]) -> dict[str, Any]:
+    paths: Counter[str] = Counter()
+    for delivery in deliveries:
+        paths.update(json.loads(delivery.counts))
+    return {
+        "events": len(deliveries),
+        "samples": sum(d.samples for d in deliveries),
+        "paths": dict(sorted(paths.items())),
+        "first_ms": min(d.first_ms for d in deliveries),
+        "last_ms": max(d.last_ms for d in deliveries),
+    }
