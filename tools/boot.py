@@ -37,6 +37,8 @@ VERSION_MIN = (3, 11)
 NEWER = ("python3.13", "python3.12", "python3.11")
 """Looked for where ``python3`` is too old."""
 VENV_PACKAGE = "python3-venv"
+PIP_LINES = 12
+"""Of what pip said, shown if it failed."""
 MISLEADING = ("PIP_CONSTRAINT", "PIP_NO_BINARY", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
 """Settings that would change what is installed, or where; a mirror or a proxy of the user's stays in force."""
 
@@ -88,7 +90,7 @@ def with_newer_python(arguments: list[str]) -> int:
         if path and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:
             return subprocess.run([path, __file__, *arguments], check=False).returncode
     found = ".".join(map(str, sys.version_info[:3]))
-    print("carnet: Python 3.11 or newer is needed, this is %s; install it and try again" % found, file=sys.stderr)
+    print(f"carnet: Python 3.11 or newer is needed, this is {found}; install it and try again", file=sys.stderr)
     return 1
 
 
@@ -157,11 +159,11 @@ def install(wanted: str) -> str:
 def install_with_uv(uv: str, wanted: str) -> bool:
     """Whether it worked: uv does not know what pip's configuration says of mirrors, so pip gets a try after it."""
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    fresh = [uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, VENV]
+    fresh = [uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(VENV)]
     if not works("") and subprocess.run(fresh, check=False).returncode != 0:
         return False
-    command = [uv, "pip", "install", *quiet, "--python", PYTHON, "--only-binary", ":all:", "--no-deps"]
-    done = subprocess.run([*command, "--require-hashes", "-r", requirements(wanted)], check=False, cwd=ROOT)
+    command = [uv, "pip", "install", *quiet, "--python", str(PYTHON), "--only-binary", ":all:", "--no-deps"]
+    done = subprocess.run([*command, "--require-hashes", "-r", str(requirements(wanted))], check=False, cwd=ROOT)
     if done.returncode != 0:
         say("uv could not install the requirements; trying pip")
     return done.returncode == 0
@@ -169,22 +171,34 @@ def install_with_uv(uv: str, wanted: str) -> bool:
 
 def install_with_pip(wanted: str) -> None:
     """Install a set with the environment's own pip, showing how far it is on a terminal."""
-    command = [PYTHON, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", requirements(wanted)]
+    command = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+    ]
+    command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", str(requirements(wanted))]
     environment = {name: value for name, value in os.environ.items() if name not in MISLEADING} | {"PIP_USER": "0"}
     total = requirements(wanted).read_text().count("==")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as pip:
+    said: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
+    ) as pip:
         assert pip.stdout is not None
-        count = 0
         for line in pip.stdout:
-            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
-                count += 1
-                progress(f"{count} of at most {total} packages")
+            said.append(line)
+            if line.startswith("Collecting "):
+                progress(f"package {sum(each.startswith('Collecting ') for each in said)} of {total}")
             elif line.startswith("Installing "):
                 progress("installing")
     progress("")
     if pip.returncode != 0:
-        raise BootError("the requirements could not be installed (pip says why above); is there a network?")
+        print("".join(said[-PIP_LINES:]), end="", file=sys.stderr)
+        raise BootError("the requirements could not be installed, pip says why above; is there a network?")
 
 
 def works(code: str) -> bool:
@@ -192,7 +206,7 @@ def works(code: str) -> bool:
     if not PYTHON.exists():
         return False
     probe = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
-    command = [PYTHON, "-c", f"{code}\n{probe}"]
+    command = [str(PYTHON), "-c", f"{code}\n{probe}"]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
@@ -203,7 +217,7 @@ def make_venv() -> None:
 
         if not debian.install([VENV_PACKAGE]) or not has_ensurepip():
             raise BootError(f"this Python has no ensurepip; run: sudo apt-get install -y {VENV_PACKAGE}")
-    command = [sys.executable, "-m", "venv", "--clear", VENV]
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     if subprocess.run(command, check=False, env=os.environ | {"PIP_USER": "0"}).returncode != 0:
         raise BootError(f"{VENV} could not be made (the reason is above)")
 

@@ -89,7 +89,10 @@ def _rights() -> list[str] | None:
         return None
     if os.geteuid() == 0:
         return ["env", "DEBIAN_FRONTEND=noninteractive"]
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0:
+    if (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode == 0
+    ):
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
     return None
 
