@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make ``.venv`` with all that ``make demo`` (set ``run``) or ``make test`` (set ``test``) needs, whatever this machine has.
+"""Make ``.venv`` with all that ``make demo`` (set ``run``) or ``make test`` (set ``test``) needs, from what is here.
 
 Standard library only. Law: an environment that is not complete is never taken for one (its stamp is written last, and
 taken away before anything is changed), and only what the requirement files name by version and hash is installed.
@@ -42,7 +42,7 @@ PIP_LINES = 12
 MISLEADING = ("PIP_CONSTRAINT", "PIP_NO_BINARY", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
 """Settings that would change what is installed, or where; a mirror or a proxy of the user's stays in force."""
 
-# The first words of a script of ours: /bin/sh starts Python, because a line after #! may neither be long nor hold spaces.
+# /bin/sh starts Python, because what stands after #! may neither be long nor hold spaces.
 SCRIPT = """#!/bin/sh
 '''exec' "{python}" "$0" "$@"
 ' '''
@@ -116,7 +116,7 @@ def requirements(name: str) -> Path:
 
 
 def digest(name: str) -> str:
-    """What the environment depends on: requirements, this file, the checkout's place and the Python it was made with."""
+    """What an environment depends on: requirements, this file, the checkout's place, the Python it was made with."""
     parts = [requirements(name).read_bytes(), Path(__file__).read_bytes(), bytes(ROOT), bytes(PYTHON.resolve())]
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Install the Debian packages that the tests need, when this is root or CI; otherwise say in one line what is missing.
 
-Standard library only. Law: what is installed here is announced, and no daemon is started, left running or enabled by it.
+Standard library only. Law: what is installed is announced, and no daemon is started, left running or enabled by it.
 """
 
 from __future__ import annotations
