@@ -1,0 +1,30 @@
+"""Shell: the command line of owners. ``carnet owner …`` talks to the cloud's consent API and holds the owner's key.
+
+Law: the key never leaves this machine; what is sent is signed here, and what is shown comes from signed bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from carnet.cli import owner
+from carnet.errors import ConfigError, Error
+
+EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle abc…"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 refused or failed, 2 command line or configuration wrong."""
+    parser = argparse.ArgumentParser(prog="carnet", description="Carnet for the owner of a car.", epilog=EXAMPLE)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    owner.add_parser(subparsers)
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except Error as error:
+        print(f"carnet: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return code

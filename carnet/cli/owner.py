@@ -1,0 +1,205 @@
+"""``carnet owner keygen | offers | grant | withdraw | pause | resume | renew | confirm | list | statement``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from carnet import ids
+from carnet.cli import ownerkey, show
+from carnet.cli.cloud import Cloud
+from carnet.errors import ConfigError, Error, RemoteError
+from carnet.offers import Offer, parse_offer
+from carnet.recordevents import RecordEvent, write_event
+from carnet.records import Record, choose, sign_record
+from carnet.refusals import DAY_MS
+from carnet.states import EventKind
+
+CLOUD = "http://127.0.0.1:8480"
+EVENTS = {
+    "withdraw": EventKind.WITHDRAW,
+    "pause": EventKind.PAUSE,
+    "resume": EventKind.RESUME,
+    "renew": EventKind.RENEW,
+}
+HELP = {
+    "withdraw": "end a consent; returns when nothing more goes out under it",
+    "pause": "stop for now",
+    "resume": "go on after a pause",
+    "renew": "let a consent last longer",
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register ``owner`` with its commands."""
+    owner = subparsers.add_parser("owner", help="offers, consents and statements of your car")
+    commands = owner.add_subparsers(metavar="COMMAND", required=True)
+    keygen = commands.add_parser(
+        "keygen", help="make your key", epilog="example: carnet owner keygen --out ~/carnet-key"
+    )
+    keygen.add_argument("--out", type=Path, required=True, help="new folder for owner.key and owner.public.json")
+    keygen.set_defaults(run=_keygen)
+
+    offers = _command(commands, "offers", "who asks for what, and why", "carnet owner offers --vehicle abc…", _offers)
+    offers.add_argument("--json", action="store_true", help="the documents as JSON")
+
+    grant = _command(commands, "grant", "agree to an offer", "carnet owner grant off_… --choose 2 --days 90", _grant)
+    grant.add_argument("offer", help="the offer's id")
+    grant.add_argument("--choose", type=int, nargs="*", default=[], metavar="N", help="optional items, by number")
+    grant.add_argument("--days", type=int, help="how long; the offer's own limit if not given")
+    grant.add_argument("--reference", default="", help="your policy or job number at the recipient")
+    grant.add_argument("--epoch", type=int, default=1, help="tenure of the vehicle, as `carnet-agent pair` said")
+    grant.add_argument("--language", default="en", help="language in which you read the offer")
+    grant.add_argument("--json", action="store_true", help="the answer as JSON")
+
+    for name, kind in EVENTS.items():
+        event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…", _event)
+        event.add_argument("record", help="the record's id, as `carnet owner list` shows it")
+        event.add_argument("--json", action="store_true", help="the answer as JSON")
+        if kind is EventKind.RENEW:
+            event.add_argument("--days", type=int, required=True, help="from now on")
+        event.set_defaults(kind=kind)
+
+    confirm = _command(
+        commands, "confirm", "after the cloud was restored: this consent stands", "carnet owner confirm rec_…", _confirm
+    )
+    confirm.add_argument("record", help="the record's id")
+    for name, text, run in (
+        ("list", "your consents", _list),
+        ("statement", "who got what, when, under which consent", _statement),
+    ):
+        _command(commands, name, text, f"carnet owner {name}", run).add_argument(
+            "--json", action="store_true", help="as JSON"
+        )
+
+
+def _command(commands: Any, name: str, text: str, example: str, run: object) -> argparse.ArgumentParser:
+    """A command that talks to the cloud."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, epilog=f"example: {example}")
+    parser.add_argument(
+        "--cloud", default=os.environ.get("CARNET_CLOUD", CLOUD), help="address of the consent API (CARNET_CLOUD)"
+    )
+    parser.add_argument(
+        "--vehicle", default=os.environ.get("CARNET_VEHICLE", ""), help="your vehicle, 26 characters (CARNET_VEHICLE)"
+    )
+    parser.add_argument("--key", type=Path, default=_key_default(), help="folder or file of your key (CARNET_KEY)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _key_default() -> Path | None:
+    return Path(os.environ["CARNET_KEY"]) if "CARNET_KEY" in os.environ else None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _cloud(arguments: argparse.Namespace) -> Cloud:
+    try:
+        ids.device_bytes(arguments.vehicle)
+    except Error as e:
+        raise ConfigError(
+            "vehicle_missing", "name your vehicle with --vehicle or CARNET_VEHICLE (26 characters)"
+        ) from e
+    key = ownerkey.read(arguments.key) if arguments.key else None
+    return Cloud(arguments.cloud, arguments.vehicle, key, _now_ms)
+
+
+def _keygen(arguments: argparse.Namespace) -> int:
+    public = ownerkey.make(arguments.out, os.urandom)
+    print(f"your key is in {arguments.out}; keep a copy in a safe place, and pair the unit with {public}")
+    return 0
+
+
+def _offers(arguments: argparse.Namespace) -> int:
+    offers = [(parse_offer(document), document) for document in _cloud(arguments).offers()]
+    if arguments.json:
+        print(show.as_json([document.decode() for _, document in offers]))
+    for offer, _ in [] if arguments.json else offers:
+        print("\n".join(show.offer_lines(offer)))
+    return 0
+
+
+def _grant(arguments: argparse.Namespace) -> int:
+    cloud = _cloud(arguments)
+    if arguments.key is None:
+        raise ConfigError("key_missing", "agreeing needs your key: --key FOLDER")
+    offer = next((each for each in map(parse_offer, cloud.offers()) if each.id == arguments.offer), None)
+    if offer is None:
+        raise RemoteError("offer_unknown", f"the cloud has no offer {arguments.offer} for this vehicle")
+    token = sign_record(_record(arguments, offer), ownerkey.read(arguments.key).secret)
+    answer = cloud.give(token)
+    print(show.as_json(answer) if arguments.json else f"{answer['record']}  {answer['state']}: {offer.recipient_name}")
+    return 0
+
+
+def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
+    now_ms = _now_ms()
+    days = min(arguments.days or offer.valid_days, offer.valid_days)
+    return Record(
+        id=ids.new_id(ids.RECORD, os.urandom),
+        offer=offer.id,
+        offer_hash=offer.hash,
+        tenant=offer.tenant,
+        recipient=offer.recipient,
+        vehicle=arguments.vehicle,
+        epoch=arguments.epoch,
+        items=choose(offer, arguments.choose),
+        reference=arguments.reference,
+        language=arguments.language,
+        given_ms=now_ms,
+        not_before_ms=now_ms,
+        expires_ms=now_ms + days * DAY_MS,
+    )
+
+
+def _event(arguments: argparse.Namespace) -> int:
+    cloud = _cloud(arguments)
+    known = next((each for each in cloud.records() if each["record"] == arguments.record), None)
+    if known is None:
+        raise RemoteError("record_unknown", f"this vehicle has no record {arguments.record}: see  carnet owner list")
+    now_ms = _now_ms()
+    event = RecordEvent(
+        record=arguments.record,
+        seq=known["event_seq"] + 1,
+        kind=arguments.kind,
+        time_ms=now_ms,
+        prev=known["head"],
+        expires_ms=now_ms + arguments.days * DAY_MS if arguments.kind is EventKind.RENEW else None,
+    )
+    answer = cloud.happen(arguments.record, write_event(event, ownerkey.read(arguments.key).secret))
+    print(show.as_json(answer) if arguments.json else _event_line(answer))
+    return 0
+
+
+def _event_line(answer: dict[str, Any]) -> str:
+    line = f"{answer['record']}  {answer['state']}"
+    if "silent_after_ms" in answer:
+        line += f": silent after {answer['silent_after_ms']} ms, {answer['destroyed']} waiting events destroyed"
+        if answer["unknown"]:
+            line += f", of {answer['unknown']} in flight nobody knows whether they arrived"
+    return line
+
+
+def _confirm(arguments: argparse.Namespace) -> int:
+    print(f"{_cloud(arguments).confirm(arguments.record)['record']}  confirmed")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    records = _cloud(arguments).records()
+    if arguments.json:
+        print(show.as_json(records))
+    for record in [] if arguments.json else records:
+        print(show.record_line(record))
+    return 0
+
+
+def _statement(arguments: argparse.Namespace) -> int:
+    statement = _cloud(arguments).statement()
+    print(show.as_json(statement) if arguments.json else "\n".join(show.statement_lines(statement)))
+    return 0
