@@ -120,6 +120,13 @@ def test_the_driver_takes_away(mode: Mode, paths: list[str]) -> None:
     assert set(_blocks(EVERYTHING, mode).values()) <= {"driver"}
 
 
+def test_a_condition_is_looked_at_as_it_comes() -> None:
+    """Only what leaves the car is thinned by the ceiling."""
+    slow = Ceiling(interval_ms_min={Category.DRIVING: 5000})
+    wanted = narrow([_grant()], CATALOGUE, Mode.NORMAL, slow, NOW_MS)
+    assert [(one.path, one.interval_ms_min) for one in wanted] == [(ODOMETER, 0), (SPEED, 5000), (IGNITION, 0)]
+
+
 def test_the_ceiling_takes_away_categories_and_sensitivities_and_thins() -> None:
     """It is set in the car; the transform stays the grant's."""
     low = Ceiling(sensitivity=Sensitivity.PERSONAL, interval_ms_min={Category.MAINTENANCE: 5000})
