@@ -329,7 +329,7 @@ def _flags(message: can.Message) -> int:
 
 def _reader_class(suffix: str) -> Callable[..., Any]:
     """python-can's reader for this suffix; imported here because it is slow and captures are rare."""
-    import can  # noqa: PLC0415
+    import can
 
     readers: dict[str, Callable[..., Any]] = {
         ".asc": can.ASCReader,

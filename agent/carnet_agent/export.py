@@ -159,8 +159,8 @@ class ParquetWriter:
     def __init__(self, plan: Plan, stream: IO[bytes]) -> None:
         try:
             # An optional package of 170 MB.
-            import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415
-            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415
+            import pyarrow as pa  # type: ignore[import-untyped]
+            import pyarrow.parquet as pq  # type: ignore[import-untyped]
         except ImportError:
             raise ConfigError("pyarrow_missing", "--format parquet needs the package pyarrow installed") from None
         self._plan = plan

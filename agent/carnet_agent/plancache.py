@@ -50,8 +50,8 @@ def cached_plan(
     if found := load(folder, key):
         return found
     # Only a miss may pay for the parser.
-    from . import dbc  # noqa: PLC0415
-    from .compile import compile_plan  # noqa: PLC0415
+    from . import dbc
+    from .compile import compile_plan
 
     databases = [(bus, dbc.parse(data, path.name)) for bus, path, data in contents]
     plan, losses = compile_plan(databases, buses=buses, match=match)

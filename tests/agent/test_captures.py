@@ -96,6 +96,16 @@ def test_a_line_that_is_no_data_frame_is_counted_and_the_others_survive(
     assert losses == ([] if "_frame" in reason else [f"a.log:7: {reason.replace('_', ' ')}"])
 
 
+def test_a_broken_line_far_into_a_file_is_named_by_its_number(tmp_path: Path) -> None:
+    """Behind the first block of frames and behind the first chunk."""
+    lines = [b"(1.%06d) can0 1234#" % number for number in range(20_000)]
+    lines[5000] = lines[12_000] = b"broken"
+    capture, frames = read(write(tmp_path / "a.log", b"\n".join(lines)))
+    assert [loss.line for loss in capture.losses] == [5001, 12_001]
+    # More than three digits are a 29-bit identifier, as for python-can.
+    assert len(frames) == 19_998 and (frames.flags == EXTENDED).all()
+
+
 def test_a_cut_compressed_file_gives_what_came_before_the_cut(tmp_path: Path) -> None:
     """Frames up to the last whole block, one loss."""
     data = gzip.compress(b"".join(b"(%d.000001) can0 123#%08X\n" % (i, i * 2654435761 % 2**32) for i in range(60_000)))

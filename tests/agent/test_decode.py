@@ -141,6 +141,13 @@ def test_overlapping_signals_decode_where_cantools_refuses() -> None:
     assert decoded.overlapping.tolist() == [0]
 
 
+@pytest.mark.parametrize("start, overlaps", [(7, True), (8, False)])
+def test_an_overlap_of_one_bit_is_one(start: int, overlaps: bool) -> None:
+    """As for cantools."""
+    text = f'BO_ 5 M: 2 X\n SG_ a : 0|8@1+ (1,0) [0|0] "" X\n SG_ b : {start}|8@1+ (1,0) [0|0] "" X\n'
+    assert len(decode(plan_of(text), frames_of([(5, bytes(2))])).overlapping) == overlaps
+
+
 def test_11_and_29_bit_identifiers_of_the_same_number_are_two_messages() -> None:
     """The flag decides, not the number."""
     text = (
@@ -164,6 +171,15 @@ def test_parameter_groups_match_any_sender_destination_and_priority() -> None:
     assert dict(zip(decoded.frame.tolist(), decoded.source.tolist(), strict=True)) == {0: 0xFE, 1: 0, 2: 0x22}
     exact = plan_of(J1939)
     assert [list(found) for found in per_frame(exact, decode(exact, frames), 5)] == [["speed"], [], [], [], []]
+
+
+def test_of_messages_with_one_parameter_group_the_very_identifier_wins() -> None:
+    """A second sender's definition is used for that sender only; any other sender gets the later one."""
+    second = 'BO_ 2364539904 EEC1_b: 8 X\n SG_ other : 0|8@1+ (1,0) [0|0] "" X\n'
+    plan = plan_of(J1939 + "\n" + second, "pgn")
+    frames = frames_of([(can_id, bytes(8)) for can_id in (0x0CF004FE, 0x0CF00400, 0x18F00411)], extended=True)
+    found = [list(samples) for samples in per_frame(plan, decode(plan, frames), 3)]
+    assert found == [["speed"], ["other"], ["other"]]
 
 
 def test_runs_are_disjoint_ascending_and_whole() -> None:

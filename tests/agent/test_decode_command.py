@@ -183,6 +183,21 @@ def test_broken_lines_are_named_and_good_ones_survive(
     assert "error frame 1" in shown.err and "remote frame 1" in shown.err
 
 
+def test_frames_that_cantools_refuses_are_left_out_unless_asked_for(
+    small: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And their number is said either way."""
+    capture, dbc = small
+    dbc.write_text(DBC.replace("8|8@1-", "7|8@1-"))
+    for options, rows, told in (([], 0, "--partial writes them too"), (["--partial"], 3, "written in part")):
+        main(["decode", str(capture), "--dbc", str(dbc), *options])
+        shown = capsys.readouterr()
+        assert (
+            shown.out.count("\n") - 1 == rows
+            and f"2 frames have signals that overlap by definition; {told}" in shown.err
+        )
+
+
 def test_the_same_number_as_29_bit_identifier_is_another_message(
     small: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,6 +136,12 @@ def test_what_is_not_a_whole_message_is_dropped_and_counted(plan: Plan, reason: 
     assert bytes(good.payload[0, :20]) == bytes(range(20))
 
 
+def test_a_message_that_was_interrupted_does_not_go_on(plan: Plan) -> None:
+    """Its next consecutive frame belongs to nothing."""
+    reassembler, found = feed(plan, [(0x7E9, frame) for frame in (FIRST, *segment(b"\1"), SECOND, THIRD)])
+    assert found == [b"\1"] and reassembler.counts == {"interrupted": 1, "single": 1, "unexpected_consecutive": 2}
+
+
 @pytest.mark.parametrize("pause_ns, whole", [(TIMEOUT_NS, 1), (TIMEOUT_NS + 1, 0), (-1, 0)])
 def test_a_pause_longer_than_the_standard_allows_ends_the_message(plan: Plan, pause_ns: int, whole: int) -> None:
     """By the frames' own time; a clock that runs backwards ends it as well."""
