@@ -1,0 +1,139 @@
+"""A real Mosquitto for a test: on a free loopback port, with all its files in a folder of the test, ended with it.
+
+Law: the broker that answers is the one that was started here, and when ``stop`` or ``kill`` returns it is gone.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.realparts import real_part
+
+HOST = "127.0.0.1"
+START_S = 10.0
+PACKET_BYTES_MAX = 300_000
+PLAIN = f"""\
+listener {{port}} {HOST}
+allow_anonymous true
+persistence true
+persistence_location {{folder}}/
+retain_available false
+max_packet_size {PACKET_BYTES_MAX}
+"""
+"""No certificates, no names: for tests that are about something else. Its store is written when it stops."""
+
+
+def program() -> str | None:
+    """Where Mosquitto is; None if this machine has none."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def require_mosquitto() -> str:
+    """Mosquitto's path. Without it: skip, saying what to install; where CI=true fail, because there it is promised."""
+    path = program()
+    if path is None:
+        sentence = "no mosquitto: apt-get install --no-install-recommends mosquitto"
+        if os.environ.get("CI") == "true":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    return path
+
+
+class Mosquitto:
+    """One broker. ``config`` holds ``{port}`` and ``{folder}``; the port stays the same over ``kill`` and ``start``.
+
+    As a context manager it is started and stopped. ``folder`` must exist; store and log are in it.
+    """
+
+    def __init__(self, folder: Path, config: str = PLAIN) -> None:
+        self.folder = folder
+        self.host = HOST
+        self.port = free_port()
+        self.log = folder / "mosquitto.log"
+        self._program = require_mosquitto()
+        self._file = folder / "mosquitto.conf"
+        # Started as root it would become another user, who may not read the test's folder.
+        text = f"user {getpass.getuser()}\n" + config.format(port=self.port, folder=folder)
+        self._file.write_text(text)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return once it takes connections; AssertionError with its log if it does not."""
+        assert self._process is None, "already started"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, "-c", str(self._file)], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"mosquitto did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.01)
+        real_part("mosquitto", version(self._program))
+
+    def stop(self) -> None:
+        """SIGTERM: it writes its store and closes its connections."""
+        if self._process is not None:
+            self._process.terminate()
+            self._end()
+
+    def kill(self) -> None:
+        """SIGKILL: what it had not written is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def reload(self) -> None:
+        """SIGHUP: it reads its lists of rights and of revoked certificates again; sessions go on."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(1)
+
+    def __enter__(self) -> Mosquitto:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _end(self) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(START_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A loopback port that nobody had when this returned."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def version(path: str) -> str:
+    """As Mosquitto names itself, e.g. ``2.0.11``."""
+    said = subprocess.run([path, "-h"], check=False, capture_output=True, text=True).stdout
+    return said.partition("version ")[2].split()[0]
