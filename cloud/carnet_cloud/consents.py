@@ -25,6 +25,13 @@ from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
 
 DRAIN_MS = 500
+CLOCK_MS_MAX = 300_000
+"""How far from the server's clock an event that widens may be dated."""
+ON_OWNERS_WORD: Mapping[EventKind, EventKind] = {
+    EventKind.WITHDRAW: EventKind.REVOKE,
+    EventKind.PAUSE: EventKind.SUSPEND,
+}
+"""What the operator does when the owner's narrowing does not fit the history."""
 ENDINGS: Mapping[State, EventKind] = {State.WITHDRAWING: EventKind.SILENT, State.REVOKING: EventKind.SILENT}
 
 
@@ -106,16 +113,32 @@ class Consents:
     # what happens to a record afterwards
 
     def event(self, entry: str, record: str) -> Ended | Grant:
-        """Take one event of the owner; ending events return only when the record is silent."""
+        """Take one event of the owner; ending events return only when the record is silent.
+
+        A narrowing that was made after another history (the owner's tool was behind) is never refused: the operator does
+        the same on the owner's word.
+        """
+        now_ms = self._waits.now_ms()
         with self._store.transaction() as t:
             stored = _known(t, record)
-            parsed = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
-            if parsed.record != record:
+            event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
+            if event.record != record:
                 raise ConsentError("event_record", "an event is of another record")
-            if entry in t.consents.events(record):
-                return self._resume_ending(stored) if State(stored.state) not in ALIVE else self._grant(t, stored)
-            grant = self._follow(t, stored, entry)
-        return self._apply(stored, parsed, entry, grant)
+            if entry in t.consents.events(record) or (
+                event.kind in ON_OWNERS_WORD and State(stored.state) not in ALIVE
+            ):
+                return self._grant(t, stored) if State(stored.state) in ALIVE else self._drain(record)
+            if event.kind in WIDENING and abs(event.time_ms - now_ms) > CLOCK_MS_MAX:
+                raise ConsentError("event_clock", "the event is dated far from now: check the clock of this machine")
+            try:
+                grant = self._follow(t, stored, entry)
+            except ConsentError:
+                if event.kind not in ON_OWNERS_WORD:
+                    raise
+                entry = self._operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked")
+                event = parse_event(entry, ())
+                grant = self._follow(t, stored, entry)
+        return self._apply(stored, event, entry, grant)
 
     def operate(self, record: str, kind: EventKind, reason: str) -> Ended | Grant:
         """An event of the operator, which can only narrow: suspend, revoke, terminate, invalidate."""
@@ -191,7 +214,10 @@ class Consents:
     def _write(
         self, stored: StoredRecord, event: RecordEvent, entry: str, grant: Grant, now_ms: int
     ) -> tuple[int, int]:
-        """One transaction: event, state, generation and, at an end, the destruction of key and payloads."""
+        """One transaction: event, state, generation and, for a narrowing, the destruction of key and payloads.
+
+        That holds for a pause too: after a resume only later captures are covered, so what waits would never be sent.
+        """
         with self._store.transaction() as t:
             if len(t.consents.events(stored.id)) != event.seq - 1:
                 raise ConsentError(
@@ -201,10 +227,7 @@ class Consents:
             t.consents.set_record(stored.id, grant.state.value, grant.expires_ms)
             t.consents.raise_generation(stored.vehicle, stored.epoch)
             t.counters.add(f"consent_{event.kind.value}")
-            return (0, 0) if grant.state in ALIVE else t.outbox.destroy(stored.id, now_ms)
-
-    def _resume_ending(self, stored: StoredRecord) -> Ended:
-        return self._drain(stored.id)
+            return (0, 0) if event.kind in WIDENING else t.outbox.destroy(stored.id, now_ms)
 
     def _drain(self, record: str, destroyed: int = 0, unknown: int = 0) -> Ended:
         """Wait for what is in flight, at most DRAIN_MS, then write that it is silent."""

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from carnet_cloud.boxes import parse_schema
+from carnet_cloud.event import Payload, render, unpack
 from carnet_cloud.lease import LEASE_MS, Lease
 from carnet_cloud.recipients.base import Event, Outcome, Recipient
 from carnet_cloud.recipients.webhook import retry_delay_ms
@@ -27,6 +29,15 @@ class Clocks:
     now_ms: Callable[[], int]
     monotonic_ms: Callable[[], float]
     random: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A leased event with the schema documents (by hash) that its columns need."""
+
+    queued: Queued
+    payload: Payload
+    schemas: Mapping[bytes, bytes]
 
 
 class Leases:
@@ -82,7 +93,8 @@ class Forwarder:
         taken = self._take(recipient)
         if taken is None:
             return False
-        queued, body = taken
+        queued = taken.queued
+        body = render(taken.payload, lambda digest: parse_schema(taken.schemas[digest]))
         lease = Lease(
             queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, lambda: self._renew(queued)
         )
@@ -96,19 +108,22 @@ class Forwarder:
         self._settle(queued, outcome)
         return True
 
-    def _take(self, recipient: str) -> tuple[Queued, bytes] | None:
+    def _take(self, recipient: str) -> Taken | None:
+        """Lease the oldest event of the records that may be sent now. A paused record's events wait without being opened."""
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
-            for queued in t.outbox.due(recipient, now_ms, 64):
-                if not self._given(t, queued.record, now_ms):
-                    continue
-                body = self._open(t, queued)
-                if body is None:
+            given = [r for r in t.outbox.due_records(recipient, now_ms) if self._given(t, r, now_ms)]
+            waiting = [queued for record in given for queued in t.outbox.due(record, recipient, now_ms, 1)]
+            for queued in sorted(waiting, key=lambda each: (each.created_ms, each.event_id)):
+                plain = self._open(t, queued)
+                if plain is None:
                     t.outbox.destroy(queued.record, now_ms)
                     t.counters.add("outbox_key_gone")
                     continue
                 t.outbox.lease(queued.event_id, self._owner, now_ms + LEASE_MS)
-                return queued, body
+                payload = unpack(plain)
+                documents = {piece.schema_hash: t.streams.schema_by_hash(piece.schema_hash) for piece in payload.pieces}
+                return Taken(queued, payload, documents)
         return None
 
     def _open(self, t: Transaction, queued: Queued) -> bytes | None:

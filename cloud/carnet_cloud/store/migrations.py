@@ -50,6 +50,7 @@ STEPS: tuple[str, ...] = (
     create table column_schema (
         device blob not null, hash blob not null, document blob not null, primary key (device, hash)
     ) without rowid;
+    create index column_schema_by_hash on column_schema (hash, device);
     create table held (
         device blob not null, stream blob not null, seq integer not null, envelope blob not null, reason text not null,
         received_ms integer not null, until_ms integer not null, boot_id blob not null, primary key (device, stream, seq)

@@ -90,13 +90,22 @@ class Outbox:
         )  # fmt: skip
         return True
 
-    def due(self, recipient: str, now_ms: int, limit: int) -> list[Queued]:
-        """Queued events of a recipient whose time has come, oldest first; those with a lease that ran out come too."""
+    def due_records(self, recipient: str, now_ms: int) -> list[str]:
+        """Records of a recipient under which something waits to be sent."""
+        rows = self._db.execute(
+            "select distinct record from outbox where recipient = ? and next_ms <= ?"
+            " and (state = 'queued' or (state = 'leased' and lease_until_ms <= ?)) order by record",
+            (recipient, now_ms, now_ms),
+        )
+        return [row[0] for row in rows]
+
+    def due(self, record: str, recipient: str, now_ms: int, limit: int) -> list[Queued]:
+        """Events under a record whose time has come, oldest first; those with a lease that ran out come too."""
         rows = self._db.execute(
             "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
-            " where recipient = ? and payload is not null and next_ms <= ?"
+            " where record = ? and recipient = ? and payload is not null and next_ms <= ?"
             " and (state = 'queued' or (state = 'leased' and lease_until_ms <= ?)) order by created_ms, event_id limit ?",
-            (recipient, now_ms, now_ms, limit),
+            (record, recipient, now_ms, now_ms, limit),
         )
         return [Queued(*row) for row in rows]
 

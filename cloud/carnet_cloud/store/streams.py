@@ -106,6 +106,13 @@ class Streams:
         ).fetchone()
         return bytes(row[0]) if row else None
 
+    def schema_by_hash(self, digest: bytes) -> bytes:
+        """The schema with this hash, whichever device sent it: the hash is of the document; empty if nobody did."""
+        row = self._db.execute(
+            "select document from column_schema where hash = ? order by device limit 1", (digest,)
+        ).fetchone()
+        return bytes(row[0]) if row else b""
+
     def add_schema(self, device: bytes, digest: bytes, document: bytes) -> None:
         self._db.execute("insert or ignore into column_schema values (?, ?, ?)", (device, digest, document))
 

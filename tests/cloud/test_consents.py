@@ -1,0 +1,248 @@
+"""Withdrawn means silent: endings are journalled, destroy what waits, cut what flies, and survive a crash and a backup."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from carnet.errors import ConsentError
+from carnet_cloud.consents import Ended
+from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.journal import Journal
+from carnet_cloud.lease import Lease, LeaseOver
+from carnet_cloud.recipients import Event, Outcome
+
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
+
+
+class Listener:
+    """A recipient in memory; ``during`` runs while a send is in the air."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self.during = lambda: None
+        self.outcome = Outcome.CONFIRMED
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        self.during()
+        try:
+            lease.guard()
+        except LeaseOver:
+            return Outcome.CUT
+        self.got.append(event.event_id)
+        return self.outcome
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
+
+
+@pytest.fixture
+def unit(cloud: Cloud) -> Unit:
+    unit = Unit()
+    cloud.enrol(unit)
+    return unit
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def forwarder(cloud: Cloud, listener: Listener) -> Forwarder:
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    return Forwarder(
+        cloud.store, {kit.RECIPIENT: listener}, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01"
+    )
+
+
+def queued(cloud: Cloud, unit: Unit, count: int = 1) -> str:
+    """A given record with this many events in the outbox; the record's token."""
+    token = cloud.give()
+    cloud.send(unit.schema(), *[unit.data() for _ in range(count)])
+    return token
+
+
+def happen(cloud: Cloud, kind: str, entries: list[str]) -> object:
+    cloud.clock.ms += 1000
+    return cloud.consents.event(kit.event(kind, entries, cloud.clock.ms), kit.RECORD_ID)
+
+
+def test_withdraw_destroys_what_waits_and_returns_when_silent(cloud: Cloud, unit: Unit, forwarder: Forwarder) -> None:
+    """Key and payloads are gone in the withdrawing transaction; nothing is sent afterwards."""
+    token = queued(cloud, unit, 3)
+    ended = happen(cloud, "withdraw", [token])
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.destroyed, ended.unknown) == ("withdrawn", 3, 0)
+    assert not forwarder.step(kit.RECIPIENT)
+    with cloud.store.transaction() as t:
+        assert t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is None
+        assert {d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)} == {"destroyed"}
+    cloud.send(unit.data())
+    assert cloud.events() == []
+
+
+def test_a_send_in_the_air_is_cut_and_listed_as_unknown(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """The recipient may or may not have it: the owner is told so."""
+    token = queued(cloud, unit)
+    results: list[object] = []
+    listener.during = lambda: results.append(happen(cloud, "withdraw", [token]))
+    forwarder.step(kit.RECIPIENT)
+    (ended,) = results
+    assert isinstance(ended, Ended)
+    assert (ended.destroyed, ended.unknown) == (0, 1)
+    assert ended.silent_after_ms <= 500
+    assert listener.got == []
+
+
+def test_a_confirmation_that_comes_after_the_withdrawal_is_written_down(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """What the recipient has is told as it is, even if the write was cut too late."""
+    token = queued(cloud, unit)
+
+    def late(event: Event, lease: Lease, now_s: int) -> Outcome:
+        happen(cloud, "withdraw", [token])
+        return Outcome.CONFIRMED
+
+    listener.send = late  # type: ignore[method-assign]
+    forwarder.step(kit.RECIPIENT)
+    with cloud.store.transaction() as t:
+        assert [d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)] == ["confirmed"]
+
+
+def test_a_pause_keeps_events_back_and_what_waited_is_not_sent_after_it(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """Only captures after the resume are covered; what waited since before is uncovered for good."""
+    token = queued(cloud, unit)
+    pause = kit.event("pause", [token], cloud.clock.ms + 1)
+    cloud.consents.event(pause, kit.RECORD_ID)
+    assert not forwarder.step(kit.RECIPIENT)
+    resume = kit.event("resume", [token, pause], cloud.clock.ms + 2)
+    cloud.consents.event(resume, kit.RECORD_ID)
+    assert not forwarder.step(kit.RECIPIENT)
+    assert listener.got == []
+
+
+def test_an_unconfirmed_event_comes_again_with_the_same_id(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """Never a second id; and after the confirmation never again."""
+    queued(cloud, unit)
+    listener.outcome = Outcome.RETRY
+    assert forwarder.step(kit.RECIPIENT)
+    assert not forwarder.step(kit.RECIPIENT)
+    cloud.clock.ms += 10_000
+    listener.outcome = Outcome.CONFIRMED
+    assert forwarder.step(kit.RECIPIENT)
+    cloud.clock.ms += 10_000
+    assert not forwarder.step(kit.RECIPIENT)
+    assert len(listener.got) == 2
+    assert len(set(listener.got)) == 1
+
+
+def test_a_lease_that_ran_out_is_taken_over(cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener) -> None:
+    """A sender that died leaves nothing behind."""
+    queued(cloud, unit)
+
+    def die() -> None:
+        raise RuntimeError
+
+    listener.during = die  # type: ignore[assignment]
+    with pytest.raises(RuntimeError):
+        forwarder.step(kit.RECIPIENT)
+    listener.during = lambda: None
+    cloud.clock.ms += 500
+    assert forwarder.step(kit.RECIPIENT)
+    assert len(listener.got) == 1
+
+
+def test_a_restored_backup_cannot_unwithdraw(cloud: Cloud, unit: Unit, forwarder: Forwarder, tmp_path: Path) -> None:
+    """The journal is outside the backup: at the next start the record is silent until its owner confirms it."""
+    token = queued(cloud, unit)
+    backup = sqlite3.connect(":memory:", check_same_thread=False)
+    cloud.store._connection.backup(backup)
+    happen(cloud, "withdraw", [token])
+    backup.backup(cloud.store._connection)
+    cloud.book._compiled.clear()
+    assert cloud.consents.replay_journal() == 1
+    assert not forwarder.step(kit.RECIPIENT)
+    cloud.send(unit.data())
+    assert cloud.events() == []
+
+
+def test_without_its_journal_a_store_is_silent_until_owners_confirm(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener, tmp_path: Path
+) -> None:
+    """Nobody can say what was withdrawn, so nothing goes."""
+    queued(cloud, unit)
+    cloud.consents._journal = Journal(tmp_path / "elsewhere" / "narrowings", cloud.store.incarnation, new_store=False)
+    cloud.consents.replay_journal()
+    assert not forwarder.step(kit.RECIPIENT)
+    cloud.consents.confirm(kit.RECORD_ID)
+    assert forwarder.step(kit.RECIPIENT)
+    assert len(listener.got) == 1
+
+
+def test_a_crash_between_the_two_transactions_is_finished_at_the_next_start(cloud: Cloud, unit: Unit) -> None:
+    """WITHDRAWING becomes WITHDRAWN, and nothing was sent in between."""
+    token = queued(cloud, unit)
+    cloud.consents._drain = lambda *_: None  # type: ignore[method-assign]
+    happen(cloud, "withdraw", [token])
+    del cloud.consents._drain
+    with cloud.store.transaction() as t:
+        assert t.consents.record(kit.RECORD_ID).state == "withdrawing"  # type: ignore[union-attr]
+    assert cloud.consents.finish_endings() == 1
+    with cloud.store.transaction() as t:
+        assert t.consents.record(kit.RECORD_ID).state == "withdrawn"  # type: ignore[union-attr]
+
+
+def test_an_owners_narrowing_is_never_refused_for_an_old_history(cloud: Cloud, unit: Unit) -> None:
+    """The owner's tool was behind: the operator ends it on the owner's word."""
+    token = queued(cloud, unit)
+    happen(cloud, "pause", [token])
+    ended = happen(cloud, "withdraw", [token])
+    assert isinstance(ended, Ended)
+    assert ended.state == "revoked"
+
+
+def test_a_widening_of_an_old_history_is_refused(cloud: Cloud, unit: Unit) -> None:
+    """A replayed resume cannot undo a later pause."""
+    token = queued(cloud, unit)
+    pause = kit.event("pause", [token], cloud.clock.ms + 1)
+    cloud.consents.event(pause, kit.RECORD_ID)
+    resume = kit.event("resume", [token, pause], cloud.clock.ms + 2)
+    cloud.consents.event(resume, kit.RECORD_ID)
+    again = kit.event("pause", [token, pause, resume], cloud.clock.ms + 3)
+    cloud.consents.event(again, kit.RECORD_ID)
+    other = kit.event("resume", [token, pause], cloud.clock.ms + 4)
+    with pytest.raises(ConsentError):
+        cloud.consents.event(other, kit.RECORD_ID)
+
+
+def test_a_widening_far_from_the_clock_is_refused(cloud: Cloud, unit: Unit) -> None:
+    """The server's clock decides, not the owner's."""
+    token = queued(cloud, unit)
+    pause = kit.event("pause", [token], cloud.clock.ms + 1)
+    cloud.consents.event(pause, kit.RECORD_ID)
+    with pytest.raises(ConsentError, match="clock"):
+        cloud.consents.event(kit.event("resume", [token, pause], cloud.clock.ms + 400_000), kit.RECORD_ID)
+
+
+def test_the_generation_rises_with_every_change_and_the_car_is_told(cloud: Cloud, unit: Unit) -> None:
+    """Given, withdrawing, withdrawn."""
+    token = queued(cloud, unit)
+    happen(cloud, "withdraw", [token])
+    assert len(cloud.changed) == 3
+    with cloud.store.transaction() as t:
+        assert t.consents.generation(cloud.changed[0], 1) == 3

@@ -1,0 +1,188 @@
+"""One conformance suite for every recipient: what an adapter must do, whoever listens at the other end."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from carnet.errors import ConfigError
+from carnet_cloud.lease import LEASE_MS, Lease
+from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
+from standardwebhooks import Webhook as StockWebhook
+
+SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
+NOW_S = 1_760_000_000
+
+
+def event(number: int, size: int = 20) -> Event:
+    name = number.to_bytes(16, "big")
+    return Event(name, json.dumps({"id": name.hex(), "pad": "x" * size}).encode())
+
+
+def lease(*, step_ms: float = 0, renew: Callable[[], bool] = lambda: True) -> Lease:
+    """A lease whose clock goes on by ``step_ms`` at every look."""
+    times = itertools.count(0, step_ms) if step_ms else itertools.repeat(0.0)
+    return Lease(b"e", "rec", 0.0, lambda: float(next(times)), renew)
+
+
+def lost_lease() -> Lease:
+    found = lease()
+    found.cut()
+    return found
+
+
+@dataclass
+class Endpoint:
+    """A recipient's own server on this machine: keeps what it got, answers what it is told to."""
+
+    statuses: list[int] = field(default_factory=list)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    found = Endpoint()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(found.statuses.pop(0) if found.statuses else 204)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    found.url = f"http://127.0.0.1:{server.server_address[1]}/events?x=1"
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@dataclass
+class Case:
+    """An adapter and how to see what its recipient has."""
+
+    adapter: Recipient
+    received: Callable[[], list[bytes]]
+
+
+@pytest.fixture(params=["file", "webhook"])
+def case(request: pytest.FixtureRequest, tmp_path: Path, endpoint: Endpoint) -> Iterator[Case]:
+    if request.param == "file":
+        path = tmp_path / "events.jsonl"
+        adapter: Recipient = JsonLines(path)
+        yield Case(adapter, lambda: path.read_bytes().splitlines())
+    else:
+        adapter = Webhook(endpoint.url, SECRET)
+        yield Case(adapter, lambda: [body for _, body in endpoint.got])
+    adapter.close()
+
+
+def test_a_confirmed_event_is_there_as_it_was_given(case: Case) -> None:
+    """Byte for byte, also when it is larger than one write."""
+    for each in (event(1), event(2, 100_000)):
+        assert case.adapter.send(each, lease(), NOW_S) is Outcome.CONFIRMED
+    assert case.received() == [event(1).body, event(2, 100_000).body]
+
+
+def test_a_lease_that_was_cut_writes_nothing(case: Case) -> None:
+    """Withdrawn means silent: not one byte of the event."""
+    assert case.adapter.send(event(1), lost_lease(), NOW_S) is Outcome.CUT
+    assert case.received() == []
+
+
+def test_a_lease_that_ends_between_two_writes_stops_there(case: Case) -> None:
+    """The recipient has no whole event of it."""
+    answers = iter([True, False])
+    ending = lease(step_ms=LEASE_MS / 2 + 1, renew=lambda: next(answers, False))
+    assert case.adapter.send(event(1, 60_000), ending, NOW_S) is Outcome.CUT
+    assert case.received() == []
+
+
+def test_it_goes_on_after_a_cut(case: Case) -> None:
+    """One withdrawn record does not silence the others of the recipient."""
+    case.adapter.send(event(1), lost_lease(), NOW_S)
+    assert case.adapter.send(event(2), lease(), NOW_S) is Outcome.CONFIRMED
+    assert case.received() == [event(2).body]
+
+
+def test_a_torn_last_line_is_cut_and_the_last_event_is_not_written_twice(tmp_path: Path) -> None:
+    """After a crash the file holds whole events, each once."""
+    path = tmp_path / "events.jsonl"
+    first = JsonLines(path)
+    first.send(event(1), lease(), NOW_S)
+    first.close()
+    with path.open("ab") as file:
+        file.write(b'{"id":"half')
+    second = JsonLines(path)
+    assert second.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
+    assert second.send(event(2), lease(), NOW_S) is Outcome.CONFIRMED
+    assert path.read_bytes().splitlines() == [event(1).body, event(2).body]
+
+
+def test_a_stock_library_verifies_the_signature(endpoint: Endpoint) -> None:
+    """Standard Webhooks: id, timestamp and body are signed; the content type says CloudEvents."""
+    with contextlib.closing(Webhook(endpoint.url, SECRET)) as webhook:
+        webhook.send(event(7), lease(), NOW_S)
+    ((headers, body),) = endpoint.got
+    assert headers["webhook-id"] == event(7).name
+    assert headers["content-type"].startswith("application/cloudevents+json")
+    stock = StockWebhook(SECRET)
+    signature = stock.sign(headers["webhook-id"], _time(NOW_S), body.decode())
+    assert headers["webhook-signature"] == signature
+
+
+def _time(seconds: int) -> object:
+    import datetime
+
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(200, "confirmed"), (202, "confirmed"), (400, "refused"), (410, "refused"), (408, "retry"), (425, "retry"), (429, "retry"),
+     (500, "retry"), (503, "retry"), (302, "retry")],
+)  # fmt: skip
+def test_what_an_answer_means(endpoint: Endpoint, status: int, outcome: str) -> None:
+    """Only 2xx is a yes; only a plain 4xx is a no for good."""
+    endpoint.statuses = [status]
+    with contextlib.closing(Webhook(endpoint.url, SECRET)) as webhook:
+        assert webhook.send(event(1), lease(), NOW_S).value == outcome
+
+
+def test_a_recipient_that_is_away_is_tried_again(endpoint: Endpoint) -> None:
+    """Nobody listens: retry, with the same id."""
+    gone = Webhook("http://127.0.0.1:9/", SECRET, timeout_s=1)
+    assert gone.send(event(1), lease(), NOW_S) is Outcome.RETRY
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("ftp://x", SECRET),
+        ("http://example.org/", SECRET),
+        ("https://example.org/", "whsec_c2hvcnQ="),
+        ("https://example.org/", "no base64!"),
+    ],
+)
+def test_a_webhook_that_would_leak_or_not_sign_is_refused_at_start(url: str, secret: str) -> None:
+    """Plain http leaves this machine for nobody."""
+    with pytest.raises(ConfigError):
+        Webhook(url, secret)
