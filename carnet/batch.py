@@ -16,8 +16,8 @@ from carnet.schema import Column, Schema
 class Batch:
     """Columns of one window.
 
-    ``times``: per group an int64 array of milliseconds of BOOTTIME, not empty and not falling. ``values``: per column of
-    the schema an int64 array of raw values, as long as the times of its group.
+    ``times``: per group an int64 array of milliseconds of BOOTTIME that never falls; a group without samples has an empty one.
+    ``values``: per column of the schema an int64 array of raw values, as long as the times of its group.
     """
 
     schema: Schema
@@ -33,8 +33,6 @@ class Batch:
         groups = self.schema.groups
         if len(self.values) != len(groups) or len(self.times) != self.schema.group_count:
             raise LocalProtocolError("batch_shape", "a batch has other columns than its schema")
-        if any(len(times) == 0 for times in self.times):
-            raise LocalProtocolError("batch_shape", "a group of a batch is empty")
         if any(len(self.times[g]) != len(v) for g, v in zip(groups, self.values, strict=True)):
             raise LocalProtocolError("batch_shape", "a column of a batch has another length than its times")
 

@@ -1,263 +1,203 @@
 """Columns to bytes and back: lossless on the integers, time at one millisecond. ``docs/batch-format.md`` is the law.
 
-Per run (a time column or a value column) the cheapest of raw, delta and delta of delta; zigzag; one width of 0, 1, 2, 4 or
-8 bytes for the run; the bytes of all runs of one width in planes; one zstd frame around it all if that is shorter.
-Reading is bounded: no count and no size is believed before it is compared with what is there.
+A run (a time column or a value column) is predicted (`carnet.predict`), what is left over is Rice-coded (`carnet.rice`), and
+one zstd frame goes around it all if that is shorter. Law: no count and no size is believed before it is compared with what is
+there, and what a batch may cost is bounded by `NUMBERS_MAX` and ``size_max``, whatever it claims.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
-from backports import zstd
 from numpy.typing import NDArray
 
-from carnet import varint
+from carnet import predict, rice, varint
 from carnet.batch import Batch
-from carnet.compression import inflate
-from carnet.errors import FormatError
+from carnet.compression import MAGIC, compress, inflate
+from carnet.errors import FormatError, LocalProtocolError
+from carnet.limits import INFLATED_BYTES_MAX, NUMBER_MAX
+from carnet.predict import Int64, Runs
 from carnet.schema import Schema
 
 PLAIN: Final = 0
 ZSTD: Final = 1
-LEVEL: Final = 9
-SIZE_BYTES_MAX: Final = 1 << 24
-SAMPLES_MAX: Final = 1 << 20
-"""Samples of one run."""
-
-RAW, DELTA, DELTA2 = 0, 1, 2
-_WIDTHS: Final = (0, 1, 2, 4, 8)
-_LIMITS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFFFF], np.uint64)
-_ONE = np.uint64(1)
-
-Int64 = NDArray[np.int64]
-UInt64 = NDArray[np.uint64]
+NUMBERS_MAX: Final = 1 << 18
+"""Times and values of one batch together: a constant column costs no bytes, so bytes do not bound them."""
+_LEVEL_BITS: Final = 6
 
 
 def encode(batch: Batch) -> bytes:
-    """The body of a data box. LocalProtocolError for a batch that does not fit its schema."""
+    """The body of a data box.
+
+    LocalProtocolError: ``batch_shape`` (arrays that do not fit the schema), ``batch_counts`` (no sample, or more than `NUMBERS_MAX`),
+    ``batch_times`` (a time falls, is negative or 2^53), ``batch_size`` (more bytes than a receiver would inflate).
+    """
     batch.check()
     plain = _plain(batch)
-    packed = zstd.compress(plain, LEVEL)
+    if len(plain) > INFLATED_BYTES_MAX:
+        raise LocalProtocolError("batch_size", f"a batch has more than {INFLATED_BYTES_MAX} bytes")
+    packed = compress(plain)[len(MAGIC) :]
     return bytes([ZSTD]) + packed if len(packed) < len(plain) else bytes([PLAIN]) + plain
 
 
-def decode(data: bytes, schema: Schema, *, size_max: int = SIZE_BYTES_MAX) -> Batch:
+def decode(data: bytes, schema: Schema, *, size_max: int = INFLATED_BYTES_MAX) -> Batch:
     """The batch in ``data``; ``size_max`` bounds the inflated bytes. FormatError with one reason each, see the document."""
     return decode_many([(data, schema)], size_max=size_max)[0]
 
 
-def decode_many(items: Sequence[tuple[bytes, Schema]], *, size_max: int = SIZE_BYTES_MAX) -> list[Batch]:
-    """`decode` of many batches at once, for a third of the time a sample. One that is malformed fails the call."""
-    parsed = [_parse(_inflated(data, size_max), schema) for data, schema in items]
-    if not parsed:
-        return []
-    runs = _Runs.join(parsed)
-    x = _integrate(runs)
-    batches = []
-    at = 0
-    for (_, schema), one in zip(items, parsed, strict=True):
-        batches.append(_split(x[at : at + one.total], schema, one))
-        at += one.total
-    return batches
+def decode_many(items: Sequence[tuple[bytes, Schema]], *, size_max: int = INFLATED_BYTES_MAX) -> list[Batch]:
+    """`decode` of many batches together, for a third of the time a sample. One that is malformed fails the call."""
+    batches: list[Batch] = []
+    together: list[_Head] = []
+    numbers = 0
+    for data, schema in items:
+        head = _head(_inflated(data, size_max), schema)
+        if together and numbers + head.numbers > NUMBERS_MAX:
+            batches += _batches(together)
+            together, numbers = [], 0
+        together.append(head)
+        numbers += head.numbers
+    return batches + (_batches(together) if together else [])
 
 
 # writing
 
 
 def _plain(batch: Batch) -> bytes:
-    base = min(int(times[0]) for times in batch.times)
-    parts = [times - base for times in batch.times] + list(batch.values)
-    x = np.concatenate(parts)
-    lengths = np.array([len(part) for part in parts], np.int64)
-    starts = lengths.cumsum() - lengths
-    residuals, heads = _residuals(x, starts, lengths)
-    modes, widths = _choose(residuals, starts)
-    rows = np.repeat(modes, lengths)
-    chosen = residuals[rows, np.arange(len(x))]
-    head = [varint.encode_one(base), varint.encode([len(times) for times in batch.times])]
-    meta = (modes * 8 + widths).astype(np.uint8).tobytes()
-    firsts = varint.encode(_first_values(heads, modes, lengths))
-    return b"".join([*head, meta, firsts, *_sections(chosen, np.repeat(widths, lengths))])
+    times = [column for column in batch.times if len(column)]
+    numbers = sum(map(len, batch.times)) + batch.samples
+    if not times or numbers > NUMBERS_MAX:
+        raise LocalProtocolError("batch_counts", f"a batch has no sample, or more than {NUMBERS_MAX} numbers")
+    base = int(min(column[0] for column in times))
+    parts = [*times, *(column for column in batch.values if len(column))]
+    x = np.concatenate(parts).astype(np.int64, copy=False)
+    runs = Runs.of(np.array([len(part) for part in parts], np.int64))
+    if _times_are_wrong(x, runs, len(times)):
+        raise LocalProtocolError("batch_times", "the times of a batch fall, are negative or 2^53")
+    x[: runs.starts[len(times)]] -= base
+    choice = predict.choose(x, runs)
+    run_bytes = (choice.modes << _LEVEL_BITS | choice.levels).astype(np.uint8).tobytes()
+    remainders, quotients = rice.write(choice.rest, choice.k)
+    counts = varint.encode(map(len, batch.times))
+    return b"".join((varint.encode_one(base), counts, run_bytes, varint.encode(choice.heads), remainders, quotients))
 
 
-def _residuals(x: Int64, starts: Int64, lengths: Int64) -> tuple[UInt64, UInt64]:
-    """(3, n) zigzagged residuals of raw, delta, delta of delta, zero where a head stands for them; (2, R) the heads.
-
-    Heads are the first value of each run and its first difference: a straight line costs two numbers and no bytes.
-    """
-    d = np.empty_like(x)
-    d[0] = 0
-    np.subtract(x[1:], x[:-1], out=d[1:])
-    second = starts[lengths > 1] + 1
-    heads = np.zeros((2, len(starts)), np.int64)
-    heads[0] = x[starts]
-    heads[1, lengths > 1] = d[second]
-    d[starts] = 0
-    dd = np.empty_like(x)
-    dd[0] = 0
-    np.subtract(d[1:], d[:-1], out=dd[1:])
-    dd[starts] = 0
-    dd[second] = 0
-    raw = x.copy()
-    raw[starts] = 0
-    return _zigzag(np.stack((raw, d, dd))), _zigzag(heads)
-
-
-def _choose(residuals: UInt64, starts: Int64) -> tuple[Int64, Int64]:
-    """Per run the mode with the fewest bits (by the sum of magnitudes) and the width class that holds its largest."""
-    cost = np.add.reduceat(np.log2(residuals.astype(np.float64) + 1.0), starts, axis=1)
-    modes = cost.argmin(axis=0)
-    largest = np.maximum.reduceat(residuals, starts, axis=1)[modes, np.arange(len(starts))]
-    return modes, _LIMITS.searchsorted(largest)
-
-
-def _first_values(heads: UInt64, modes: Int64, lengths: Int64) -> UInt64:
-    """The first value of every run, followed by the first difference where the mode needs it."""
-    two = (modes == DELTA2) & (lengths > 1)
-    out = np.empty(len(modes) + int(two.sum()), np.uint64)
-    place = np.arange(len(modes)) + two.cumsum() - two
-    out[place] = heads[0]
-    out[place[two] + 1] = heads[1, two]
-    return out
-
-
-def _sections(values: UInt64, widths: Int64) -> list[bytes]:
-    sections = []
-    for width_class in (1, 2, 3, 4):
-        chosen = values[widths == width_class]
-        if len(chosen):
-            width = _WIDTHS[width_class]
-            octets = chosen.astype(f"<u{width}").view(np.uint8).reshape(-1, width)
-            sections.append(np.ascontiguousarray(octets.T).tobytes())
-    return sections
+def _times_are_wrong(x: Int64, runs: Runs, time_runs: int) -> bool:
+    """Whether a time column falls, or holds a negative time or one of 2^53 and more; ``x`` begins with the time columns."""
+    times = x[: runs.starts[time_runs]]
+    falls = times[1:] < times[:-1]
+    falls[runs.starts[1:time_runs] - 1] = False
+    return bool(falls.any() or times.min() < 0 or times.max() > NUMBER_MAX)
 
 
 # reading
 
 
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """Runs of one or many batches: residuals in place, with the heads that start the sums."""
+class _Head(NamedTuple):
+    """What stands before the sections of bits, and where they are; counts only, nothing of their size."""
 
-    lengths: Int64
-    modes: Int64
-    firsts: UInt64
-    slopes: UInt64
-    residuals: UInt64
+    plain: bytes
+    at: int
+    """Where the heads begin."""
+    schema: Schema
     base: int
-
-    @property
-    def total(self) -> int:
-        return len(self.residuals)
-
-    @staticmethod
-    def join(parsed: Sequence[_Runs]) -> _Runs:
-        if len(parsed) == 1:
-            return parsed[0]
-        return _Runs(
-            np.concatenate([p.lengths for p in parsed]),
-            np.concatenate([p.modes for p in parsed]),
-            np.concatenate([p.firsts for p in parsed]),
-            np.concatenate([p.slopes for p in parsed]),
-            np.concatenate([p.residuals for p in parsed]),
-            base=0,
-        )
+    counts: Int64
+    """Per group."""
+    lengths: Int64
+    """Per run."""
+    time_runs: int
+    run_bytes: NDArray[np.uint8]
+    numbers: int
 
 
 def _inflated(data: bytes, size_max: int) -> bytes:
-    if not data or data[0] not in (PLAIN, ZSTD):
+    form = data[:1]
+    if form == bytes([ZSTD]):
+        return inflate(MAGIC + data[1:], size_max)
+    if form != bytes([PLAIN]):
         raise FormatError("codec_unknown", "a batch is in a form that is not known here")
-    if data[0] == ZSTD:
-        return inflate(data[1:], size_max)
     if len(data) - 1 > size_max:
         raise FormatError("frame_too_large", f"a batch has more than {size_max} bytes")
     return data[1:]
 
 
-def _parse(plain: bytes, schema: Schema) -> _Runs:
+def _head(plain: bytes, schema: Schema) -> _Head:
     base, at = varint.decode_one(plain, 0)
-    counts, at = varint.decode(plain, at, schema.group_count)
-    if counts.size and (counts.min() == 0 or counts.max() > SAMPLES_MAX):
-        raise FormatError("batch_counts", "a group of a batch is empty or too long")
-    group_lengths = counts.astype(np.int64)
-    lengths = np.concatenate((group_lengths, group_lengths[list(schema.groups)]))
-    meta = np.frombuffer(plain, np.uint8, count=_room(plain, at, len(lengths)), offset=at).astype(np.int64)
-    at += len(lengths)
-    modes, widths = meta >> 3, meta & 7
-    if (modes > DELTA2).any() or (widths >= len(_WIDTHS)).any():
-        raise FormatError("batch_meta", "a run of a batch is in a mode or width that is not known here")
-    two = (modes == DELTA2) & (lengths > 1)
-    heads, at = varint.decode(plain, at, len(lengths) + int(two.sum()))
-    place = np.arange(len(lengths)) + two.cumsum() - two
-    slopes = np.zeros(len(lengths), np.uint64)
-    slopes[two] = heads[place[two] + 1]
-    return _Runs(lengths, modes, heads[place], slopes, _read_sections(plain, at, lengths, widths), base)
-
-
-def _read_sections(plain: bytes, at: int, lengths: Int64, widths: Int64) -> UInt64:
-    per_class = [int(lengths[widths == c].sum()) for c in range(len(_WIDTHS))]
-    if at + sum(n * w for n, w in zip(per_class, _WIDTHS, strict=True)) != len(plain):
-        raise FormatError("batch_length", "a batch has not the length that its runs need")
-    residuals = np.zeros(int(lengths.sum()), np.uint64)
-    of_sample = np.repeat(widths, lengths)
-    for width_class in (1, 2, 3, 4):
-        count, width = per_class[width_class], _WIDTHS[width_class]
-        if count:
-            planes = np.frombuffer(plain, np.uint8, count=count * width, offset=at).reshape(width, count)
-            residuals[of_sample == width_class] = np.ascontiguousarray(planes.T).view(f"<u{width}")[:, 0]
-            at += count * width
-    return residuals
-
-
-def _integrate(runs: _Runs) -> Int64:
-    """Values of all runs: the residuals summed once for delta, twice for delta of delta, from the heads on."""
-    x = _unzigzag(runs.residuals)
-    starts = runs.lengths.cumsum() - runs.lengths
-    modes = np.repeat(runs.modes, runs.lengths)
-    two = (runs.modes == DELTA2) & (runs.lengths > 1)
-    if two.any():
-        x[starts[two] + 1] = _unzigzag(runs.slopes[two])
-        _sum_runs(x, modes == DELTA2, runs.lengths[runs.modes == DELTA2])
-    x[starts] = _unzigzag(runs.firsts)
-    summed = runs.modes != RAW
-    if summed.any():
-        _sum_runs(x, modes != RAW, runs.lengths[summed])
-    return x
-
-
-def _sum_runs(x: Int64, where: NDArray[np.bool_], lengths: Int64) -> None:
-    """Replace the chosen runs by their running sums (modulo 2^64, as the differences were taken)."""
-    chosen = x[where]
-    sums = chosen.cumsum()
-    starts = lengths.cumsum() - lengths
-    x[where] = sums - np.repeat(sums[starts] - chosen[starts], lengths)
-
-
-def _split(x: Int64, schema: Schema, runs: _Runs) -> Batch:
-    ends = runs.lengths.cumsum().tolist()
-    columns = [x[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    times = x[: ends[schema.group_count - 1]]
-    falls = times[1:] < times[:-1]
-    falls[runs.lengths[: schema.group_count - 1].cumsum() - 1] = False
-    if falls.any() or times.min() < 0:
-        raise FormatError("batch_times", "the times of a batch fall or are negative")
-    times += runs.base
-    return Batch(schema, tuple(columns[: schema.group_count]), tuple(columns[schema.group_count :]))
-
-
-def _room(plain: bytes, at: int, count: int) -> int:
-    if at + count > len(plain):
+    found, at = varint.decode(plain, at, schema.group_count)
+    if found.max(initial=0) > NUMBERS_MAX:
+        raise FormatError("batch_counts", "a batch has more samples than it may")
+    counts = found.view(np.int64)
+    per_column = counts[schema.group_index]
+    numbers = int(counts.sum() + per_column.sum())
+    if not 0 < numbers <= NUMBERS_MAX:
+        raise FormatError("batch_counts", "a batch has no sample, or more than it may")
+    lengths = np.concatenate((counts, per_column))
+    filled = lengths > 0
+    lengths = lengths[filled]
+    if at + len(lengths) > len(plain):
         raise FormatError("batch_length", "a batch ends within its runs")
-    return count
+    run_bytes = np.frombuffer(plain, np.uint8, count=len(lengths), offset=at)
+    time_runs = int(np.count_nonzero(filled[: len(counts)]))
+    return _Head(plain, at + len(lengths), schema, base, counts, lengths, time_runs, run_bytes, numbers)
 
 
-def _zigzag(values: Int64) -> UInt64:
-    return ((values << 1) ^ (values >> 63)).view(np.uint64)
+def _batches(heads: Sequence[_Head]) -> list[Batch]:
+    """The batches behind these heads, their numbers restored in one go."""
+    runs = Runs.of(np.concatenate([head.lengths for head in heads]))
+    run_bytes = np.concatenate([head.run_bytes for head in heads]).astype(np.int64)
+    modes, levels = run_bytes >> _LEVEL_BITS, run_bytes & (1 << _LEVEL_BITS) - 1
+    run_counts = np.array([len(head.lengths) for head in heads], np.int64)
+    firsts = run_counts.cumsum() - run_counts
+    twins = runs.has_twin()
+    twins[firsts] = False
+    if ((modes == predict.TWIN) & ~twins).any():
+        raise FormatError("batch_runs", "a run of a batch is the twin of no run")
+    second = runs.has_second(modes)
+    coded = np.where(levels > 0, runs.coded(modes), 0)
+    per_head = np.add.reduceat(np.stack((coded, coded * (levels - 1), 1 + second)), firsts, axis=1)
+    sections = [_sections(head, *needs) for head, needs in zip(heads, per_head[1:].T.tolist(), strict=True)]
+    first_values = np.concatenate([section[0] for section in sections])
+    rest = rice.read(
+        [section[1] for section in sections],
+        [section[2] for section in sections],
+        per_head[0],
+        np.repeat(levels - 1, coded).view(np.uint64),
+    )
+    where = np.repeat(levels > 0, runs.lengths)
+    where[runs.starts] = False
+    where[runs.starts[second] + 1] = False
+    x = predict.restore(runs, modes, first_values, rest, where)
+    ends = [0, *(runs.starts + runs.lengths).tolist()]
+    return [_split(x, ends, first, head) for first, head in zip(firsts.tolist(), heads, strict=True)]
 
 
-def _unzigzag(values: UInt64) -> Int64:
-    return (values >> _ONE).view(np.int64) ^ -(values & _ONE).view(np.int64)
+def _sections(head: _Head, remainder_bits: int, head_count: int) -> tuple[NDArray[np.uint64], bytes, bytes]:
+    """(heads, remainders, quotients); the last reaches to the end, and its reader refuses what is too much."""
+    values, at = varint.decode(head.plain, head.at, head_count)
+    behind = at + (remainder_bits + 7) // 8
+    if behind > len(head.plain):
+        raise FormatError("batch_length", "a batch ends within its remainders")
+    return values, head.plain[at:behind], head.plain[behind:]
+
+
+def _split(x: Int64, ends: list[int], first: int, head: _Head) -> Batch:
+    """One batch of the restored numbers; its runs begin with number ``first``."""
+    start = ends[first]
+    own = x[start : start + head.numbers]
+    runs = Runs.of(head.lengths)
+    times_end = int(runs.starts[head.time_runs])
+    if head.base > NUMBER_MAX or own[:times_end].max() > NUMBER_MAX:
+        raise FormatError("batch_times", "a time of a batch is 2^53 or more")
+    own[:times_end] += head.base
+    if _times_are_wrong(own, runs, head.time_runs):
+        raise FormatError("batch_times", "the times of a batch fall, are negative or 2^53")
+    empty = x[:0]
+    columns = []
+    at = first
+    for length in (*head.counts.tolist(), *head.counts[head.schema.group_index].tolist()):
+        columns.append(x[ends[at] : ends[at + 1]] if length else empty)
+        at += length > 0
+    groups = len(head.counts)
+    return Batch(head.schema, tuple(columns[:groups]), tuple(columns[groups:]))

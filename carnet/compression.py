@@ -12,6 +12,8 @@ from backports import zstd
 from carnet.errors import FormatError
 from carnet.limits import INFLATED_BYTES_MAX
 
+MAGIC: Final = b"\x28\xb5\x2f\xfd"
+"""The first four bytes of every frame."""
 _LEVEL: Final = 9
 _WINDOW_LOG_MAX: Final = INFLATED_BYTES_MAX.bit_length()
 _OPTIONS: Final = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG_MAX}

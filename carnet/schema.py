@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from carnet import canonical, fields, hashes
 from carnet.errors import FormatError
 from carnet.limits import INFLATED_BYTES_MAX
@@ -78,6 +81,11 @@ class Schema:
     def groups(self) -> tuple[int, ...]:
         """Group of every column."""
         return tuple(column.group for column in self.columns)
+
+    @cached_property
+    def group_index(self) -> NDArray[np.intp]:
+        """`groups` as an index: per group in, per column out."""
+        return np.array(self.groups, np.intp)
 
     @property
     def group_count(self) -> int:
