@@ -14,6 +14,7 @@ from carnet.errors import ConfigError, Error
 # name: (module with add_parser, one line of help). Only the module of the command in use is imported: start is quick.
 COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("carnet_agent.commands.decode", "write the readings of a capture as a table"),
+    "pair": ("carnet_agent.commands.pair", "give the unit its identity, pin owner and cloud"),
 }
 INTERRUPTED = 130
 

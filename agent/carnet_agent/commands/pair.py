@@ -1,0 +1,80 @@
+"""``carnet-agent pair``: give the unit its identity and pin its owner and its cloud."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from carnet.errors import ConfigError, FormatError
+from carnet.ids import device_bytes
+from carnet_agent.commands import CONFIG_DEFAULT
+
+EXAMPLE = """examples:
+  carnet-agent pair --owner-key owner.public.json --cloud-keys cloud.public.json --out enrolment.json
+  carnet-agent pair --renew --owner-key buyer.public.json --cloud-keys cloud.public.json --out enrolment.json
+
+Then: carnet-cloud enrol enrolment.json --tenant ten_…
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "pair",
+        help="give the unit its identity, pin owner and cloud",
+        description="Make the unit's device id and keys, pin the owner's and the cloud's public keys, and write the "
+        "enrolment that the cloud must be given.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG_DEFAULT, metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--owner-key", type=Path, required=True, metavar="FILE", help="what `carnet owner keygen` wrote as public key"
+    )
+    parser.add_argument(
+        "--cloud-keys", type=Path, required=True, metavar="FILE", help="what `carnet-cloud keygen` wrote"
+    )
+    parser.add_argument("--vehicle", metavar="ID", help="the vehicle's 26 characters; default: a new vehicle")
+    parser.add_argument("--epoch", type=int, metavar="N", help="the owner's tenure; default: 1, with --renew the next")
+    parser.add_argument("--out", type=Path, default=Path("enrolment.json"), metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--renew", action="store_true", help="the vehicle has a new owner: destroy buffer and grants, begin again"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Pair and write the enrolment; returns the exit code. Raises carnet.errors.Error."""
+    from carnet_agent import config
+    from carnet_agent.pairing import Pairing, pair, read_cloud_keys, read_owner_key
+
+    settings = config.load(arguments.config)
+    asked = Pairing(
+        owner_key=read_owner_key(arguments.owner_key),
+        cloud=read_cloud_keys(arguments.cloud_keys),
+        vehicle=None if arguments.vehicle is None else _vehicle(arguments.vehicle),
+        epoch=arguments.epoch,
+        renew=arguments.renew,
+    )
+    # Opened first: a unit must not be paired and its enrolment lost for want of a folder.
+    try:
+        part = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            try:
+                file.write(pair(settings.unit.state, asked, os.urandom))
+            except BaseException:
+                part.unlink()
+                raise
+        part.replace(arguments.out)
+    except OSError as error:
+        raise ConfigError("out_unwritable", f"{arguments.out} cannot be written: {error.strerror}") from error
+    print(f"paired; give {arguments.out} to the cloud: carnet-cloud enrol {arguments.out} --tenant ten_…")
+    return 0
+
+
+def _vehicle(text: str) -> bytes:
+    try:
+        return device_bytes(text)
+    except FormatError as error:
+        raise ConfigError("vehicle_malformed", f"--vehicle: {error}") from error
