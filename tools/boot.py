@@ -23,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+PLACE = VENV / ".carnet-place"
+"""Says where the environment was made: scripts in it name that path, so a copy elsewhere is made anew."""
 SETS = ("run", "test")
 """Names of requirement files; each holds the one before it."""
 COMMANDS = {
@@ -203,7 +205,7 @@ def install_with_pip(wanted: str) -> None:
 
 def works(code: str) -> bool:
     """Whether the environment's Python is of this version and runs ``code``."""
-    if not PYTHON.exists():
+    if not PYTHON.exists() or (PLACE.exists() and PLACE.read_text() != str(ROOT)):
         return False
     probe = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     command = [str(PYTHON), "-c", f"{code}\n{probe}"]
@@ -233,6 +235,7 @@ def connect() -> None:
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     Path(site, "carnet.pth").write_text("".join(f"{ROOT / folder}\n" for folder in IMPORT_ROOTS))
+    PLACE.write_text(str(ROOT))
     for name, module in COMMANDS.items():
         script = VENV / "bin" / name
         script.write_text(SCRIPT.format(name=name, module=module, python=PYTHON))

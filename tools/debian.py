@@ -19,6 +19,7 @@ PACKAGES = {
     "kmod": "insmod",
     "mosquitto": "mosquitto",
     "mosquitto-clients": "mosquitto_sub",
+    "openssl": "openssl",
     "systemd": "systemd-analyze",
     "systemd-sysv": "poweroff",
     "user-mode-linux": "linux.uml",
