@@ -21,7 +21,7 @@ from carnet.schema import Schema
 
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
-from carnet_cloud.enqueue import Enqueuer, TimeUnknown
+from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.streams import Held
@@ -53,10 +53,10 @@ class _Waiting:
 class Receiver:
     """``process`` is called by one thread with whatever has come in since the last call."""
 
-    def __init__(self, store: Store, keys: CloudKeys, enqueuer: Enqueuer, random: Callable[[int], bytes]) -> None:
+    def __init__(self, store: Store, keys: CloudKeys, outlet: Outlet, random: Callable[[int], bytes]) -> None:
         self._store = store
         self._keys = keys
-        self._enqueuer = enqueuer
+        self._outlet = outlet
         self._random = random
 
     def process(self, messages: Sequence[tuple[str, bytes]], now_ms: int) -> list[Message]:
@@ -69,7 +69,7 @@ class Receiver:
             waiting: list[_Waiting] = []
             for topic, payload in messages:
                 self._take(t, topic, payload, now_ms, answers, waiting)
-            self._judge(t, waiting, now_ms, answers)
+            self._judge(t, Enqueuer(self._outlet, t), waiting, now_ms, answers)
             return answers.close(t, now_ms)
 
     def sweep(self, now_ms: int) -> int:
@@ -175,7 +175,9 @@ class Receiver:
 
     # all data envelopes of the group together
 
-    def _judge(self, t: Transaction, waiting: list[_Waiting], now_ms: int, answers: Answers) -> None:
+    def _judge(
+        self, t: Transaction, enqueuer: Enqueuer, waiting: list[_Waiting], now_ms: int, answers: Answers
+    ) -> None:
         read = read_boxes([box for each in waiting for box in each.boxes])
         at = 0
         for each in waiting:
@@ -197,14 +199,14 @@ class Receiver:
                 self._hold(t, each, "no_anchor", good[0].prelude.boot_id)
                 continue
             try:
-                self._enqueuer.enqueue(t, each.arrived, good, anchor, each.received_ms, now_ms)
+                enqueuer.enqueue(each.arrived, good, anchor, each.received_ms, now_ms)
             except TimeUnknown as unknown:
                 self._hold(t, each, str(unknown), good[0].prelude.boot_id)
                 continue
             if each.was_held:
                 t.streams.release(*each.arrived.key)
             if anchor != had:
-                self._release(t, each.arrived, good[0].prelude.boot_id, now_ms, answers)
+                self._release(t, enqueuer, each.arrived, good[0].prelude.boot_id, now_ms, answers)
 
     def _hold(self, t: Transaction, each: _Waiting, reason: str, boot_id: bytes) -> None:
         """Keep the sealed envelope until its time is known; it is durable, so it is acknowledged."""
@@ -215,7 +217,9 @@ class Receiver:
         until_ms = each.received_ms + HOLD_MS
         t.streams.hold(Held(device, stream, seq, each.arrived.data, reason, each.received_ms, until_ms), boot_id)
 
-    def _release(self, t: Transaction, arrived: Arrived, boot_id: bytes, now_ms: int, answers: Answers) -> None:
+    def _release(
+        self, t: Transaction, enqueuer: Enqueuer, arrived: Arrived, boot_id: bytes, now_ms: int, answers: Answers
+    ) -> None:
         """A better clock has come: judge again what waited for it."""
         again: list[_Waiting] = []
         for held in t.streams.held(arrived.device.device, boot_id, HELD_AT_ONCE):
@@ -225,7 +229,7 @@ class Receiver:
             once = Arrived(arrived.device, envelope, held.envelope)
             again.append(_Waiting(once, list(zip(boxes, schemas, strict=True)), held.received_ms, True))
         if again:
-            self._judge(t, again, now_ms, answers)
+            self._judge(t, enqueuer, again, now_ms, answers)
 
     def _floor(self, t: Transaction, arrived: Arrived, epoch: int, generation: int) -> None:
         """A device has seen a higher generation than we know: our store was restored, so nothing of this vehicle goes out."""

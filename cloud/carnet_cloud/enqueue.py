@@ -6,16 +6,17 @@ key of its record before it touches the store.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-from carnet import canonical
 from carnet.batch import Batch
 from carnet.codec import encode
 from carnet.ids import RECORD, device_text, format_id
-from carnet.schema import Column, Schema
+from carnet.schema import Schema
 from carnet.times import Anchor, Unresolved, intervals
 from numpy.typing import NDArray
 
@@ -40,7 +41,7 @@ class TimeUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of one box one record may have."""
+    """What of one box one record may have; ``counts``: samples by path. Times in ms since 1970."""
 
     piece: Piece
     counts: Counter[str]
@@ -48,69 +49,55 @@ class Kept:
     last_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """What an enqueuing needs from outside the transaction."""
+
+    book: GrantBook
+    catalogue: Catalogue
+    wrapping: Wrapping
+    pseudonym_secret: bytes
+    random: Callable[[int], bytes]
+
+
 class Enqueuer:
-    """Turns read boxes into events of the outbox, inside the receiver's transaction."""
+    """Turns read boxes into events of the outbox. One lives as long as one transaction, and remembers what it read there."""
 
-    def __init__(
-        self,
-        book: GrantBook,
-        catalogue: Catalogue,
-        wrapping: Wrapping,
-        pseudonym_secret: bytes,
-        random: Callable[[int], bytes],
-    ) -> None:
-        self._book = book
-        self._catalogue = catalogue
-        self._wrapping = wrapping
-        self._pseudonym_secret = pseudonym_secret
-        self._random = random
+    def __init__(self, outlet: Outlet, t: Transaction) -> None:
+        self._outlet = outlet
+        self._t = t
+        self._standings: dict[str, Standing | None] = {}
+        self._keys: dict[str, bytes] = {}
+        self._generations: dict[bytes, int] = {}
+        self._refusals: dict[tuple[str, bytes], list[Blocked | None]] = {}
 
-    def enqueue(
-        self, t: Transaction, arrived: Arrived, boxes: Sequence[ReadBox], anchor: Anchor, received_ms: int, now_ms: int
-    ) -> int:
+    def enqueue(self, arrived: Arrived, boxes: Sequence[ReadBox], anchor: Anchor, received_ms: int, now_ms: int) -> int:
         """The number of events made. Raises TimeUnknown before anything was written."""
         device = arrived.device
         sender = Sender(device.tenant, device_text(device.vehicle), device.epoch)
-        whens = [self._intervals(box, anchor, received_ms) for box in boxes]
+        whens = [_intervals(box, anchor, received_ms) for box in boxes]
         kept: dict[str, list[Kept]] = {}
         blocked: Counter[tuple[str, str, Blocked]] = Counter()
-        standings: dict[str, Standing] = {}
         for box, when in zip(boxes, whens, strict=True):
-            for record in (format_id(RECORD, each) for each in box.prelude.records):
-                standing = self._book.standing(t, record)
+            for record in map(_record_text, box.prelude.records):
+                standing = self._standing(record)
                 refused = gate.may_take(standing, sender, box.prelude.epoch, now_ms)
                 if refused is not None or standing is None:
-                    blocked.update(
-                        {
-                            (record, c.path, refused or Blocked.OWNER): len(v)
-                            for c, v in zip(box.batch.schema.columns, box.batch.values, strict=True)
-                        }
-                    )
+                    for column, values in zip(box.batch.schema.columns, box.batch.values, strict=True):
+                        blocked[record, column.path, refused or Blocked.OWNER] += len(values)
                     continue
-                standings[record] = standing
-                part = self._judge(t, device.device, box, when, standing, anchor, blocked)
+                part = self._judge(device.device, box, when, standing, anchor, blocked)
                 if part is not None:
                     kept.setdefault(record, []).append(part)
         for (record, path, reason), samples in sorted(blocked.items()):
-            t.blocks.add(device.vehicle, record, path, reason.value, samples, now_ms)
-            t.counters.add(f"blocked_{reason.value}", samples)
+            self._t.blocks.add(device.vehicle, record, path, reason.value, samples, now_ms)
+            self._t.counters.add(f"blocked_{reason.value}", samples)
         for record, parts in sorted(kept.items()):
-            self._add(t, arrived, standings[record], parts, received_ms, now_ms)
+            self._add(arrived, record, parts, received_ms, now_ms)
         return len(kept)
-
-    def _intervals(self, box: ReadBox, anchor: Anchor, received_ms: int) -> list[Interval]:
-        """Per group of the box the earliest and latest wall time of every row."""
-        found = []
-        for times in box.batch.times:
-            interval = intervals(box.prelude.boot_id, times, [anchor], received_ms)
-            if isinstance(interval, Unresolved):
-                raise TimeUnknown(interval.value)
-            found.append(interval)
-        return found
 
     def _judge(
         self,
-        t: Transaction,
         device: bytes,
         box: ReadBox,
         when: list[Interval],
@@ -120,97 +107,148 @@ class Enqueuer:
     ) -> Kept | None:
         """What the record may have of this box; what it may not is added to ``blocked``."""
         grant, batch = standing.grant, box.batch
-        inside = [gate.captured_inside(grant, *interval) for interval in when]
-        for interval in when:
-            unsure = gate.unsure(grant, *interval)
-            if unsure.any() and (interval[1] - interval[0])[unsure].max() > UNSURE_MS_MAX:
-                raise TimeUnknown("unsure")
-        whole = [bool(mask.all()) for mask in inside]
+        columns = batch.schema.columns
+        inside = [_inside(standing, interval) for interval in when]
+        refusals = self._column_refusals(standing, batch.schema)
         chosen: list[int] = []
         counts: Counter[str] = Counter()
-        for number, column in enumerate(batch.schema.columns):
-            samples = len(batch.values[number])
-            refused = gate.may_hold(grant, column, self._catalogue.get(column.path))
+        for number, (column, values, refused) in enumerate(zip(columns, batch.values, refusals, strict=True)):
             if refused is not None:
-                blocked[grant.record_id, column.path, refused] += samples
+                blocked[grant.record_id, column.path, refused] += len(values)
                 continue
-            count = samples if whole[column.group] else int(inside[column.group].sum())
-            if count < samples:
-                blocked[grant.record_id, column.path, Blocked.TIME] += samples - count
+            mask = inside[column.group]
+            count = len(values) if mask is None else int(mask.sum())
+            if count < len(values):
+                blocked[grant.record_id, column.path, Blocked.TIME] += len(values) - count
             if count:
                 chosen.append(number)
                 counts[column.path] += count
         if not chosen:
             return None
-        if len(chosen) == len(batch.values) and all(whole):
+        if len(chosen) == len(columns) and all(mask is None for mask in inside):
             piece = Piece(box.prelude.schema_hash, box.body, anchor)
         else:
-            piece = _cut_out(t, device, batch, chosen, inside, anchor)
-        groups = sorted({batch.schema.columns[number].group for number in chosen})
-        first = min(int(when[g][0][inside[g]].min()) for g in groups)
-        last = max(int(when[g][1][inside[g]].max()) for g in groups)
-        return Kept(piece, counts, first, last)
+            piece = self._cut_out(device, batch, chosen, inside, anchor)
+        ends = [_ends(when[group], inside[group]) for group in sorted({columns[number].group for number in chosen})]
+        return Kept(piece, counts, min(first for first, _ in ends), max(last for _, last in ends))
 
-    def _add(
-        self, t: Transaction, arrived: Arrived, standing: Standing, parts: list[Kept], received_ms: int, now_ms: int
-    ) -> None:
+    def _add(self, arrived: Arrived, record: str, parts: list[Kept], received_ms: int, now_ms: int) -> None:
         """Seal one event under its record's key and put it into the outbox."""
-        grant, device = standing.grant, arrived.device
+        standing, device = self._standings[record], arrived.device
+        assert standing is not None
+        grant = standing.grant
         name = event_id(*arrived.key, grant.record_id, grant.recipient)
+        generation = self._generation(device.vehicle, device.epoch)
         payload = pack(
             Payload(
                 event_id=name,
                 record=grant.record_id,
-                generation=t.consents.generation(device.vehicle, device.epoch),
+                generation=generation,
                 reference=grant.reference,
-                subject=pseudonym(device.vehicle, grant.recipient, self._pseudonym_secret),
+                subject=pseudonym(device.vehicle, grant.recipient, self._outlet.pseudonym_secret),
                 source=f"urn:carnet:{device.tenant}",
                 receipt_ms=received_ms,
                 pieces=tuple(part.piece for part in parts),
             )
         )
-        counts = sum((part.counts for part in parts), Counter[str]())
+        counts = parts[0].counts if len(parts) == 1 else sum((part.counts for part in parts), Counter[str]())
         delivery = Delivery(
             event_id=name,
             record=grant.record_id,
             recipient=grant.recipient,
-            generation=t.consents.generation(device.vehicle, device.epoch),
+            generation=generation,
             samples=counts.total(),
-            counts=canonical.encode(dict(counts)).decode(),
+            counts=json.dumps(counts, sort_keys=True),
             first_ms=min(part.first_ms for part in parts),
             last_ms=max(part.last_ms for part in parts),
             size_bytes=len(payload),
             outcome="queued",
             time_ms=now_ms,
         )
-        sealed = seal(payload, self._key(t, grant.record_id, grant.recipient), name, self._random)
-        queued = Queued(name, grant.record_id, grant.recipient, delivery.generation, now_ms, sealed, 0)
-        if t.outbox.add(queued, delivery, now_ms + grant.replay_ms):
-            t.counters.add("events_enqueued")
+        sealed = seal(payload, self._key(record, grant.recipient), name, self._outlet.random)
+        queued = Queued(name, grant.record_id, grant.recipient, generation, now_ms, sealed, 0)
+        if self._t.outbox.add(queued, delivery, now_ms + grant.replay_ms):
+            self._t.counters.add("events_enqueued")
 
-    def _key(self, t: Transaction, record: str, recipient: str) -> bytes:
+    def _cut_out(
+        self, device: bytes, batch: Batch, chosen: list[int], inside: list[NDArray[np.bool_] | None], anchor: Anchor
+    ) -> Piece:
+        """A piece with only the chosen columns and only the rows that lie inside the grant."""
+        columns = [batch.schema.columns[number] for number in chosen]
+        groups = sorted({column.group for column in columns})
+        schema = Schema(tuple(replace(column, group=groups.index(column.group)) for column in columns))
+        self._t.streams.add_schema(device, schema.hash, schema.document)
+        times = tuple(_rows(batch.times[group], inside[group]) for group in groups)
+        values = tuple(_rows(batch.values[n], inside[c.group]) for n, c in zip(chosen, columns, strict=True))
+        return Piece(schema.hash, encode(Batch(schema, times, values)), anchor)
+
+    # what this transaction has read already
+
+    def _standing(self, record: str) -> Standing | None:
+        if record not in self._standings:
+            self._standings[record] = self._outlet.book.standing(self._t, record)
+        return self._standings[record]
+
+    def _column_refusals(self, standing: Standing, schema: Schema) -> list[Blocked | None]:
+        """The gate's answer for every column of a schema: the same for each envelope of the group."""
+        key = (standing.grant.record_id, schema.hash)
+        if key not in self._refusals:
+            entries = [self._outlet.catalogue.get(column.path) for column in schema.columns]
+            self._refusals[key] = [
+                gate.may_hold(standing.grant, column, entry)
+                for column, entry in zip(schema.columns, entries, strict=True)
+            ]
+        return self._refusals[key]
+
+    def _generation(self, vehicle: bytes, epoch: int) -> int:
+        if vehicle not in self._generations:
+            self._generations[vehicle] = self._t.consents.generation(vehicle, epoch)
+        return self._generations[vehicle]
+
+    def _key(self, record: str, recipient: str) -> bytes:
         """The key of (record, recipient), made when the first event needs it."""
-        wrapped = t.outbox.key(record, recipient)
-        key = self._wrapping.unwrap(*wrapped) if wrapped else None
-        if key is None:
-            key = self._random(KEY_BYTES)
-            t.outbox.set_key(record, recipient, *self._wrapping.wrap(key))
-        return key
+        if record not in self._keys:
+            wrapped = self._t.outbox.key(record, recipient)
+            key = self._outlet.wrapping.unwrap(*wrapped) if wrapped else None
+            if key is None:
+                key = self._outlet.random(KEY_BYTES)
+                self._t.outbox.set_key(record, recipient, *self._outlet.wrapping.wrap(key))
+            self._keys[record] = key
+        return self._keys[record]
 
 
-def _cut_out(
-    t: Transaction, device: bytes, batch: Batch, chosen: list[int], inside: list[NDArray[np.bool_]], anchor: Anchor
-) -> Piece:
-    """A piece with only the chosen columns and only the rows that lie inside the grant."""
-    groups = sorted({batch.schema.columns[number].group for number in chosen})
-    renumbered = {old: new for new, old in enumerate(groups)}
-    columns = tuple(_in_group(batch.schema.columns[number], renumbered) for number in chosen)
-    schema = Schema(columns)
-    t.streams.add_schema(device, schema.hash, schema.document)
-    times = tuple(batch.times[group][inside[group]] for group in groups)
-    values = tuple(batch.values[number][inside[batch.schema.columns[number].group]] for number in chosen)
-    return Piece(schema.hash, encode(Batch(schema, times, values)), anchor)
+@lru_cache(maxsize=65_536)
+def _record_text(record: bytes) -> str:
+    return format_id(RECORD, record)
 
 
-def _in_group(column: Column, renumbered: dict[int, int]) -> Column:
-    return replace(column, group=renumbered[column.group])
+def _intervals(box: ReadBox, anchor: Anchor, received_ms: int) -> list[Interval]:
+    """Per group of the box the earliest and latest wall time of every row; TimeUnknown if the anchor cannot tell."""
+    found = []
+    for times in box.batch.times:
+        interval = intervals(box.prelude.boot_id, times, [anchor], received_ms)
+        if isinstance(interval, Unresolved):
+            raise TimeUnknown(interval.value)
+        found.append(interval)
+    return found
+
+
+def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
+    """Which rows were captured inside the grant; None if all were. TimeUnknown if a better clock may still decide some."""
+    earliest, latest = interval
+    inside = gate.captured_inside(standing.grant, earliest, latest)
+    if inside.all():
+        return None
+    unsure = gate.unsure(standing.grant, earliest, latest)
+    if unsure.any() and (latest - earliest)[unsure].max() > UNSURE_MS_MAX:
+        raise TimeUnknown("unsure")
+    return inside
+
+
+def _rows(values: NDArray[np.int64], mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    return values if mask is None else values[mask]
+
+
+def _ends(interval: Interval, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
+    """First and last wall time of the chosen rows."""
+    return int(_rows(interval[0], mask).min()), int(_rows(interval[1], mask).max())

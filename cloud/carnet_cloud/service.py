@@ -26,7 +26,7 @@ from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
-from carnet_cloud.enqueue import Enqueuer
+from carnet_cloud.enqueue import Outlet
 from carnet_cloud.forward import Clocks, Forwarder, Leases
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
@@ -131,8 +131,8 @@ class Service:
         book = GrantBook(recipients)
         leases = Leases()
         pusher = Pusher(store, keys.keys.sign, os.urandom)
-        enqueuer = Enqueuer(book, catalogue, wrapping, keys.pseudonym, os.urandom)
-        receiver = Receiver(store, keys.keys, enqueuer, os.urandom)
+        outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
+        receiver = Receiver(store, keys.keys, outlet, os.urandom)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         consents = Consents(store, journal, leases, waits, self._changed(pusher))
         clocks = Clocks(now_ms, monotonic_ms, random.random)

@@ -28,7 +28,7 @@ from carnet.transforms import Transform
 from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import CloudKeys, Receiver
-from carnet_cloud.enqueue import Enqueuer
+from carnet_cloud.enqueue import Outlet
 from carnet_cloud.event import render, unpack
 from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import GrantBook
@@ -92,8 +92,8 @@ class Cloud:
                 Entry(kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),
             ]
         )
-        enqueuer = Enqueuer(self.book, catalogue, self.wrapping, b"p" * 32, source.randbytes)
-        self.receiver = Receiver(self.store, KEYS, enqueuer, source.randbytes)
+        self.outlet = Outlet(self.book, catalogue, self.wrapping, b"p" * 32, source.randbytes)
+        self.receiver = Receiver(self.store, KEYS, self.outlet, source.randbytes)
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
         self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)

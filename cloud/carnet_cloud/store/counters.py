@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 
 
 class Counters:
-    """Names are snake_case words, never data."""
+    """Names are snake_case words, never data. What is added is written once, when the transaction commits."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._added: Counter[str] = Counter()
 
     def add(self, name: str, amount: int = 1) -> None:
-        if amount:
-            self._db.execute(
-                "insert into counter values (?, ?) on conflict (name) do update set value = value + excluded.value",
-                (name, amount),
-            )
+        self._added[name] += amount
 
     def all(self) -> dict[str, int]:
-        return dict(self._db.execute("select name, value from counter order by name").fetchall())
+        """Every counter that is not zero, by name, with what this transaction has added."""
+        stored = Counter(dict(self._db.execute("select name, value from counter order by name").fetchall()))
+        stored.update(self._added)
+        return {name: value for name, value in sorted(stored.items()) if value}
+
+    def flush(self) -> None:
+        """Write what was added; called by the transaction before it commits."""
+        self._db.executemany(
+            "insert into counter values (?, ?) on conflict (name) do update set value = value + excluded.value",
+            sorted((name, value) for name, value in self._added.items() if value),
+        )
+        self._added.clear()
+
+    def forget(self) -> None:
+        """Drop what was added; called by a transaction that is rolled back."""
+        self._added.clear()

@@ -114,10 +114,13 @@ class Store:
                 raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
             try:
                 yield self._tables
+                self._tables.counters.flush()
+                self._connection.execute("commit")
             except BaseException:
-                self._connection.execute("rollback")
+                self._tables.counters.forget()
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
 
     @property
     def incarnation(self) -> bytes:
