@@ -16,7 +16,7 @@ from carnet.schema import Column, Schema
 class Batch:
     """Columns of one window.
 
-    ``times``: per group an int64 array of milliseconds of BOOTTIME that never falls; a group without samples has an empty one.
+    ``times``: per group an int64 array of milliseconds of BOOTTIME that never falls; empty for a group without samples.
     ``values``: per column of the schema an int64 array of raw values, as long as the times of its group.
     """
 
@@ -37,25 +37,25 @@ class Batch:
             raise LocalProtocolError("batch_shape", "a column of a batch has another length than its times")
 
 
-def physical(column: Column, raw: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
+def physical(column: Column, raw: NDArray[np.int64]) -> NDArray[Any]:
     """Physical values of raw ones, with the arithmetic of cantools: ``raw * factor + offset``.
 
-    Integers stay integers where factor and offset are integers. A uint of 64 bits becomes uint64 or, scaled, float64.
+    Integers stay integers where factor and offset are whole numbers: int64, uint64 for a uint of 64 bits, and Python's
+    own in an object array where the result needs more than 63 bits. Everything else is float64.
     """
     values = _typed(column.kind, raw)
     factor, offset = _number(column.factor), _number(column.offset)
-    if isinstance(factor, int) and isinstance(offset, int) and values.dtype.kind in "iu":
-        if factor == 1 and offset == 0:
-            return values
-        if _fits(values, factor, offset):
-            return values.astype(np.int64) * factor + offset
-    return values.astype(np.float64) * float(factor) + float(offset)
+    if factor == 1 and offset == 0:
+        return values
+    if values.dtype.kind == "f" or not (float(factor).is_integer() and float(offset).is_integer()):
+        return values.astype(np.float64) * float(factor) + float(offset)
+    return _scaled(values, int(factor), int(offset))
 
 
 def _typed(kind: str, raw: NDArray[np.int64]) -> NDArray[Any]:
     if kind == "uint":
         # an unsigned value below 2^63 is the same as int64, and only then may it be one
-        return raw if raw.size == 0 or raw.min() >= 0 else raw.view(np.uint64)
+        return raw if raw.min(initial=0) >= 0 else raw.view(np.uint64)
     if kind == "float32":
         return raw.astype(np.uint32).view(np.float32).astype(np.float64)
     if kind == "float64":
@@ -64,12 +64,15 @@ def _typed(kind: str, raw: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    return float(text) if "." in text or "e" in text else int(text)
 
 
-def _fits(values: NDArray[Any], factor: int, offset: int) -> bool:
-    """Whether the integers stay within 63 bits; otherwise floats are the nearest that JSON readers would keep anyway."""
+def _scaled(values: NDArray[Any], factor: int, offset: int) -> NDArray[Any]:
+    """Integers times an integer; the way by int64 only if neither the product nor the sum can leave it."""
     if values.size == 0:
-        return True
-    extremes = [int(values.min()) * factor + offset, int(values.max()) * factor + offset]
-    return all(abs(each) < 2**63 for each in extremes)
+        return values
+    products = [int(values.min()) * factor, int(values.max()) * factor]
+    reached = [*products, *(product + offset for product in products), factor, offset]
+    if values.dtype == np.int64 and all(-(2**63) <= number < 2**63 for number in reached):
+        return values * factor + offset
+    return values.astype(object) * factor + offset

@@ -1,8 +1,8 @@
 """Columns to bytes and back: lossless on the integers, time at one millisecond. ``docs/batch-format.md`` is the law.
 
-A run (a time column or a value column) is predicted (`carnet.predict`), what is left over is Rice-coded (`carnet.rice`), and
-one zstd frame goes around it all if that is shorter. Law: no count and no size is believed before it is compared with what is
-there, and what a batch may cost is bounded by `NUMBERS_MAX` and ``size_max``, whatever it claims.
+A run (a time column or a value column) is predicted (`carnet.predict`), what is left over is Rice-coded (`carnet.rice`),
+and one zstd frame goes around it all if that is shorter. Law: no count and no size is believed before it is compared with
+what is there, and what a batch may cost is bounded by `NUMBERS_MAX` and ``size_max``, whatever it claims.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ PLAIN: Final = 0
 ZSTD: Final = 1
 NUMBERS_MAX: Final = 1 << 18
 """Times and values of one batch together: a constant column costs no bytes, so bytes do not bound them."""
+_TOGETHER: Final = 1 << 16
+"""Numbers that are restored in one go: more would leave the processor's cache."""
 _LEVEL_BITS: Final = 6
 
 
 def encode(batch: Batch) -> bytes:
     """The body of a data box.
 
-    LocalProtocolError: ``batch_shape`` (arrays that do not fit the schema), ``batch_counts`` (no sample, or more than `NUMBERS_MAX`),
-    ``batch_times`` (a time falls, is negative or 2^53), ``batch_size`` (more bytes than a receiver would inflate).
+    LocalProtocolError: ``batch_shape`` (arrays that do not fit the schema), ``batch_counts`` (no sample, or more numbers
+    than `NUMBERS_MAX`), ``batch_times`` (a time falls, is negative or 2^53), ``batch_size`` (more bytes than a receiver
+    would inflate).
     """
     batch.check()
     plain = _plain(batch)
@@ -43,7 +46,7 @@ def encode(batch: Batch) -> bytes:
 
 
 def decode(data: bytes, schema: Schema, *, size_max: int = INFLATED_BYTES_MAX) -> Batch:
-    """The batch in ``data``; ``size_max`` bounds the inflated bytes. FormatError with one reason each, see the document."""
+    """The batch in ``data``; ``size_max`` bounds the inflated bytes. FormatError, its reasons stand in the document."""
     return decode_many([(data, schema)], size_max=size_max)[0]
 
 
@@ -54,7 +57,7 @@ def decode_many(items: Sequence[tuple[bytes, Schema]], *, size_max: int = INFLAT
     numbers = 0
     for data, schema in items:
         head = _head(_inflated(data, size_max), schema)
-        if together and numbers + head.numbers > NUMBERS_MAX:
+        if together and numbers + head.numbers > _TOGETHER:
             batches += _batches(together)
             together, numbers = [], 0
         together.append(head)
@@ -66,30 +69,32 @@ def decode_many(items: Sequence[tuple[bytes, Schema]], *, size_max: int = INFLAT
 
 
 def _plain(batch: Batch) -> bytes:
-    times = [column for column in batch.times if len(column)]
-    numbers = sum(map(len, batch.times)) + batch.samples
-    if not times or numbers > NUMBERS_MAX:
+    lengths = np.array([len(column) for column in (*batch.times, *batch.values)], np.int64)
+    if not 0 < lengths.sum() <= NUMBERS_MAX:
         raise LocalProtocolError("batch_counts", f"a batch has no sample, or more than {NUMBERS_MAX} numbers")
-    base = int(min(column[0] for column in times))
-    parts = [*times, *(column for column in batch.values if len(column))]
-    x = np.concatenate(parts).astype(np.int64, copy=False)
-    runs = Runs.of(np.array([len(part) for part in parts], np.int64))
-    if _times_are_wrong(x, runs, len(times)):
+    counts = lengths[: len(batch.times)]
+    x = np.concatenate((*batch.times, *batch.values)).astype(np.int64, copy=False)
+    times = x[: counts.sum()]
+    if _times_are_wrong(times, counts):
         raise LocalProtocolError("batch_times", "the times of a batch fall, are negative or 2^53")
-    x[: runs.starts[len(times)]] -= base
+    base = int(times.min())
+    times -= base
+    runs = Runs.of(lengths[lengths > 0])
     choice = predict.choose(x, runs)
     run_bytes = (choice.modes << _LEVEL_BITS | choice.levels).astype(np.uint8).tobytes()
     remainders, quotients = rice.write(choice.rest, choice.k)
-    counts = varint.encode(map(len, batch.times))
-    return b"".join((varint.encode_one(base), counts, run_bytes, varint.encode(choice.heads), remainders, quotients))
+    numbers = varint.encode([base, *counts.tolist()])
+    return b"".join((numbers, run_bytes, varint.encode(choice.heads.tolist()), remainders, quotients))
 
 
-def _times_are_wrong(x: Int64, runs: Runs, time_runs: int) -> bool:
-    """Whether a time column falls, or holds a negative time or one of 2^53 and more; ``x`` begins with the time columns."""
-    times = x[: runs.starts[time_runs]]
-    falls = times[1:] < times[:-1]
-    falls[runs.starts[1:time_runs] - 1] = False
-    return bool(falls.any() or times.min() < 0 or times.max() > NUMBER_MAX)
+def _times_are_wrong(times: Int64, lengths: Int64) -> bool:
+    """Whether one of the time columns, laid end to end, falls, or holds a negative time or one of 2^53 and more."""
+    rises = np.empty(len(times) + 1, np.bool_)
+    np.greater_equal(times[1:], times[:-1], out=rises[1:-1])
+    # a column may begin where it likes; an empty one at the end begins behind everything
+    rises[lengths.cumsum()] = True
+    rises[0] = True
+    return not (rises.all() and times.min() >= 0 and times.max() <= NUMBER_MAX)
 
 
 # reading
@@ -103,12 +108,11 @@ class _Head(NamedTuple):
     """Where the heads begin."""
     schema: Schema
     base: int
-    counts: Int64
-    """Per group."""
     lengths: Int64
-    """Per run."""
-    time_runs: int
+    """Of all columns, the times first; 0 where there is no run."""
+    run_lengths: Int64
     run_bytes: NDArray[np.uint8]
+    time_numbers: int
     numbers: int
 
 
@@ -125,30 +129,32 @@ def _inflated(data: bytes, size_max: int) -> bytes:
 
 def _head(plain: bytes, schema: Schema) -> _Head:
     base, at = varint.decode_one(plain, 0)
-    found, at = varint.decode(plain, at, schema.group_count)
-    if found.max(initial=0) > NUMBERS_MAX:
+    if base > NUMBER_MAX:
+        raise FormatError("batch_times", "a time of a batch is 2^53 or more")
+    counts_end = varint.end(plain, at, schema.group_count)
+    counts = varint.decode(plain[at:counts_end])
+    # each before their sum, which could wrap
+    if counts.max(initial=0) > NUMBERS_MAX:
         raise FormatError("batch_counts", "a batch has more samples than it may")
-    counts = found.view(np.int64)
-    per_column = counts[schema.group_index]
-    numbers = int(counts.sum() + per_column.sum())
+    times = counts.view(np.int64)
+    lengths = np.concatenate((times, times[schema.group_index]))
+    numbers = int(lengths.sum())
     if not 0 < numbers <= NUMBERS_MAX:
         raise FormatError("batch_counts", "a batch has no sample, or more than it may")
-    lengths = np.concatenate((counts, per_column))
-    filled = lengths > 0
-    lengths = lengths[filled]
-    if at + len(lengths) > len(plain):
+    run_lengths = lengths[lengths > 0]
+    at = counts_end + len(run_lengths)
+    if at > len(plain):
         raise FormatError("batch_length", "a batch ends within its runs")
-    run_bytes = np.frombuffer(plain, np.uint8, count=len(lengths), offset=at)
-    time_runs = int(np.count_nonzero(filled[: len(counts)]))
-    return _Head(plain, at + len(lengths), schema, base, counts, lengths, time_runs, run_bytes, numbers)
+    run_bytes = np.frombuffer(plain, np.uint8, count=len(run_lengths), offset=counts_end)
+    return _Head(plain, at, schema, base, lengths, run_lengths, run_bytes, int(times.sum()), numbers)
 
 
 def _batches(heads: Sequence[_Head]) -> list[Batch]:
     """The batches behind these heads, their numbers restored in one go."""
-    runs = Runs.of(np.concatenate([head.lengths for head in heads]))
+    runs = Runs.of(np.concatenate([head.run_lengths for head in heads]))
     run_bytes = np.concatenate([head.run_bytes for head in heads]).astype(np.int64)
     modes, levels = run_bytes >> _LEVEL_BITS, run_bytes & (1 << _LEVEL_BITS) - 1
-    run_counts = np.array([len(head.lengths) for head in heads], np.int64)
+    run_counts = np.array([len(head.run_lengths) for head in heads], np.int64)
     firsts = run_counts.cumsum() - run_counts
     twins = runs.has_twin()
     twins[firsts] = False
@@ -156,48 +162,42 @@ def _batches(heads: Sequence[_Head]) -> list[Batch]:
         raise FormatError("batch_runs", "a run of a batch is the twin of no run")
     second = runs.has_second(modes)
     coded = np.where(levels > 0, runs.coded(modes), 0)
-    per_head = np.add.reduceat(np.stack((coded, coded * (levels - 1), 1 + second)), firsts, axis=1)
-    sections = [_sections(head, *needs) for head, needs in zip(heads, per_head[1:].T.tolist(), strict=True)]
-    first_values = np.concatenate([section[0] for section in sections])
-    rest = rice.read(
-        [section[1] for section in sections],
-        [section[2] for section in sections],
-        per_head[0],
-        np.repeat(levels - 1, coded).view(np.uint64),
-    )
+    needs = np.add.reduceat(np.array((coded, coded * (levels - 1), 1 + second)), firsts, axis=1)
+    sections = [_sections(head, *need) for head, need in zip(heads, needs[1:].T.tolist(), strict=True)]
+    first_values, remainders, quotients = (list(part) for part in zip(*sections, strict=True))
+    rest = rice.read(remainders, quotients, needs[0], np.repeat(levels - 1, coded).view(np.uint64))
     where = np.repeat(levels > 0, runs.lengths)
     where[runs.starts] = False
     where[runs.starts[second] + 1] = False
-    x = predict.restore(runs, modes, first_values, rest, where)
-    ends = [0, *(runs.starts + runs.lengths).tolist()]
-    return [_split(x, ends, first, head) for first, head in zip(firsts.tolist(), heads, strict=True)]
+    x = predict.restore(runs, modes, varint.decode(b"".join(first_values)), rest, where)
+    batches = []
+    at = 0
+    for head in heads:
+        batches.append(_batch(head, x[at : at + head.numbers]))
+        at += head.numbers
+    return batches
 
 
-def _sections(head: _Head, remainder_bits: int, head_count: int) -> tuple[NDArray[np.uint64], bytes, bytes]:
+def _sections(head: _Head, remainder_bits: int, head_count: int) -> tuple[bytes, bytes, bytes]:
     """(heads, remainders, quotients); the last reaches to the end, and its reader refuses what is too much."""
-    values, at = varint.decode(head.plain, head.at, head_count)
-    behind = at + (remainder_bits + 7) // 8
-    if behind > len(head.plain):
+    behind_heads = varint.end(head.plain, head.at, head_count)
+    behind_remainders = behind_heads + (remainder_bits + 7) // 8
+    if behind_remainders > len(head.plain):
         raise FormatError("batch_length", "a batch ends within its remainders")
-    return values, head.plain[at:behind], head.plain[behind:]
+    plain = head.plain
+    return plain[head.at : behind_heads], plain[behind_heads:behind_remainders], plain[behind_remainders:]
 
 
-def _split(x: Int64, ends: list[int], first: int, head: _Head) -> Batch:
-    """One batch of the restored numbers; its runs begin with number ``first``."""
-    start = ends[first]
-    own = x[start : start + head.numbers]
-    runs = Runs.of(head.lengths)
-    times_end = int(runs.starts[head.time_runs])
-    if head.base > NUMBER_MAX or own[:times_end].max() > NUMBER_MAX:
+def _batch(head: _Head, x: Int64) -> Batch:
+    """One batch of its restored numbers."""
+    groups = head.schema.group_count
+    times = x[: head.time_numbers]
+    # the sum of two numbers below 2^53 cannot wrap
+    if times.max() > NUMBER_MAX:
         raise FormatError("batch_times", "a time of a batch is 2^53 or more")
-    own[:times_end] += head.base
-    if _times_are_wrong(own, runs, head.time_runs):
+    times += head.base
+    if _times_are_wrong(times, head.lengths[:groups]):
         raise FormatError("batch_times", "the times of a batch fall, are negative or 2^53")
-    empty = x[:0]
-    columns = []
-    at = first
-    for length in (*head.counts.tolist(), *head.counts[head.schema.group_index].tolist()):
-        columns.append(x[ends[at] : ends[at + 1]] if length else empty)
-        at += length > 0
-    groups = len(head.counts)
+    ends = head.lengths.cumsum().tolist()
+    columns = [x[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return Batch(head.schema, tuple(columns[:groups]), tuple(columns[groups:]))

@@ -1,7 +1,7 @@
 """What a run of integers is predicted from: what is left over is small, and small numbers cost few bits.
 
-Four modes: nothing (RAW), the value before (DELTA), the straight line through the two before (LINE), or the value before plus
-the step that the previous run made in the same place (TWIN). Law: integers wrap at 64 bits in both directions, so
+Four modes: nothing (RAW), the value before (DELTA), the straight line through the two before (LINE), or the value before
+plus the step that the previous run made in the same place (TWIN). Law: integers wrap at 64 bits in both directions, so
 that every mode is lossless for every run. ``docs/batch-format.md`` says the same in formulas.
 """
 
@@ -169,13 +169,17 @@ def _sum(x: Int64, runs: Runs, chosen: Mask) -> None:
 
 
 def _add_twins(x: Int64, runs: Runs, twins: Mask) -> None:
-    """Add to every chosen run the run before it, from the first to the last: in a row of twins each leans on a finished one."""
-    edges = np.diff(twins.view(np.int8), prepend=np.int8(0), append=np.int8(0)).nonzero()[0]
-    for first, behind in edges.reshape(-1, 2).tolist():
-        length = int(runs.lengths[first])
-        start = int(runs.starts[first]) - length
-        block = x[start : start + (behind - first + 1) * length].reshape(-1, length)
-        np.cumsum(block, axis=0, out=block)
+    """Add to every chosen run the run before it, first to last: in a row of twins each leans on a finished one."""
+    changes = np.zeros(len(twins) + 1, np.bool_)
+    changes[0] = twins[0]
+    changes[-1] = twins[-1]
+    np.not_equal(twins[1:], twins[:-1], out=changes[1:-1])
+    edges = changes.nonzero()[0]
+    before = edges[0::2] - 1
+    rows = np.array((runs.starts[before], runs.lengths[before], edges[1::2] - before))
+    for start, length, count in rows.T.tolist():
+        block = x[start : start + count * length].reshape(count, length)
+        np.add.accumulate(block, 0, None, block)
 
 
 def zigzag(values: Int64) -> UInt64:

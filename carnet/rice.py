@@ -46,8 +46,8 @@ def write(numbers: UInt64, k: UInt64) -> tuple[bytes, bytes]:
 def read(remainders: list[bytes], quotients: list[bytes], counts: Int64, k: UInt64) -> UInt64:
     """The numbers of several pairs of sections, one after the other: ``counts`` per pair, ``k`` per number.
 
-    FormatError ``batch_length`` (a section has not the length that its numbers need), ``batch_padding`` (a filling bit is set) or
-    ``batch_values`` (more than 64 bits).
+    FormatError ``batch_length`` (a section has not the length that its numbers need), ``batch_padding`` (a filling bit is
+    set) or ``batch_values`` (more than 64 bits).
     """
     high = _read_quotients(quotients, counts)
     if ((high >> (_WORD_BITS - _ONE - k)) > _ONE).any():

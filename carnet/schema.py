@@ -5,6 +5,8 @@ Law: two schemas with one hash are the same bytes; a receiver that lacks one doe
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +23,8 @@ from carnet.transforms import AGGREGATE_FIELDS, Transform
 
 COLUMNS_MAX: Final = 4096
 LABELS_MAX: Final = 1024
+NUMBER_SIZE_MAX: Final = 32
+"""Characters of a factor or offset."""
 KINDS: Final = ("int", "uint", "float32", "float64")
 _UNIT = re.compile(r"[^\x00-\x1f\x7f]{0,32}")
 _LABEL = re.compile(r"[^\x00-\x1f\x7f]{0,255}")
@@ -31,10 +35,9 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?", re.ASCII)
 class Column:
     """One signal under one transform.
 
-    ``kind`` tells how the 64 bits of a raw value are read: ``int`` and ``uint`` are integers, the floats are bit patterns.
-    ``factor`` and ``offset`` are Python's shortest text of the numbers; without a point or exponent they are integers, and
-    then the physical value is one too. ``field`` names what of an aggregate this is, empty otherwise. Columns of one
-    ``group`` share a time column.
+    ``kind`` tells how the 64 bits of a raw value are read: ``int`` and ``uint`` are integers, the floats bit patterns.
+    ``factor`` and ``offset`` are Python's shortest text of the numbers. ``field`` names what of an aggregate this is,
+    empty otherwise. Columns of one ``group`` share a time column.
     """
 
     path: str
@@ -93,7 +96,7 @@ class Schema:
 
     @staticmethod
     def parse(document: bytes) -> Schema:
-        """The schema in these bytes; FormatError ``body_malformed`` or the reason of a path, transform or JSON reader."""
+        """The schema in these bytes; FormatError with one reason each, see the document."""
         columns, version = fields.members(canonical.parse(document, INFLATED_BYTES_MAX), "columns", "v")
         if version != 1:
             raise FormatError("schema_version", "the schema's version is not known here")
@@ -113,18 +116,34 @@ class Schema:
 def _column(value: object) -> Column:
     names = ("factor", "field", "group", "kind", "labels", "offset", "path", "transform", "unit")
     factor, field, group, kind, labels, offset, path, transform, unit = fields.members(value, *names)
-    numbers = [fields.text(number, _NUMBER) for number in (factor, offset)]
-    return Column(
+    found = Column(
         path=check_path(path if isinstance(path, str) else ""),
         unit=fields.text(unit, _UNIT),
         kind=fields.choice(kind, *KINDS),
-        factor=numbers[0],
-        offset=numbers[1],
+        factor=_shortest(factor),
+        offset=_shortest(offset),
         transform=Transform.parse(transform),
         group=fields.number(group),
         field=fields.choice(field, "", *AGGREGATE_FIELDS),
         labels=tuple(_label(each) for each in fields.items(labels, 0, LABELS_MAX)),
     )
+    found.transform.check_path(found.path)
+    aggregate = found.transform.aggregate
+    if found.field not in (("",) if aggregate is None else aggregate.fields):
+        raise FormatError("body_malformed", "the field of a column is none of its aggregate")
+    if any(one[0] >= other[0] for one, other in itertools.pairwise(found.labels)):
+        raise FormatError("body_malformed", "the labels of a column are not strictly ascending")
+    return found
+
+
+def _shortest(value: object) -> str:
+    """A finite number in the one text that Python gives it: an int or a float, told apart by point or exponent."""
+    text = fields.text(value, _NUMBER)
+    if len(text) <= NUMBER_SIZE_MAX:
+        number = float(text) if "." in text or "e" in text else int(text)
+        if str(number) == text and math.isfinite(float(number)):
+            return text
+    raise FormatError("body_malformed", "a factor or offset is not the shortest text of a finite number")
 
 
 def _label(value: object) -> tuple[int, str]:

@@ -5,7 +5,7 @@ Law: a number has one encoding; one that is longer than it needs to be, or above
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ _BYTES_MAX = 10
 
 
 def encode_one(number: int) -> bytes:
+    """One number of at most 64 bits."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -25,9 +26,11 @@ def encode_one(number: int) -> bytes:
     return bytes(out)
 
 
-def encode(numbers: Iterable[int] | NDArray[np.uint64]) -> bytes:
-    values = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
-    return b"".join(encode_one(number) for number in values)
+def encode(numbers: Sequence[int]) -> bytes:
+    """The numbers one after the other."""
+    if max(numbers, default=0) <= 0x7F:
+        return bytes(numbers)
+    return b"".join(map(encode_one, numbers))
 
 
 def decode_one(data: bytes, at: int) -> tuple[int, int]:
@@ -47,20 +50,32 @@ def decode_one(data: bytes, at: int) -> tuple[int, int]:
     return number, at
 
 
-def decode(data: bytes, at: int, count: int) -> tuple[NDArray[np.uint64], int]:
-    """``count`` numbers and the offset behind them; FormatError ``varint_malformed``."""
+def end(data: bytes, at: int, count: int) -> int:
+    """The offset behind ``count`` numbers; FormatError ``varint_malformed`` if there are fewer."""
+    if len(data) >= at + count and data[at : at + count].isascii():
+        return at + count
     window = np.frombuffer(data, np.uint8, offset=at, count=min(len(data) - at, count * _BYTES_MAX))
-    ends = (window < 0x80).nonzero()[0][:count]
+    ends = (window < 0x80).nonzero()[0]
     if len(ends) < count:
         raise FormatError("varint_malformed", "there are fewer numbers than there should be")
-    if count == 0:
-        return np.zeros(0, np.uint64), at
-    lengths = np.diff(ends, prepend=-1)
-    octets = window[: ends[-1] + 1]
-    place = np.arange(len(octets)) - np.repeat(ends - lengths + 1, lengths)
+    return at + int(ends[count - 1]) + 1
+
+
+def decode(data: bytes) -> NDArray[np.uint64]:
+    """All numbers in ``data``; FormatError ``varint_malformed``."""
+    octets = np.frombuffer(data, np.uint8)
+    if data.isascii():
+        return octets.astype(np.uint64)
+    ends = (octets < 0x80).nonzero()[0]
+    if data[-1] > 0x7F:
+        raise FormatError("varint_malformed", "a number is cut off")
+    starts = np.zeros(len(ends), np.int64)
+    starts[1:] = ends[:-1] + 1
+    lengths = ends - starts + 1
     last = octets[ends]
     too_big = (lengths > _BYTES_MAX) | ((lengths == _BYTES_MAX) & (last > 1))
-    if too_big.any() or ((last == 0) & (lengths > 1)).any():
+    if (too_big | ((last == 0) & (lengths > 1))).any():
         raise FormatError("varint_malformed", "a number has more bytes or bits than it may")
-    shifted = (octets & np.uint8(0x7F)).astype(np.uint64) << (place * 7).astype(np.uint64)
-    return np.bitwise_or.reduceat(shifted, ends - lengths + 1), at + len(octets)
+    places = np.arange(len(octets)) - np.repeat(starts, lengths)
+    shifted = (octets & np.uint8(0x7F)).astype(np.uint64) << (places * 7).astype(np.uint64)
+    return np.bitwise_or.reduceat(shifted, starts)
