@@ -8,17 +8,24 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import pytest
 
+import certificates
 from tests.realparts import real_part
 
 HOST = "127.0.0.1"
+SHIPPED = Path(__file__).resolve().parents[2] / "systemd" / "mosquitto"
+INSTALLED = "/etc/mosquitto/carnet"
+"""Where the shipped configuration looks for its files."""
 START_S = 10.0
 PACKET_BYTES_MAX = 300_000
 PLAIN = f"""\
@@ -30,6 +37,14 @@ retain_available false
 max_packet_size {PACKET_BYTES_MAX}
 """
 """No certificates, no names: for tests that are about something else. Its store is written when it stops."""
+
+DEBIAN = """\
+persistence true
+persistence_location {folder}/
+log_dest stdout
+include_dir {folder}/conf.d
+"""
+"""What Debian's own file says, which includes ours."""
 
 
 def program() -> str | None:
@@ -97,9 +112,9 @@ class Mosquitto:
     def reload(self) -> None:
         """SIGHUP: it reads its lists of rights and of revoked certificates again; sessions go on."""
         assert self._process is not None, "not started"
-        self._process.send_signal(1)
+        self._process.send_signal(signal.SIGHUP)
 
-    def __enter__(self) -> Mosquitto:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -123,6 +138,29 @@ class Mosquitto:
         except OSError:
             return False
         return True
+
+
+def shipped(folder: Path, receivers: Sequence[str] = (), devices: Sequence[str] = ()) -> Mosquitto:
+    """The configuration as it is shipped, on loopback, with an authority and these parties' certificates.
+
+    Certificates and keys are in ``folder / "carnet"``, as `certificates` names them.
+    """
+    place = folder / "carnet"
+    certificates.make_authority(place)
+    certificates.make_broker(place, [HOST])
+    for name in receivers:
+        certificates.make_receiver(place, name)
+    for device in devices:
+        certificates.make_device(place, device)
+    shutil.copy(SHIPPED / "acl", place)
+    broker = Mosquitto(folder, DEBIAN)
+    text = (SHIPPED / "carnet.conf").read_text()
+    assert INSTALLED in text
+    assert "\nlistener 8883\n" in text
+    text = text.replace(INSTALLED, str(place)).replace("listener 8883", f"listener {broker.port} {HOST}")
+    (folder / "conf.d").mkdir()
+    (folder / "conf.d" / "carnet.conf").write_text(text)
+    return broker
 
 
 def free_port() -> int:
