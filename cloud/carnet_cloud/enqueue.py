@@ -32,7 +32,14 @@ from carnet_cloud.store.outbox import Delivery, Queued
 from carnet_cloud.timing import UNSURE_MS_MAX
 from carnet_cloud.wrapping import KEY_BYTES, Wrapping, seal
 
-Interval = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Capture intervals of the rows of a group in ms since 1970; ``clock_ms`` is how uncertain the clock alone makes them."""
+
+    earliest: NDArray[np.int64]
+    latest: NDArray[np.int64]
+    clock_ms: int
 
 
 class TimeUnknown(Exception):
@@ -223,24 +230,42 @@ def _record_text(record: bytes) -> str:
 
 
 def _intervals(box: ReadBox, anchor: Anchor, received_ms: int) -> list[Interval]:
-    """Per group of the box the earliest and latest wall time of every row; TimeUnknown if the anchor cannot tell."""
-    found = []
-    for times in box.batch.times:
-        interval = intervals(box.prelude.boot_id, times, [anchor], received_ms)
-        if isinstance(interval, Unresolved):
-            raise TimeUnknown(interval.value)
-        found.append(interval)
-    return found
+    """Per group of the box the earliest and latest wall time of every row; TimeUnknown if the anchor cannot tell.
+
+    A row of an aggregate stands for its whole window (``docs/transforms.md``), so its interval begins with the window.
+    """
+    windows = _windows(box.batch.schema)
+    return [_interval(box, times, w, anchor, received_ms) for times, w in zip(box.batch.times, windows, strict=True)]
+
+
+def _interval(box: ReadBox, times: NDArray[np.int64], window_ms: int, anchor: Anchor, received_ms: int) -> Interval:
+    ends = intervals(box.prelude.boot_id, times, [anchor], received_ms)
+    begins = (
+        intervals(box.prelude.boot_id, (times - 1) // window_ms * window_ms, [anchor], received_ms)
+        if window_ms
+        else ends
+    )
+    if isinstance(ends, Unresolved) or isinstance(begins, Unresolved):
+        raise TimeUnknown(str(ends if isinstance(ends, Unresolved) else begins))
+    return Interval(begins[0], ends[1], int((ends[1] - ends[0]).max(initial=0)))
+
+
+@lru_cache(maxsize=4096)
+def _windows(schema: Schema) -> tuple[int, ...]:
+    """Per group the longest aggregate window of its columns in ms, 0 if none is an aggregate."""
+    longest = [0] * schema.group_count
+    for column in schema.columns:
+        if column.transform.aggregate is not None:
+            longest[column.group] = max(longest[column.group], column.transform.aggregate.window_ms)
+    return tuple(longest)
 
 
 def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
     """Which rows were captured inside the grant; None if all were. TimeUnknown if a better clock may still decide some."""
-    earliest, latest = interval
-    inside = gate.captured_inside(standing.grant, earliest, latest)
+    inside = gate.captured_inside(standing.grant, interval.earliest, interval.latest)
     if inside.all():
         return None
-    unsure = gate.unsure(standing.grant, earliest, latest)
-    if unsure.any() and (latest - earliest)[unsure].max() > UNSURE_MS_MAX:
+    if interval.clock_ms > UNSURE_MS_MAX and gate.unsure(standing.grant, interval.earliest, interval.latest).any():
         raise TimeUnknown("unsure")
     return inside
 
@@ -251,4 +276,4 @@ def _rows(values: NDArray[np.int64], mask: NDArray[np.bool_] | None) -> NDArray[
 
 def _ends(interval: Interval, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
     """First and last wall time of the chosen rows."""
-    return int(_rows(interval[0], mask).min()), int(_rows(interval[1], mask).max())
+    return int(_rows(interval.earliest, mask).min()), int(_rows(interval.latest, mask).max())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from carnet.batch import Batch
 from carnet.bodies import Gap, GapRange
 from carnet.down import GrantSetMessage, Refusal, SchemaRequest
 from carnet.envelope import NO_PREVIOUS
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
 from carnet.schema import Schema
+from carnet.transforms import Transform
 
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, SPEED, Cloud, Unit, column, readings
@@ -186,6 +190,25 @@ def test_samples_from_before_the_grant_are_dropped_and_the_rest_goes(cloud: Clou
             (kit.ODOMETER, "time", 2),
             (kit.SPEED, "time", 2),
         }
+
+
+def test_an_aggregate_that_began_before_the_grant_is_dropped(cloud: Cloud, unit: Unit) -> None:
+    """Its capture interval is its whole window: a mean over ten minutes tells about the minutes before the consent."""
+    hourly = Transform.parse({"aggregate": {"window_ms": 600_000, "fields": ["mean"]}})
+    items = [kit.item(kit.SPEED, transform=hourly.document())]
+    offer = kit.offer_bytes(items=items)
+    cloud.consents.offer(offer)
+    given = NOW_MS - 300_000
+    token = kit.sign_record(
+        kit.record(offer, optional=(), given_ms=given, not_before_ms=given, expires_ms=NOW_MS + kit.DAY_MS),
+        kit.OWNER_KEY.secret,
+    )
+    cloud.consents.give(token, kit.VEHICLE)
+    schema = Schema((replace(column(kit.SPEED, hourly, "km/h"), field="mean"),))
+    cloud.send(unit.schema(schema))
+    cloud.send(unit.data(Batch(schema, (np.array([3_600_000]),), (np.array([100]),))))
+    assert cloud.events() == []
+    assert cloud.counters()["blocked_time"] == 1
 
 
 @pytest.mark.parametrize(
