@@ -56,7 +56,12 @@ def endpoint() -> Iterator[Endpoint]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            size = int(self.headers["Content-Length"])
+            body = self.rfile.read(size)
+            if len(body) < size:
+                # the sender was cut: what a real server would see as an aborted request
+                self.close_connection = True
+                return
             found.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
             self.send_response(found.statuses.pop(0) if found.statuses else 204)
             self.send_header("Content-Length", "0")
