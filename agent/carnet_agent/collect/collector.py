@@ -22,6 +22,7 @@ from carnet_agent.mapping import MappedSignal
 from carnet_agent.plan import Plan
 
 from .column import BYTES_PER_SAMPLE, Column
+from .conditions import Known
 from .cuts import Cut, Cutter
 from .lane import Lane, Number
 from .quality import Rules
@@ -50,12 +51,14 @@ class Collector:
         `Mapping.checksum`.
         """
         self._plan = plan
+        self._plan_groups = dict(zip(plan.row_signal.tolist(), plan.row_group.tolist(), strict=True))
         self._mapped = tuple(mapped)
         self._operating = dict(operating or {})
         self._signals = index_paths(self._mapped)
         self._catalogue = catalogue(self._mapped, self._signals)
         rules = Rules.of(plan, self._mapped, checksums or {})
-        self._steady, self._event = Lane(plan, rules), Lane(plan, rules)
+        self._known = Known(len(plan.signals))
+        self._steady, self._event = (Lane(plan, rules, self._known) for _ in range(2))
         self._cutter = Cutter()
         self._grants: tuple[Grant, ...] = ()
         self._mode, self._ceiling = Mode.NORMAL, Ceiling()
@@ -170,22 +173,31 @@ class Collector:
 
     def _select(self, wanted: Sequence[Wanted], keys: Iterable[ColumnKey], boot_ms: int) -> None:
         self._granted = signals_of(wanted, self._signals)
+        self._known.forget_others(self._granted)
         before = {column.key: column for column in self._columns()}
         columns = [before.get(key) or self._column(key, boot_ms) for key in keys]
         events = [column for column in columns if column.key.delivery_class is DeliveryClass.EVENT]
         steady = [column for column in columns if column.key.delivery_class is not DeliveryClass.EVENT]
         self._fill(self._event, events, ())
         self._fill(self._steady, steady, self._operating.values())
+        self._event.uncount(self._steady.signals)
 
     def _column(self, key: ColumnKey, boot_ms: int) -> Column:
         latitude = self._signals.get(LATITUDE)
         info = None if latitude is None or key.transform.cell_m is None else self._plan.signals[latitude]
-        return Column(key, self._plan.signals[key.signal], self._mapped[key.signal], boot_ms, info)
+        return Column(
+            key,
+            self._plan.signals[key.signal],
+            self._mapped[key.signal],
+            plan_group=self._plan_groups[key.signal],
+            since_ms=boot_ms,
+            latitude=info,
+        )
 
     def _fill(self, lane: Lane, columns: Sequence[Column], read: Iterable[int]) -> None:
         conditions = {one for column in columns for when in column.key.whens for one in when}
         infos = {one: self._plan.signals[self._signals[one.path]] for one in conditions}
-        lane.watches.watch(infos.items())
+        lane.watches.watch(infos.items(), self._known)
         signals = {column.key.signal for column in columns} | {info.index for info in infos.values()}
         if any(column.key.transform.cell_m is not None for column in columns):
             # longitudes are snapped with it; only a record that was granted it has such a column

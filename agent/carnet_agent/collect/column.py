@@ -16,7 +16,7 @@ from . import cell, forms
 from .aggregate import Row, Windows
 from .chunk import Chunk, Run
 from .conditions import Watches
-from .deadband import Changes, Difference
+from .deadband import NOTHING, Changes, Difference
 from .exact import floats
 from .rate import FREE_ALWAYS
 from .rounding import Rounding
@@ -32,12 +32,28 @@ class Column:
     """State and kept samples of one column key."""
 
     def __init__(
-        self, key: ColumnKey, info: SignalInfo, mapped: MappedSignal, since_ms: int, latitude: SignalInfo | None
+        self,
+        key: ColumnKey,
+        info: SignalInfo,
+        mapped: MappedSignal,
+        *,
+        plan_group: int,
+        since_ms: int,
+        latitude: SignalInfo | None,
     ) -> None:
-        """``latitude``: the signal that longitudes are snapped with. Samples from before ``since_ms`` are not taken."""
+        """``plan_group``: signals that come in the same frames have the same one.
+
+        ``latitude``: the signal that longitudes are snapped with. Samples from before ``since_ms`` are not taken.
+        """
         transform = key.transform
+        by_value = transform.on_change or transform.dead_band is not None
+        self.lane: tuple[object, ...] = (
+            (key.signal, transform)
+            if by_value
+            else (plan_group, transform.interval_ms, transform.aggregate, key.interval_ms_min, key.whens)
+        )
+        """Columns of one lane may have the same times, because they keep the same frames by the same rule."""
         self.key = key
-        self.message = info.bus, info.dbc, info.message
         self.forms: tuple[Form, ...] = forms.columns_of(info, mapped, transform)
         self.pieces: list[tuple[Int64, tuple[Int64, ...]]] = []
         """(times, values per form) in the order of capture."""
@@ -99,7 +115,9 @@ class Column:
             self._keep(*self._changes.close())
 
     def taken(self, since: int = 0) -> tuple[Int64, tuple[Int64, ...]]:
-        """Times and values per form of all pieces from the one with this number on; at least one piece."""
+        """Times and values per form of all pieces from the one with this number on."""
+        if len(self.pieces) <= since:
+            return NOTHING, (NOTHING,) * len(self.forms)
         times = np.concatenate([times for times, _ in self.pieces[since:]])
         values = zip(*(values for _, values in self.pieces[since:]), strict=True)
         return times, tuple(np.concatenate(one) for one in values)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carnet.offers import Condition
+from carnet_agent.decode import Decoded
 from carnet_agent.plan import SignalInfo
 
-from .chunk import Chunk, Run
+from .chunk import Chunk
 from .exact import INT64_MAX, Affine, fraction, scaled_floats
 
 STALE_MS: Final = 10_000
@@ -36,18 +37,47 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
 }
 
 
+class Known:
+    """The last reading of every wanted signal, so that a condition that is new need not wait for one."""
+
+    def __init__(self, signals: int) -> None:
+        self.time_ms = np.full(signals, _NEVER, np.int64)
+        self.raw = np.zeros(signals, np.int64)
+
+    def learn(self, decoded: Decoded, time_ms: NDArray[np.int64]) -> None:
+        """Readings of a block; ``time_ms`` of its frames."""
+        last = decoded.run_start + decoded.run_length - 1
+        read_ms = time_ms.take(decoded.frame.take(last))
+        newer = read_ms >= self.time_ms.take(decoded.run_signal)
+        signal = decoded.run_signal[newer]
+        self.time_ms[signal] = read_ms[newer]
+        self.raw[signal] = decoded.raw.take(last[newer])
+
+    def forget_others(self, signals: Iterable[int]) -> None:
+        """Keep only what is known of these."""
+        kept = np.zeros(len(self.raw), bool)
+        kept[list(signals)] = True
+        self.time_ms[~kept] = _NEVER
+
+
 @dataclass(slots=True)
 class Watch:
     """One condition on one signal, and what is known of it since the chunks before."""
 
     info: SignalInfo
     condition: Condition
+    known: InitVar[Known]
     _affine: Affine | None = None
     _bound: int = 0
     _known_ms: int = _NEVER
     _held: bool = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known: Known) -> None:
+        self._measure()
+        self._known_ms = int(known.time_ms[self.info.index])
+        self._held = bool(self._truth(known.raw[self.info.index : self.info.index + 1])[0])
+
+    def _measure(self) -> None:
         if self.info.is_float:
             return
         # raw * F + O against c becomes raw * f + o against an integer
@@ -62,22 +92,23 @@ class Watch:
         if run is None or not len(run):
             held: Mask = (chunk.time_ms - self._known_ms <= STALE_MS) & self._held
             return held
-        truth = np.concatenate(([self._held], self._truth(run)))
+        truth = np.concatenate(([self._held], self._truth(run.raw)))
         known_ms = np.concatenate(([self._known_ms], run.time_ms))
         newest = run.frame.searchsorted(np.arange(len(chunk.time_ms)), side="right")
         self._held, self._known_ms = bool(truth[-1]), int(known_ms[-1])
         fresh: Mask = chunk.time_ms - known_ms.take(newest) <= STALE_MS
         return fresh & truth.take(newest)
 
-    def _truth(self, run: Run) -> Mask:
+    def _truth(self, raw: NDArray[np.int64]) -> Mask:
         compare = _COMPARE[self.condition.op]
         if self._affine is None:
-            return np.asarray(compare(scaled_floats(self.info, run.raw), float(self.condition.value)), bool)
-        value, good = self._affine.apply(run.raw)
+            return np.asarray(compare(scaled_floats(self.info, raw), float(self.condition.value)), bool)
+        value, good = self._affine.apply(raw)
         if good is None and abs(self._bound) <= INT64_MAX:
             return np.asarray(compare(value, self._bound), bool)
-        raw = run.raw.view(np.uint64) if self._affine.unsigned else run.raw
-        exact = raw.astype(object) * self._affine.times + self._affine.plus
+        exact = (raw.view(np.uint64) if self._affine.unsigned else raw).astype(
+            object
+        ) * self._affine.times + self._affine.plus
         return np.asarray(compare(exact, self._bound * self._affine.over), bool)
 
 
@@ -89,10 +120,12 @@ class Watches:
         self._now: dict[Condition, Mask] = {}
         self._held: dict[Whens, Mask] = {}
 
-    def watch(self, wanted: Iterable[tuple[Condition, SignalInfo]]) -> None:
-        """Look at these from now on; what is known of those that stay is kept."""
+    def watch(self, wanted: Iterable[tuple[Condition, SignalInfo]], known: Known) -> None:
+        """Look at these from now on; new ones begin with what is known of their signals."""
         before = self._watches
-        self._watches = {condition: before.get(condition) or Watch(info, condition) for condition, info in wanted}
+        self._watches = {
+            condition: before.get(condition) or Watch(info, condition, known) for condition, info in wanted
+        }
 
     def look(self, chunk: Chunk) -> None:
         """Judge every condition at every frame of this chunk."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,45 +39,48 @@ class Cutter:
 
     _schemas: dict[tuple[tuple[Form, ...], tuple[int, ...]], Schema] = field(default_factory=dict)
 
-    def cuts(self, columns: Iterable[Column], *, checkpoint: bool = False) -> list[Cut]:
+    def cuts(self, columns: Sequence[Column], *, checkpoint: bool = False) -> list[Cut]:
         """Everything kept, or with ``checkpoint`` only what came since the one before; columns are not cleared.
 
-        In the order of records and classes.
+        In the order of records and classes. A cut names all columns of its set, also those without a sample, so that a
+        set has one schema for as long as it lasts.
         """
         boxes: defaultdict[tuple[tuple[bytes, ...], DeliveryClass], list[Column]] = defaultdict(list)
         for column in columns:
-            if len(column.pieces) > (column.checked if checkpoint else 0):
-                boxes[column.key.records, column.key.delivery_class].append(column)
+            boxes[column.key.records, column.key.delivery_class].append(column)
         cuts = [self._cut(*target, boxes[target], checkpoint) for target in sorted(boxes)]
         if checkpoint:
             for column in columns:
                 column.checked = len(column.pieces)
-        return cuts
+        return [cut for cut in cuts if cut is not None]
 
     def _cut(
         self, records: tuple[bytes, ...], delivery_class: DeliveryClass, columns: list[Column], checkpoint: bool
-    ) -> Cut:
-        groups: dict[tuple[tuple[str, str, str], bytes], int] = {}
+    ) -> Cut | None:
+        groups: dict[tuple[object, ...], int] = {}
         times: list[Int64] = []
         members: list[list[tuple[Form, Int64]]] = []
         for column in columns:
             time_ms, values = column.taken(column.checked if checkpoint else 0)
-            group = groups.setdefault((column.message, time_ms.tobytes()), len(groups))
+            group = groups.setdefault((*column.lane, time_ms.tobytes()), len(groups))
             if group == len(times):
                 times.append(time_ms)
                 members.append([])
             members[group] += zip(column.forms, values, strict=True)
+        filled = [time_ms for time_ms in times if len(time_ms)]
+        if not filled:
+            return None
         forms = tuple(form for group in members for form, _ in group)
         schema = self._schema(forms, tuple(n for n, group in enumerate(members) for _ in group))
         batch = Batch(schema, tuple(times), tuple(values for group in members for _, values in group))
-        return Cut(records, delivery_class, batch, min(int(t[0]) for t in times), max(int(t[-1]) for t in times))
+        first_ms, last_ms = min(int(each[0]) for each in filled), max(int(each[-1]) for each in filled)
+        return Cut(records, delivery_class, batch, first_ms, last_ms)
 
     def _schema(self, forms: tuple[Form, ...], groups: tuple[int, ...]) -> Schema:
-        key = forms, groups
-        found = self._schemas.get(key)
+        found = self._schemas.get((forms, groups))
         if found is None:
             if len(self._schemas) >= SCHEMAS_KEPT:
                 self._schemas.clear()
             columns = tuple(replace(form, group=group) for form, group in zip(forms, groups, strict=True))
-            found = self._schemas[key] = Schema(columns)
+            found = self._schemas[forms, groups] = Schema(columns)
         return found

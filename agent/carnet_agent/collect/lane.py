@@ -14,7 +14,7 @@ from carnet_agent.plan import Plan
 
 from .chunk import Chunk
 from .column import Column
-from .conditions import Watches
+from .conditions import Known, Watches
 from .quality import Quality, Rules
 
 Number = int | float
@@ -23,13 +23,17 @@ Number = int | float
 class Lane:
     """Frames in, columns fed. ``readings`` are the last values of the signals that it was asked to read."""
 
-    def __init__(self, plan: Plan, rules: Rules) -> None:
+    def __init__(self, plan: Plan, rules: Rules, known: Known) -> None:
         self.columns: tuple[Column, ...] = ()
         self.watches = Watches()
         self.readings: dict[int, Number] = {}
         self.quality = Quality(rules)
         self.dropped: Counter[str] = Counter()
         """What columns could not tell; `quality` counts what no column was given."""
+        self.signals: frozenset[int] = frozenset()
+        """All that are decoded but guards."""
+        self._counted = self.signals
+        self._known = known
         self._whole = plan
         self._plan = plan.select(())
         self._groups: dict[int, int] = {}
@@ -37,13 +41,21 @@ class Lane:
         self._waiting: list[Frames] = []
 
     def select(self, columns: Iterable[Column], signals: Iterable[int], read: Iterable[int]) -> None:
-        """Work on these columns from now on. ``signals``: all that they need; ``read``: to be kept in ``readings``."""
+        """Work on these columns from now on. ``signals``: all that they need; ``read``: to be kept in ``readings``.
+
+        The drops of all of them are counted, but for those that `uncount` names.
+        """
         self.columns = tuple(columns)
         self._read = frozenset(read)
-        needed = set(signals) | self._read
+        needed = self.signals = frozenset(signals) | self._read
+        self._counted = needed
         self._plan = self._whole.select(needed | self.quality.rules.guards(needed))
         self._groups = dict(zip(self._plan.row_signal.tolist(), self._plan.row_group.tolist(), strict=True))
         self.readings = {signal: value for signal, value in self.readings.items() if signal in self._read}
+
+    def uncount(self, signals: Iterable[int]) -> None:
+        """Another lane counts the drops of these."""
+        self._counted = self.signals.difference(signals)
 
     @property
     def is_idle(self) -> bool:
@@ -71,8 +83,9 @@ class Lane:
             return
         frames = Frames.concat(self._waiting)
         self._waiting = []
-        decoded, thinned = self.quality.judge(frames, decode(self._plan, frames))
+        decoded, thinned = self.quality.judge(frames, decode(self._plan, frames), self._counted)
         chunk = Chunk.of(frames, decoded, self._groups, thinned)
+        self._known.learn(decoded, chunk.time_ms)
         self.watches.look(chunk)
         for column in self.columns:
             column.feed(chunk, self.watches, self.dropped)

@@ -6,7 +6,7 @@ Law: the whole block is looked at with a few array operations; only runs with so
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 NONE = -1
+NO_SOURCE = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +77,46 @@ class Quality:
     dropped: Counter[str] = field(default_factory=Counter)
     _last_ms: Int64 = field(init=False)
     _last_count: dict[int, int] = field(default_factory=dict)
+    _source: dict[int, int] = field(default_factory=dict)
+    """J1939: per signal the address of the first sender that gave a reading."""
 
     def __post_init__(self) -> None:
         self._last_ms = np.full(len(self.rules.infos), _LOWEST, np.int64)
 
-    def judge(self, frames: Frames, decoded: Decoded) -> tuple[Decoded, frozenset[int]]:
-        """The samples that are readings, and the signals of which some are missing."""
+    def judge(self, frames: Frames, decoded: Decoded, counted: Collection[int]) -> tuple[Decoded, frozenset[int]]:
+        """The samples that are readings, and the signals of which some are missing; drops of ``counted`` are counted."""
         if not len(decoded):
             return decoded, frozenset()
-        look = _Look(self.rules, frames, decoded, self._last_ms, self._last_count)
+        look = _Look(self.rules, frames, decoded, self._last_ms, self._last_count, self._source)
         suspects = look.suspects()
         keep = np.ones(len(decoded), bool)
         for run in suspects:
-            self._judge_run(look, run, keep)
+            drops = self._judge_run(look, run, keep)
+            if look.signals[run] in counted:
+                self.dropped.update(drops)
         self._remember(look)
         if keep.all():
             return decoded, frozenset()
         return _only(decoded, keep), frozenset(decoded.run_signal[suspects].tolist())
 
-    def _judge_run(self, look: _Look, run: int, keep: Mask) -> None:
+    def _judge_run(self, look: _Look, run: int, keep: Mask) -> Counter[str]:
+        drops: Counter[str] = Counter()
         good = np.ones(int(look.decoded.run_length[run]), bool)
         for reason, find in CHECKS:
             bad = find(look, run)
             if bad is not None:
                 bad = bad & good
-                self.dropped[reason] += int(bad.sum())
+                drops[reason] += int(bad.sum())
                 good &= ~bad
+        sources = look.sources(run)
+        if sources is not None and good.any():
+            # mixed senders would make every change, dead-band and mean wrong
+            source = self._source.setdefault(look.signals[run], int(sources[good.argmax()]))
+            bad = good & (sources != source)
+            drops["other_source"] += int(bad.sum())
+            good &= ~bad
         keep[look.stretch(run)] = good
+        return drops
 
     def _remember(self, look: _Look) -> None:
         decoded = look.decoded
@@ -117,8 +131,15 @@ class _Look:
     """One block under judgement, with what several checks need."""
 
     def __init__(
-        self, rules: Rules, frames: Frames, decoded: Decoded, last_ms: Int64, last_count: dict[int, int]
+        self,
+        rules: Rules,
+        frames: Frames,
+        decoded: Decoded,
+        last_ms: Int64,
+        last_count: dict[int, int],
+        source: dict[int, int],
     ) -> None:
+        self.source = source
         self.rules, self.frames, self.decoded, self.last_ms = rules, frames, decoded, last_ms
         self.signals: list[int] = decoded.run_signal.tolist()
         self.time_ms = (frames.time_ns // 1_000_000).take(decoded.frame)
@@ -135,6 +156,10 @@ class _Look:
         start = int(self.decoded.run_start[run])
         return slice(start, start + int(self.decoded.run_length[run]))
 
+    def sources(self, run: int) -> NDArray[np.int16] | None:
+        """Who sent the samples of a run, by J1939; None unless matched by parameter group."""
+        return None if self.decoded.source is None else self.decoded.source[self.stretch(run)]
+
     def suspects(self) -> NDArray[np.intp]:
         """Runs in which something may be wrong."""
         decoded, rules = self.decoded, self.rules
@@ -150,6 +175,10 @@ class _Look:
         falls[start] = False
         suspect |= self.time_ms.take(start) < self.last_ms.take(signal)
         suspect |= np.logical_or.reduceat(falls, start)
+        if decoded.source is not None:
+            expected = np.array([self.source.get(one, NO_SOURCE) for one in self.signals])
+            suspect |= np.minimum.reduceat(decoded.source, start) != expected
+            suspect |= np.maximum.reduceat(decoded.source, start) != expected
         for run, one in enumerate(self.signals):
             if suspect[run]:
                 continue
