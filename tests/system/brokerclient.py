@@ -23,8 +23,10 @@ class BrokerClient:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
-        pair = (str(place / f"{name}.pem"), str(place / f"{name}.key")) if name else (None, None)
-        self._client.tls_set(str(place / "ca.pem"), *pair, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        context = ssl.create_default_context(cafile=place / "ca.pem")
+        if name is not None:
+            context.load_cert_chain(place / f"{name}.pem", place / f"{name}.key")
+        self._client.tls_set_context(context)
         self._client.on_connect = lambda _c, _d, _f, code, _p: self._events.put(("connect", code))
         self._client.on_disconnect = lambda _c, _d, _f, code, _p: self._events.put(("disconnect", code))
         self._client.on_publish = lambda _c, _d, _m, code, _p: self._events.put(("publish", code))

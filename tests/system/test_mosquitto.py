@@ -135,7 +135,7 @@ def test_a_unit_that_subscribes_to_others_receives_nothing_of_theirs(client: Con
 
 def test_a_unit_cannot_take_another_ones_client_id(client: Connect) -> None:
     """With the id of a connected party MQTT would push that party out."""
-    other = client(OTHER_NAME)
+    other = client(OTHER_NAME, client_id=OTHER_NAME)
     assert other.connect()
     unit = client(OURS_NAME, client_id=OTHER_NAME)
     assert unit.connect()
