@@ -5,16 +5,19 @@ from __future__ import annotations
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+
 from carnet.box import Place, Prelude, seal_box
 from carnet.envelope import NO_PREVIOUS, parse_envelope, verify
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import UnavailableError
 from carnet.keys import BoxKey, SigningKey
 from carnet.note import DestructionReason
-from carnet_agent.buffer import Buffer, BufferFull, NewBox, Priority, open_buffer
+from carnet_agent.buffer import Buffer, BufferFull, Destroyed, NewBox, NewEnvelope, Priority, Row, open_buffer
 from carnet_agent.buffer.tables import configure
+from tests.realparts import real_part
 
 DEVICE = bytes(range(16))
 KEY = SigningKey.from_seed(b"k" * 32)
@@ -24,7 +27,9 @@ RECORD = b"r" * 10
 SIZE_MAX = 1 << 20
 
 
-def box(body: bytes = b"body", handle: bytes = b"h" * 8, index: int = 0, cut: bytes = b"c" * 8, samples: int = 3) -> NewBox:
+def box(
+    body: bytes = b"body", handle: bytes = b"h" * 8, index: int = 0, cut: bytes = b"c" * 8, samples: int = 3
+) -> NewBox:
     """A real sealed box; its place names a stream that these tests do not look at."""
     place = Place(EnvelopeType.DATA, index, DEVICE, b"t" * 8, cut, KEY.kid, CLOUD.kid)
     prelude = Prelude(1, 1, b"b" * 8, 5, schema_hash=SCHEMA, records=(RECORD,))
@@ -43,6 +48,27 @@ def buffer(source: random.Random) -> Buffer:
     return Buffer(connection, DEVICE, KEY, source.randbytes)
 
 
+def sent(buffer: Buffer) -> list[Row]:
+    """Everything that waits, in the order of numbers."""
+    rows = [row for priority in Priority for row in buffer.to_send(priority, (), 1000)]
+    return sorted(rows, key=lambda row: row.number)
+
+
+class Lid:
+    """Seals anything, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, cut: bytes, content: Any) -> NewBox:
+        self.seen.append(content)
+        return box(cut=cut)
+
+
+def checkpoint(new: NewBox, cut: bytes = b"1" * 8, priority: Priority = Priority.LIVE) -> NewEnvelope:
+    return NewEnvelope(EnvelopeType.DATA, priority, cut, (new,))
+
+
 def add(buffer: Buffer, count: int, priority: Priority = Priority.BACKGROUND, size: int = 4) -> list[int]:
     return [buffer.add(EnvelopeType.DATA, priority, b"c" * 8, [box(b"x" * size)]) for _ in range(count)]
 
@@ -51,7 +77,7 @@ def test_rows_are_numbered_and_chained_without_a_break(buffer: Buffer) -> None:
     """Each envelope names the manifest hash of the one before it, and the device's signature holds."""
     assert add(buffer, 3) == [1, 2, 3]
     previous = NO_PREVIOUS
-    for row in buffer.to_send(0, 10):
+    for row in sent(buffer):
         envelope = parse_envelope(row.envelope)
         verify(envelope, KEY.public)
         assert envelope.header.prev == previous
@@ -62,11 +88,11 @@ def test_rows_are_numbered_and_chained_without_a_break(buffer: Buffer) -> None:
 def test_an_acknowledged_row_is_not_sent_again_and_stays_as_first_to_evict(buffer: Buffer) -> None:
     """A restored cloud can still get what it once signed for."""
     add(buffer, 3)
-    assert buffer.acknowledge([(1, 2)]) == {1, 2}
-    assert [r.seq for r in buffer.to_send(0, 10)] == [3]
+    assert buffer.acknowledge(buffer.stream, [(1, 2)]) == {1, 2}
+    assert [r.seq for r in sent(buffer)] == [3]
     add(buffer, 1)
-    assert buffer.reopen(1) == 1
-    assert [r.seq for r in buffer.to_send(0, 10)] == [2, 3, 4]
+    assert buffer.reopen(buffer.stream, 1) == 1
+    assert [r.seq for r in sent(buffer)] == [2, 3, 4]
 
 
 def test_an_acknowledgement_costs_no_commit_of_its_own(buffer: Buffer) -> None:
@@ -74,7 +100,7 @@ def test_an_acknowledgement_costs_no_commit_of_its_own(buffer: Buffer) -> None:
     add(buffer, 1)
     statements: list[str] = []
     buffer._db.set_trace_callback(statements.append)
-    buffer.acknowledge([(1, 1)])
+    buffer.acknowledge(buffer.stream, [(1, 1)])
     assert not [s for s in statements if s.lower().startswith(("begin", "commit", "update"))]
 
 
@@ -86,14 +112,15 @@ def test_a_full_buffer_evicts_the_least_important_and_names_the_gap() -> None:
     buffer.add(EnvelopeType.DATA, Priority.KEEP, b"c" * 8, [box()])
     buffer.add(EnvelopeType.DATA, Priority.EVENT, b"c" * 8, [box()])
     seqs = add(buffer, 60, size=12_000)
-    kept = [r.seq for r in buffer.to_send(0, 1000)]
+    kept = [r.seq for r in sent(buffer)]
     assert kept[:2] == [1, 2]
     assert kept[-1] == seqs[-1]
-    ranges: list[object] = []
-    buffer.add_gap_row(lambda cut, found: (ranges.extend(found), box(cut=cut))[1])
+    lid = Lid()
+    buffer.add_gap_row(lid)
+    (ranges,) = lid.seen
     missing = sorted(set(seqs) - set(kept))
-    assert [(r.first, r.last, r.reason) for r in ranges] == [(missing[0], missing[-1], "evicted")]  # type: ignore[attr-defined]
-    assert sum(r.samples for r in ranges) == 3 * len(missing)  # type: ignore[attr-defined]
+    assert [(r.first, r.last, r.reason) for r in ranges] == [(missing[0], missing[-1], "evicted")]
+    assert sum(r.samples for r in ranges) == 3 * len(missing)
 
 
 def test_acknowledged_rows_are_evicted_before_anything_else() -> None:
@@ -102,10 +129,10 @@ def test_acknowledged_rows_are_evicted_before_anything_else() -> None:
     configure(connection, 64 * 4096)
     buffer = Buffer(connection, DEVICE, KEY, random.Random(1).randbytes)
     add(buffer, 8, size=12_000)
-    buffer.acknowledge([(1, 8)])
+    buffer.acknowledge(buffer.stream, [(1, 8)])
     add(buffer, 8, size=12_000)
-    assert buffer.evicted == 0
-    assert [r.seq for r in buffer.to_send(0, 100)] == list(range(9, 17))
+    assert buffer.counts()["rows_evicted"] == 0
+    assert [r.seq for r in sent(buffer)] == list(range(9, 17))
 
 
 def test_a_buffer_full_of_what_must_stay_says_so() -> None:
@@ -115,15 +142,15 @@ def test_a_buffer_full_of_what_must_stay_says_so() -> None:
     buffer = Buffer(connection, DEVICE, KEY, random.Random(1).randbytes)
     with pytest.raises(BufferFull):
         add(buffer, 60, Priority.KEEP, size=12_000)
-    assert [r.seq for r in buffer.to_send(0, 100)] == list(range(1, buffer.last_seq + 1))
+    assert [r.seq for r in sent(buffer)] == list(range(1, buffer.last_seq + 1))
 
 
 def test_a_destroyed_box_leaves_its_note_and_an_intact_chain(buffer: Buffer) -> None:
     """Withdrawn data goes from the disk; the envelope still verifies and keeps its number."""
     buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [box(handle=b"a" * 8), box(handle=b"b" * 8, index=1)])
-    manifest = buffer.manifest(1)
+    manifest = buffer.manifest(buffer.stream, 1)
     assert buffer.destroy([b"a" * 8], 9, DestructionReason.ENDED) == 1
-    envelope = parse_envelope(buffer.to_send(0, 1)[0].envelope)
+    envelope = parse_envelope(sent(buffer)[0].envelope)
     verify(envelope, KEY.public)
     assert envelope.manifest_hash == manifest
     assert [p.note is not None for p in envelope.parts] == [True, False]
@@ -135,57 +162,80 @@ def test_destroyed_bytes_are_in_no_file(tmp_path: Path, source: random.Random) -
     opened = open_buffer(tmp_path / "buffer.db", DEVICE, KEY, source.randbytes, SIZE_MAX)
     new = box(source.randbytes(2000))
     opened.buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [new])
-    opened.buffer.checkpoint(b"d" * 8, Priority.BACKGROUND, [new])
+    opened.buffer.checkpoint([checkpoint(new)])
     needle = new.box[100:164]
     assert any(needle in p.read_bytes() for p in tmp_path.iterdir())
+    real_part("sqlite", sqlite3.sqlite_version)
     opened.buffer.destroy([new.handle], 2, DestructionReason.ENDED)
     assert not [p.name for p in tmp_path.iterdir() if needle in p.read_bytes()]
 
 
-def test_checkpoints_are_replaced_by_the_final_row_in_one_transaction(buffer: Buffer) -> None:
-    """They are never sent, and nothing is there twice."""
-    buffer.checkpoint(b"1" * 8, Priority.LIVE, [box()])
-    assert buffer.to_send(0, 10) == []
-    buffer.add(EnvelopeType.DATA, Priority.LIVE, b"c" * 8, [box()], final=True)
-    assert buffer.promote() == 0
-    assert len(buffer.to_send(0, 10)) == 1
+def test_checkpoints_are_replaced_by_the_final_rows_in_one_transaction(buffer: Buffer) -> None:
+    """They are never sent, nothing is there twice, and other windows keep theirs."""
+    buffer.checkpoint([checkpoint(box()), checkpoint(box(), b"2" * 8, Priority.BACKGROUND)])
+    assert sent(buffer) == []
+    buffer.add_all([NewEnvelope(EnvelopeType.DATA, Priority.LIVE, b"c" * 8, (box(),))], replaces=[Priority.LIVE])
+    assert [row.priority for row in sent(buffer)] == [Priority.LIVE]
+    assert buffer.promote() == 1
+    assert [row.priority for row in sent(buffer)] == [Priority.LIVE, Priority.BACKGROUND]
 
 
 def test_checkpoints_that_a_crash_left_are_promoted_at_the_next_start(buffer: Buffer) -> None:
     """That is the loss bound: only what came after the last checkpoint is lost."""
-    buffer.checkpoint(b"1" * 8, Priority.LIVE, [box(), box(handle=b"i" * 8, index=1)])
-    buffer.checkpoint(b"2" * 8, Priority.LIVE, [box()])
-    assert buffer.promote() == 2
-    envelopes = [parse_envelope(r.envelope) for r in buffer.to_send(0, 10)]
-    assert [(e.header.seq, e.header.cut, len(e.parts)) for e in envelopes] == [(1, b"1" * 8, 2), (2, b"2" * 8, 1)]
+    buffer.checkpoint([checkpoint(box()), checkpoint(box(handle=b"i" * 8), b"2" * 8)])
+    buffer.checkpoint([checkpoint(box(), b"3" * 8)])
+    assert buffer.promote() == 3
+    envelopes = [parse_envelope(r.envelope) for r in sent(buffer)]
+    assert [(e.header.seq, e.header.cut, len(e.parts)) for e in envelopes] == [
+        (1, b"1" * 8, 1),
+        (2, b"2" * 8, 1),
+        (3, b"3" * 8, 1),
+    ]
 
 
 def test_a_refused_row_becomes_a_gap(buffer: Buffer) -> None:
-    """It is not sent for ever, and the cloud's watermark can pass it."""
+    """It is not sent for ever; a refusal of other bytes under its number does nothing."""
     add(buffer, 2)
-    assert buffer.reject(1, "refused_schema")
-    assert not buffer.reject(1, "refused_schema")
-    assert [r.seq for r in buffer.to_send(0, 10)] == [2]
+    manifest = buffer.manifest(buffer.stream, 1)
+    assert manifest is not None
+    assert buffer.reject(buffer.stream, 1, b"m" * 32, "refused") is None
+    assert buffer.reject(buffer.stream, 1, manifest, "refused") == 1
+    assert buffer.reject(buffer.stream, 1, manifest, "refused") is None
+    assert [r.seq for r in sent(buffer)] == [2]
 
 
-def test_a_new_stream_counts_what_was_never_confirmed(buffer: Buffer) -> None:
-    """A restored card must not continue old numbers."""
+def test_a_new_stream_names_what_was_never_confirmed(buffer: Buffer) -> None:
+    """A restored card must not continue old numbers, and what it held is not lost in silence."""
     add(buffer, 3)
     old = buffer.stream
-    buffer.acknowledge([(1, 1)])
+    buffer.acknowledge(old, [(1, 1)])
     buffer.write_acknowledged()
-    assert buffer.new_stream() == 2
+    assert buffer.new_stream() == 6
     assert buffer.stream != old
-    assert buffer.last_seq == 0
-    assert buffer.head == NO_PREVIOUS
+    assert buffer.previous_stream == old
+    assert (buffer.last_seq, buffer.head) == (0, NO_PREVIOUS)
+    lid = Lid()
+    buffer.add_gap_row(lid)
+    (ranges,) = lid.seen
+    assert [(r.stream, r.first, r.last, r.reason, r.samples) for r in ranges] == [(old, 2, 3, "rolled_back", 6)]
+
+
+def test_a_destruction_is_reported_once_even_after_a_crash(buffer: Buffer) -> None:
+    """What went is remembered with the destruction itself, until its receipt is a row."""
+    buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [box(handle=b"a" * 8), box(handle=b"b" * 8, index=1)])
+    buffer.checkpoint([checkpoint(box(handle=b"a" * 8))])
+    assert buffer.destroy([b"a" * 8], 9, DestructionReason.ENDED) == 2
+    lid = Lid()
+    assert buffer.add_receipt_row(lid) == 2
+    assert buffer.add_receipt_row(lid) is None
+    assert lid.seen == [Destroyed(b"a" * 8, 9, DestructionReason.ENDED, 2, 1, 6)]
 
 
 def test_schemas_stay_while_a_row_names_them(buffer: Buffer) -> None:
     """A cloud that lost one can ask for it again."""
-    buffer.keep_schema(SCHEMA, b"document")
-    buffer.keep_schema(b"z" * 16, b"other")
+    buffer.add_all([], schemas={SCHEMA: b"document", b"z" * 16: b"other"})
     add(buffer, 1)
-    buffer.drop_unused_schemas(keep=[])
+    buffer.drop_unused_schemas()
     assert buffer.schema_hashes() == [SCHEMA]
 
 
@@ -198,7 +248,9 @@ def test_a_second_agent_is_refused(tmp_path: Path, source: random.Random) -> Non
     assert first.buffer.last_seq == 0
 
 
-def test_a_corrupt_buffer_is_put_aside_and_what_our_signature_vouches_for_is_saved(tmp_path: Path, source: random.Random) -> None:
+def test_a_corrupt_buffer_is_put_aside_and_what_our_signature_vouches_for_is_saved(
+    tmp_path: Path, source: random.Random
+) -> None:
     """A new stream begins; the old file is kept for looking."""
     path = tmp_path / "buffer.db"
     opened = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
@@ -213,7 +265,8 @@ def test_a_corrupt_buffer_is_put_aside_and_what_our_signature_vouches_for_is_sav
     again = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
     assert again.quarantined
     assert again.buffer.stream != stream
-    assert all(parse_envelope(e).header.stream == stream for e in again.salvaged)
+    assert again.salvaged == len(sent(again.buffer))
+    assert all(row.stream == stream for row in sent(again.buffer))
     assert (tmp_path / "buffer.db.quarantine.1").exists()
 
 

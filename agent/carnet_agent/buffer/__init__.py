@@ -4,8 +4,9 @@ Law 4: only sealed bytes are written. Law 5: a row goes after a signed acknowled
 counted eviction, and in no other way.
 """
 
-from carnet_agent.buffer.buffer import Buffer, BufferFull
+from carnet_agent.buffer.buffer import Buffer
+from carnet_agent.buffer.disk import BufferFull
 from carnet_agent.buffer.files import open_buffer
-from carnet_agent.buffer.rows import NewBox, Priority, Row
+from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row
 
-__all__ = ["Buffer", "BufferFull", "NewBox", "Priority", "Row", "open_buffer"]
+__all__ = ["Buffer", "BufferFull", "Destroyed", "Lost", "NewBox", "NewEnvelope", "Priority", "Row", "open_buffer"]

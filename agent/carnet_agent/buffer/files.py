@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carnet.envelope import parse_envelope, verify
+from carnet.envelopetype import EnvelopeType
 from carnet.errors import Error, UnavailableError
+from carnet.hashes import SCHEMA, digest
 from carnet.keys import SigningKey
-
 from carnet_agent.buffer.buffer import Buffer
+from carnet_agent.buffer.rows import Saved
 from carnet_agent.buffer.tables import check, configure
 
 QUARANTINES_KEPT = 2
@@ -23,19 +25,19 @@ QUARANTINES_KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """``salvaged``: envelopes of a corrupt buffer whose signature still holds; they are of the old stream."""
+    """``salvaged``: how many rows of a corrupt buffer, of its old stream, are in the new one."""
 
     buffer: Buffer
     quarantined: bool
-    salvaged: tuple[bytes, ...]
+    salvaged: int
 
 
 def open_buffer(
     path: Path, device: bytes, key: SigningKey, random: Callable[[int], bytes], size_bytes_max: int
 ) -> Opened:
-    """The buffer in ``path``, new if there was none. UnavailableError if another agent has it open or the disk is read-only."""
+    """The buffer in ``path``, new if there was none. UnavailableError if it is in use or the disk is read-only."""
     try:
-        return Opened(Buffer(_connect(path, size_bytes_max), device, key, random), False, ())
+        return Opened(Buffer(_connect(path, size_bytes_max), device, key, random), False, 0)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
@@ -44,8 +46,8 @@ def open_buffer(
         aside = _quarantine(path)
     except (sqlite3.DatabaseError, _NotIntact):
         aside = _quarantine(path)
-    saved = tuple(_salvage(aside, device, key))
-    return Opened(Buffer(_connect(path, size_bytes_max), device, key, random), True, saved)
+    buffer = Buffer(_connect(path, size_bytes_max), device, key, random)
+    return Opened(buffer, True, buffer.adopt(*_salvage(aside, device, key)))
 
 
 class _NotIntact(Exception):
@@ -55,14 +57,18 @@ class _NotIntact(Exception):
 def _connect(path: Path, size_bytes_max: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, check_same_thread=False)
     try:
-        if path.stat().st_size and not check(connection):
-            raise _NotIntact
+        _require_intact(connection, path)
         configure(connection, size_bytes_max)
     except BaseException:
         connection.close()
         raise
     path.chmod(0o600)
     return connection
+
+
+def _require_intact(connection: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size and not check(connection):
+        raise _NotIntact
 
 
 def _quarantine(path: Path) -> Path:
@@ -82,14 +88,32 @@ def _quarantine(path: Path) -> Path:
     return aside
 
 
-def _salvage(path: Path, device: bytes, key: SigningKey) -> list[bytes]:
-    """Every envelope that can still be read and carries our own signature."""
-    saved: list[bytes] = []
-    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as connection:
-        for (data,) in connection.execute("select envelope from row where acked = 0 order by seq"):
+def _salvage(path: Path, device: bytes, key: SigningKey) -> tuple[list[Saved], dict[bytes, bytes]]:
+    """Every row that can be read, waits, and carries our own signature, in its order; and the schemas, by hash."""
+    saved: list[Saved] = []
+    schemas: dict[bytes, bytes] = {}
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as db:
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for document in _blobs(db, "select document from schema order by hash"):
+                schemas[digest(SCHEMA, document)] = document
+        for row in db.execute("select number, priority, samples, envelope from row where acked = 0 order by number"):
             with contextlib.suppress(Error, TypeError):
-                envelope = parse_envelope(data)
+                one = _saved(db, *row)
+                envelope = parse_envelope(one.envelope)
                 verify(envelope, key.public)
-                if envelope.header.device == device:
-                    saved.append(data)
-    return saved
+                readable = sum(part.box is not None for part in envelope.parts)
+                # a box without its handle could not be destroyed when its grants end
+                complete = envelope.header.type is not EnvelopeType.DATA or readable == len(one.boxes)
+                if envelope.header.device == device and complete:
+                    saved.append(one)
+    return saved, schemas
+
+
+def _saved(db: sqlite3.Connection, number: int, priority: int, samples: int, envelope: bytes) -> Saved:
+    boxes = db.execute("select idx, handle, samples from box where number = ? order by idx", (number,)).fetchall()
+    used = _blobs(db, "select hash from schema_use where number = ? order by hash", number)
+    return Saved(bytes(envelope), int(priority), int(samples), tuple(boxes), tuple(used))
+
+
+def _blobs(db: sqlite3.Connection, query: str, *values: int) -> list[bytes]:
+    return [bytes(row[0]) for row in db.execute(query, values)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from carnet.envelopetype import EnvelopeType
+
 
 class Priority(IntEnum):
-    """What is kept longest when the disk is full: consent and health rows are never evicted."""
+    """What is sent first and kept longest when the disk is full: rows to KEEP are never evicted."""
 
     KEEP = 0
     EVENT = 1
@@ -27,9 +29,21 @@ class NewBox:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A sendable envelope as stored."""
+class NewEnvelope:
+    """Boxes that become one row. ``cut``: the 8 random bytes for which they were sealed."""
 
+    type: EnvelopeType
+    priority: Priority
+    cut: bytes
+    boxes: tuple[NewBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sendable envelope as stored; ``number`` is the buffer's own name for it."""
+
+    number: int
+    stream: bytes
     seq: int
     type: int
     priority: int
@@ -38,10 +52,34 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class GapRange:
-    """Numbers that will never be sent, and how many samples they held (0 if unknown)."""
+class Lost:
+    """Numbers of ``stream`` that will never be sent, and how many samples they held (0 if unknown)."""
 
+    stream: bytes
     first: int
     last: int
     reason: str
     samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What was destroyed of one handle and is not reported yet."""
+
+    handle: bytes
+    generation: int
+    reason: int
+    boxes: int
+    rows: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A row of a corrupt buffer whose signature still holds; ``boxes``: index, handle, samples, where still known."""
+
+    envelope: bytes
+    priority: int
+    samples: int
+    boxes: tuple[tuple[int, bytes, int], ...]
+    schemas: tuple[bytes, ...]

@@ -1,4 +1,4 @@
-"""The tables of the buffer and the pragmas it is opened with; made and migrated by sqlite-utils, used through sqlite3."""
+"""The tables of the buffer and the pragmas it is opened with; made by sqlite-utils, used through sqlite3."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def _create(connection: sqlite3.Connection) -> None:
         db.table("meta").create({"name": str, "value": bytes}, pk="name")
         db.table("row").create(
             {
+                "number": int,
+                "stream": bytes,
                 "seq": int,
                 "type": int,
                 "priority": int,
@@ -60,9 +62,11 @@ def _create(connection: sqlite3.Connection) -> None:
                 "manifest": bytes,
                 "envelope": bytes,
             },
-            pk="seq",
+            pk="number",
         )
-        db.table("box").create({"seq": int, "idx": int, "handle": bytes}, pk=("seq", "idx"))
+        db.table("row").create_index(["stream", "seq"], unique=True)
+        db.execute("create index row_waiting on row (priority, number) where acked = 0")
+        db.table("box").create({"number": int, "idx": int, "handle": bytes, "samples": int}, pk=("number", "idx"))
         db.table("box").create_index(["handle"])
         db.table("checkpoint").create(
             {
@@ -78,7 +82,12 @@ def _create(connection: sqlite3.Connection) -> None:
             pk="number",
         )
         db.table("schema").create({"hash": bytes, "document": bytes}, pk="hash")
-        db.table("schema_use").create({"seq": int, "hash": bytes}, pk=("seq", "hash"))
-        db.table("gap").create({"first": int, "last": int, "reason": str, "samples": int}, pk="first")
+        db.table("schema_use").create({"number": int, "hash": bytes}, pk=("number", "hash"))
+        db.table("gap").create(
+            {"stream": bytes, "first": int, "last": int, "reason": str, "samples": int}, pk=("stream", "first")
+        )
+        db.table("destroyed").create(
+            {"handle": bytes, "generation": int, "reason": int, "boxes": int, "rows": int, "samples": int}, pk="handle"
+        )
     connection.execute(f"pragma application_id={APPLICATION_ID}")
     connection.execute(f"pragma user_version={VERSION}")

@@ -1,0 +1,105 @@
+"""The buffer's file as a place to write: one transaction at a time, and room made when its cap is reached.
+
+Law 5: what is evicted was acknowledged, or is counted and named in a gap.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from carnet.errors import Error
+from carnet_agent.buffer.gaps import add_gap
+from carnet_agent.buffer.rows import Priority
+
+T = TypeVar("T")
+
+EVICT_ROWS = 16
+EVICT_TRIES = 64
+
+
+class BufferFull(Error):
+    """The cap is reached and nothing may be evicted: what was to be written is lost, and the caller counts it."""
+
+    temporary = True
+
+
+class Disk:
+    """A configured connection (`tables.configure`). ``acked``: rows whose acknowledgement is still to be written."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.db = connection
+        self.acked: set[int] = set()
+        self.evicted_rows = 0
+        self.evicted_samples = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE … COMMIT, with the noted acknowledgements in it; they stay noted if it fails."""
+        self.db.execute("begin immediate")
+        acked = sorted(self.acked)
+        try:
+            self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
+            yield
+            self.db.execute("commit")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("rollback")
+            raise
+        self.acked.difference_update(acked)
+
+    def with_room(self, write: Callable[[], T]) -> T:
+        """``write`` in a transaction, again after each eviction; BufferFull if there is nothing to evict."""
+        for _ in range(EVICT_TRIES):
+            try:
+                with self.transaction():
+                    return write()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+            if not self._evict():
+                break
+        raise BufferFull("buffer_full", "the buffer is full of what may not be evicted")
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Take rows out, with all that hangs on them."""
+        for statement in (
+            "delete from row where number = ?",
+            "delete from box where number = ?",
+            "delete from schema_use where number = ?",
+        ):
+            self.db.executemany(statement, [(number,) for number in numbers])
+
+    def meta(self, name: str) -> bytes | None:
+        row = self.db.execute("select value from meta where name = ?", (name,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        self.db.execute("insert or replace into meta values (?, ?)", (name, value))
+
+    def _evict(self) -> bool:
+        """Make room: acknowledged rows first, then the least important and oldest, each of these named in a gap."""
+        victims = self.db.execute(
+            "select number, acked, priority, samples, stream, seq from row where acked = 1 or priority > ?"
+            " order by acked desc, priority desc, number limit ?",
+            (int(Priority.KEEP), EVICT_ROWS),
+        ).fetchall()
+        if not victims:
+            return False
+        # one kind at a time: an event does not go because there were fewer than so many background rows
+        victims = [victim for victim in victims if victim[1:3] == victims[0][1:3]]
+        lost = [victim for victim in victims if not victim[1] and victim[0] not in self.acked]
+        try:
+            with self.transaction():
+                self.remove([victim[0] for victim in victims])
+                for *_, samples, stream, seq in lost:
+                    add_gap(self.db, stream, seq, "evicted", samples)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            return False
+        self.evicted_rows += len(lost)
+        self.evicted_samples += sum(victim[3] for victim in lost)
+        return True
