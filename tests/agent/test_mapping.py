@@ -18,6 +18,7 @@ from carnet.errors import MappingError
 from carnet.signals import Category, Sensitivity
 from carnet_agent.mapping import SIZE_BYTES_MAX, Mapping, load_mapping
 from tests.conftest import CHECKOUT, shared_data
+from tests.realparts import real_part
 
 FILES = sorted((CHECKOUT / "dbc").glob("*.map.toml"))
 SHA = "ab" * 32
@@ -190,6 +191,7 @@ def specification() -> dict[str, dict[str, Any]]:
                 leaves[prefix + name] = node
 
     walk(json.loads((shared_data() / "vss" / "vss_release_6.0.json").read_text()), "")
+    real_part("vehicle signal specification", "6.0")
     return leaves
 
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.realparts import real_part
 from tests.system.guest import uml
 from tests.system.guest.require import require_guest
 
@@ -56,6 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name', '').partition('[')[0]}"
         wrong = failures.setdefault(name, [])
         wrong += [f"{case.get('name')}: {child.tag}\n{child.text}" for child in case if child.tag != "properties"]
+    real_part("can-utils", "candump, cangen and canplayer as peers")
     return Results(failures, outcome.output)
 
 
