@@ -1,0 +1,320 @@
+"""Shell: the unit's connection to its broker. What arrives goes into a queue; nothing is judged in a callback.
+
+Law: the buffer is the session. The broker keeps nothing for us, paho is never handed more than one window, and what was
+waiting when a connection ended is forgotten here, because the agent sends it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from carnet.ids import device_text
+from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.topics import topic_down, topic_up
+from carnet_agent.identity import read_secret
+from carnet_agent.settings import MqttSection
+
+WINDOW: Final = 16
+"""Messages handed to paho that the broker has not confirmed."""
+OUTGOING_MAX: Final = 256
+INCOMING_MAX: Final = 256
+KEEPALIVE_S: Final = 20
+CONNECT_S_MAX: Final = 15.0
+POLL_S: Final = 1.0
+RETRY_S_FIRST: Final = 1.0
+RETRY_S_MAX: Final = 60.0
+OVERHEAD_BYTES: Final = 160
+"""More than header, topic and properties of a PUBLISH take."""
+UNSUPPORTED_VERSION: Final = 132
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The connection stands and the unit's topic is subscribed; ``generation`` rises with each."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The connection is gone, and with it everything that the broker had not confirmed."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message for this unit; not checked but for its size."""
+
+    payload: bytes
+
+
+Event = Up | Down | Arrived
+
+
+class BrokerLink:
+    """One connection after another, in a thread of its own; each a new paho client without a past."""
+
+    def __init__(self, settings: MqttSection, device: bytes) -> None:
+        self._settings = settings
+        self._device = device
+        self._events: queue.Queue[Event] = queue.Queue(INCOMING_MAX)
+        self.outgoing: deque[bytes] = deque()
+        self._wake, self.woken = socket.socketpair()
+        for end in (self._wake, self.woken):
+            end.setblocking(False)
+        self._version = MQTTProtocolVersion.MQTTv5
+        self._generation = 0
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._retry_s = RETRY_S_FIRST
+        self.counters: Counter[str] = Counter()
+        self.connected = threading.Event()
+        self.progress_s = time.monotonic()
+        """When the thread last showed that it does not hang."""
+
+    # for the service
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def take(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                events.append(self._events.get_nowait())
+        return events
+
+    def send(self, payload: bytes) -> bool:
+        """Hand over one message; False if it cannot go now and the agent must ask again."""
+        if not self.connected.is_set() or len(self.outgoing) >= OUTGOING_MAX:
+            self.counters["not_taken"] += 1
+            return False
+        self.outgoing.append(payload)
+        self._nudge()
+        return True
+
+    def stop(self, wait_s: float = 0.0) -> None:
+        """Disconnect, after at most ``wait_s`` for the broker to confirm what was handed over."""
+        until = time.monotonic() + wait_s
+        while self.connected.is_set() and self._unconfirmed() and time.monotonic() < until:
+            time.sleep(0.01)
+        self.stopping.set()
+        self._nudge()
+        if self._thread.ident is not None:
+            self._thread.join(CONNECT_S_MAX)
+        self._wake.close()
+        self.woken.close()
+
+    # the thread
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            self.progress_s = time.monotonic()
+            try:
+                Connection(self, self._settings, self._device, self._version, self._generation + 1).run()
+            except Exception as error:  # noqa: BLE001  the thread must outlive whatever a broker or a library does
+                self.count(f"failed_{type(error).__name__}")
+            self._ended()
+            # full jitter: a thousand units that lost one broker do not come back together
+            self.stopping.wait(self._retry_s * random.random())  # noqa: S311
+            self._retry_s = min(RETRY_S_MAX, self._retry_s * 2)
+
+    def _ended(self) -> None:
+        self.outgoing.clear()
+        if self.connected.is_set():
+            self.connected.clear()
+            self.put(Down(self._generation))
+
+    def _unconfirmed(self) -> bool:
+        return bool(self.outgoing) or self.counters["unconfirmed"] > 0
+
+    def _nudge(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake.send(b"\0")
+
+    def put(self, event: Event) -> None:
+        """Queue an event; a message that finds the queue full is dropped, since the cloud sends it again."""
+        if isinstance(event, Arrived):
+            try:
+                self._events.put_nowait(event)
+            except queue.Full:
+                self.count("arrived_dropped")
+        else:
+            self._events.put(event, timeout=CONNECT_S_MAX)
+
+    def count(self, what: str) -> None:
+        self.counters[what] += 1
+        if self.counters[what] == 1:
+            log.warning("mqtt: %s (said once, counted on)", what)
+
+    # what a connection reports
+
+    def established(self, generation: int) -> None:
+        """A connection may be used from now on."""
+        self._generation = generation
+        self._retry_s = RETRY_S_FIRST
+        self.counters["connections"] += 1
+        self.connected.set()
+        self.put(Up(generation))
+
+    def other_version(self) -> None:
+        """The broker does not speak this version of MQTT; the next attempt is made with the other."""
+        five = self._version == MQTTProtocolVersion.MQTTv5
+        self._version = MQTTProtocolVersion.MQTTv311 if five else MQTTProtocolVersion.MQTTv5
+        self.count("other_version")
+
+
+class Connection:
+    """One connection, from connect to its end; lives in the link's thread."""
+
+    def __init__(
+        self,
+        link: BrokerLink,
+        settings: MqttSection,
+        device: bytes,
+        version: MQTTProtocolVersion,
+        generation: int,
+    ) -> None:
+        self._link = link
+        self._settings = settings
+        self._topics = topic_up(device), topic_down(device)
+        self._generation = generation
+        self._inflight: set[int] = set()
+        self._size_max = MESSAGE_BYTES_MAX + OVERHEAD_BYTES
+        self._answered = False
+        self._usable = False
+        self._over = False
+        self._client = self._make(device_text(device), version)
+
+    def run(self) -> None:
+        """Connect and work until the connection or the link ends; OSError if the broker cannot be reached."""
+        link = self._link
+        link.counters["unconfirmed"] = 0
+        self._client.connect(self._settings.host, self._settings.port, keepalive=KEEPALIVE_S)
+        deadline = time.monotonic() + CONNECT_S_MAX
+        try:
+            while not self._over and not link.stopping.is_set():
+                link.progress_s = time.monotonic()
+                if not self._usable and link.progress_s > deadline:
+                    link.count("connect_timeout")
+                    break
+                if not self._step():
+                    break
+        finally:
+            if not self._answered:
+                link.other_version()
+            self._client.disconnect()
+            self._client.loop_write()
+
+    def _make(self, name: str, version: MQTTProtocolVersion) -> paho.Client:
+        settings = self._settings
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version, reconnect_on_failure=False)
+        if settings.password_file is not None:
+            password = read_secret(settings.password_file).decode().strip()
+            client.username_pw_set(settings.username or name, password)
+        elif settings.username:
+            client.username_pw_set(settings.username)
+        if settings.ca_file is not None:
+            client.tls_set(
+                ca_certs=str(settings.ca_file),
+                certfile=str(settings.cert_file) if settings.cert_file else None,
+                keyfile=str(settings.key_file) if settings.key_file else None,
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        return client
+
+    def _step(self) -> bool:
+        """Wait for the socket or for something to send; False if the connection has ended."""
+        opened = self._client.socket()
+        if opened is None:
+            return False
+        self._hand_over()
+        writing = [opened] if self._client.want_write() else []
+        waiting = isinstance(opened, ssl.SSLSocket) and opened.pending()
+        ready, writable, _ = select.select([opened, self._link.woken], writing, [], 0 if waiting else POLL_S)
+        if self._link.woken in ready:
+            self._link.woken.recv(4096)
+        codes = [self._client.loop_misc()]
+        if opened in ready or waiting:
+            codes.append(self._client.loop_read())
+        if writable:
+            codes.append(self._client.loop_write())
+        return all(code == MQTTErrorCode.MQTT_ERR_SUCCESS for code in codes)
+
+    def _hand_over(self) -> None:
+        outgoing = self._link.outgoing
+        while self._usable and outgoing and len(self._inflight) < WINDOW:
+            payload = outgoing.popleft()
+            if len(payload) + OVERHEAD_BYTES > self._size_max:
+                # The broker would end the connection over it, and it would be sent again for ever.
+                self._link.count("too_large_for_broker")
+                continue
+            info = self._client.publish(self._topics[0], payload, qos=1)
+            self._inflight.add(info.mid)
+            self._link.counters["unconfirmed"] = len(self._inflight)
+
+    # callbacks: paho calls them inside `_step`
+
+    def _on_connect(
+        self, client: paho.Client, _data: object, _flags: object, reason: object, properties: object
+    ) -> None:
+        value = getattr(reason, "value", 0)
+        self._answered = value != UNSUPPORTED_VERSION
+        if value:
+            if self._answered:
+                self._link.count(f"refused_{value}")
+            self._over = True
+            return
+        self._size_max = min(self._size_max, getattr(properties, "MaximumPacketSize", self._size_max))
+        client.subscribe(self._topics[1], qos=1)
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._link.count("subscription_refused")
+            self._over = True
+            return
+        self._usable = True
+        self._link.established(self._generation)
+
+    def _on_publish(self, _client: paho.Client, _data: object, mid: int, reason: object, _properties: object) -> None:
+        self._inflight.discard(mid)
+        self._link.counters["unconfirmed"] = len(self._inflight)
+        self._link.counters["confirmed"] += 1
+        if getattr(reason, "is_failure", False):
+            self._link.count("publish_refused")
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        if len(message.payload) > MESSAGE_BYTES_MAX:
+            self._link.count("arrived_too_large")
+        else:
+            self._link.put(Arrived(bytes(message.payload)))
+
+    def _on_disconnect(self, *_arguments: object) -> None:
+        self._over = True
