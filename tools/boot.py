@@ -53,7 +53,7 @@ import sys
 try:
     from {module} import main
 except ModuleNotFoundError as error:
-    if error.name != "{module}":
+    if error.name not in {{"{package}", "{module}"}}:
         raise
     sys.exit("{name}: {module} is not in this checkout")
 sys.exit(main())
@@ -238,7 +238,7 @@ def connect() -> None:
     PLACE.write_text(str(ROOT))
     for name, module in COMMANDS.items():
         script = VENV / "bin" / name
-        script.write_text(SCRIPT.format(name=name, module=module, python=PYTHON))
+        script.write_text(SCRIPT.format(name=name, module=module, package=module.partition(".")[0], python=PYTHON))
         script.chmod(0o755)
 
 
