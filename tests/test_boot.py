@@ -1,4 +1,4 @@
-"""Setting up a machine: complete or not at all, only what is named by hash, at once the second time, and clear words."""
+"""Setting up a machine: complete or not at all, only what is named by hash, at once the second time."""
 
 from __future__ import annotations
 
@@ -66,17 +66,21 @@ def probe(folder: Path) -> str:
 
 
 def test_from_nothing_to_commands_and_then_at_once(checkout: Path, tmp_path: Path) -> None:
-    """A part with another hash is refused and leaves no stamp; with the right one the same command goes on."""
+    """A part without or with another hash is refused and leaves no stamp; with the right one the command goes on."""
     digest = probe(tmp_path / "parts")
     requirements = checkout / "requirements" / "run.txt"
-    requirements.write_text(f"carnet-probe==1.0 --hash=sha256:{'0' * 64}\n")
-    refused = run(checkout, PIP_FIND_LINKS=str(tmp_path / "parts"))
-    assert refused.returncode == 1
-    assert "could not be installed" in refused.stderr
-    assert not list((checkout / ".venv").glob(".carnet-*"))
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(f"[global]\nfind-links = {tmp_path / 'parts'}\n[install]\nuser = true\n")
+    for hashes in ("", f" --hash=sha256:{'0' * 64}"):
+        requirements.write_text(f"carnet-probe==1.0{hashes}\n")
+        refused = run(checkout, PIP_CONFIG_FILE=str(configuration))
+        assert refused.returncode == 1
+        assert "could not be installed" in refused.stderr
+        assert not list((checkout / ".venv").glob(".carnet-*"))
 
     requirements.write_text(f"carnet-probe==1.0 --hash=sha256:{digest}\n")
-    made = run(checkout, PIP_FIND_LINKS=str(tmp_path / "parts"), PIP_USER="1")
+    made = run(checkout, PIP_CONFIG_FILE=str(configuration), PIP_TARGET=str(tmp_path / "elsewhere"))
+    assert not (tmp_path / "elsewhere").exists()
     assert (made.returncode, made.stderr) == (0, "")
     program = [str(checkout / ".venv" / "bin" / "carnet-agent"), "two words", "$HOME"]
     agent = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)

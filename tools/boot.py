@@ -220,7 +220,7 @@ def make_venv() -> None:
         if not debian.install([VENV_PACKAGE]) or not has_ensurepip():
             raise BootError(f"this Python has no ensurepip; run: sudo apt-get install -y {VENV_PACKAGE}")
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
-    if subprocess.run(command, check=False, env=os.environ | {"PIP_USER": "0"}).returncode != 0:
+    if subprocess.run(command, check=False).returncode != 0:
         raise BootError(f"{VENV} could not be made (the reason is above)")
 
 
