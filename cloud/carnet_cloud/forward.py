@@ -20,6 +20,9 @@ from carnet_cloud.store.outbox import Queued
 from carnet_cloud.wrapping import Wrapping, open_sealed
 
 GIVE_UP_MS = 3 * 24 * 3_600_000
+LOOK_AT_ONCE = 4
+POSTPONE_MS = 10_000
+"""How long an event waits whose record may not be sent now (silent until confirmed, recipient unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,13 @@ class Forwarder:
         return True
 
     def _take(self, recipient: str) -> Taken | None:
-        """Lease the oldest event of the records that may be sent now. A paused record's events wait without being opened."""
+        """Lease the next event whose record may be sent now; others wait a while without being opened."""
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
-            given = [r for r in t.outbox.due_records(recipient, now_ms) if self._given(t, r, now_ms)]
-            waiting = [queued for record in given for queued in t.outbox.due(record, recipient, now_ms, 1)]
-            for queued in sorted(waiting, key=lambda each: (each.created_ms, each.event_id)):
+            for queued in t.outbox.due(recipient, now_ms, LOOK_AT_ONCE):
+                if not self._given(t, queued.record, now_ms):
+                    t.outbox.postpone(queued.event_id, now_ms + POSTPONE_MS)
+                    continue
                 plain = self._open(t, queued)
                 if plain is None:
                     t.outbox.destroy(queued.record, now_ms)

@@ -126,11 +126,7 @@ class Cloud:
 
         found = []
         with self.store.transaction() as t:
-            due = [
-                q
-                for r in t.outbox.due_records(kit.RECIPIENT, 2**52)
-                for q in t.outbox.due(r, kit.RECIPIENT, 2**52, 1000)
-            ]
+            due = t.outbox.due(kit.RECIPIENT, 2**52, 1000)
             for queued in due:
                 wrapped = t.outbox.key(queued.record, queued.recipient)
                 assert wrapped is not None

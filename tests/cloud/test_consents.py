@@ -190,6 +190,7 @@ def test_without_its_journal_a_store_is_silent_until_owners_confirm(
     cloud.consents.replay_journal()
     assert not forwarder.step(kit.RECIPIENT)
     cloud.consents.confirm(kit.RECORD_ID)
+    cloud.clock.ms += 10_000
     assert forwarder.step(kit.RECIPIENT)
     assert len(listener.got) == 1
 

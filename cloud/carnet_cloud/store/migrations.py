@@ -73,7 +73,8 @@ STEPS: tuple[str, ...] = (
         created_ms integer not null, payload blob, attempts integer not null default 0, next_ms integer not null,
         state text not null, lease_owner blob, lease_until_ms integer, confirmed_ms integer, replay_until_ms integer not null
     ) without rowid;
-    create index outbox_due on outbox (state, next_ms, event_id);
+    create index outbox_due on outbox (recipient, state, next_ms, event_id);
+    create index outbox_leased on outbox (recipient, state, lease_until_ms, event_id);
     create index outbox_by_record on outbox (record, state, event_id);
     create table delivery (
         event_id blob primary key, record text not null, recipient text not null, generation integer not null,

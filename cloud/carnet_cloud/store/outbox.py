@@ -90,24 +90,21 @@ class Outbox:
         )  # fmt: skip
         return True
 
-    def due_records(self, recipient: str, now_ms: int) -> list[str]:
-        """Records of a recipient under which something waits to be sent."""
-        rows = self._db.execute(
-            "select distinct record from outbox where recipient = ? and next_ms <= ?"
-            " and (state = 'queued' or (state = 'leased' and lease_until_ms <= ?)) order by record",
-            (recipient, now_ms, now_ms),
-        )
-        return [row[0] for row in rows]
+    def due(self, recipient: str, now_ms: int, limit: int) -> list[Queued]:
+        """Events of a recipient whose time has come, by that time; those with a lease that ran out come first."""
+        found: list[Queued] = []
+        for state, time_of in (("leased", "lease_until_ms"), ("queued", "next_ms")):
+            rows = self._db.execute(
+                "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
+                f" where recipient = ? and state = ? and {time_of} <= ? order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, limit - len(found)),
+            )
+            found += [Queued(*row) for row in rows]
+        return found
 
-    def due(self, record: str, recipient: str, now_ms: int, limit: int) -> list[Queued]:
-        """Events under a record whose time has come, oldest first; those with a lease that ran out come too."""
-        rows = self._db.execute(
-            "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
-            " where record = ? and recipient = ? and payload is not null and next_ms <= ?"
-            " and (state = 'queued' or (state = 'leased' and lease_until_ms <= ?)) order by created_ms, event_id limit ?",
-            (record, recipient, now_ms, now_ms, limit),
-        )
-        return [Queued(*row) for row in rows]
+    def postpone(self, event_id: bytes, next_ms: int) -> None:
+        """Look at a waiting event again later: its record may not be sent now, but has not ended."""
+        self._db.execute("update outbox set next_ms = ? where event_id = ? and state = 'queued'", (next_ms, event_id))
 
     def lease(self, event_id: bytes, owner: bytes, until_ms: int) -> None:
         self._db.execute(
