@@ -23,6 +23,7 @@ GROUP: Final = "239.74.163.2"
 PORT: Final = 43113
 """Port of can0's fallback; canN has this plus N."""
 MULTICAST: Final = "multicast"
+"""Channel of the fallback; ``multicast:PORT`` is another port, so that two cars need not meet."""
 OFF: Final = "off"
 
 _VIRTUAL: Final = re.compile(r"vx?can[A-Za-z0-9_.-]*")
@@ -124,6 +125,8 @@ def open_sender(bus: str, channels: Mapping[str, str], say: Callable[[str], None
         return NoSender()
     if channel == MULTICAST:
         return _multicast(bus, say)
+    if channel.startswith(f"{MULTICAST}:"):
+        return _multicast(bus, say, _port(channel))
     # The name alone would do for an attacker, sysfs alone for slcan; both together mean a bus without a wire.
     place = _INTERFACES / channel
     if not _VIRTUAL.fullmatch(channel) or (place.exists() and "/virtual/" not in str(place.resolve())):
@@ -153,8 +156,15 @@ def _instead(bus: str, channel: str, why: str, say: Callable[[str], None]) -> Se
     return _multicast(bus, say)
 
 
-def _multicast(bus: str, say: Callable[[str], None]) -> Sender:
-    port = PORT + bus_number(bus)
+def _port(channel: str) -> int:
+    digits = channel.partition(":")[2]
+    if not digits.isdecimal() or not 1024 <= int(digits) <= 65_535:
+        raise ConfigError("channel_port", f"'{channel}': write multicast:PORT with a port from 1024 to 65535")
+    return int(digits)
+
+
+def _multicast(bus: str, say: Callable[[str], None], port: int | None = None) -> Sender:
+    port = PORT + bus_number(bus) if port is None else port
     try:
         sender = MulticastSender(port)
     except (can.CanError, OSError, ImportError) as error:

@@ -33,6 +33,17 @@ def test_an_absent_interface_prints_how_to_make_it_and_falls_back() -> None:
     assert "udp_multicast" in said[1] and bus.GROUP in said[1] and str(bus.PORT + 3) in said[1]
 
 
+def test_multicast_takes_another_port() -> None:
+    """Two cars on one machine need not meet."""
+    said: list[str] = []
+    open_sender("can0", {"can0": "multicast:47113"}, said.append).close()
+    assert "port 47113" in said[0]
+    for wrong in ("multicast:", "multicast:80", "multicast:x", "multicast:70000"):
+        with pytest.raises(ConfigError) as refusal:
+            open_sender("can0", {"can0": wrong}, said.append)
+        assert refusal.value.reason == "channel_port"
+
+
 def test_multicast_reaches_a_reader_on_this_machine_and_goes_no_further() -> None:
     """python-can on the other side; the hop limit of 0 keeps it off every wire."""
     port = bus.PORT + 800
