@@ -1,4 +1,4 @@
-"""What collect must give, sample by sample in plain Python: cantools decodes, fractions compute. Imports nothing of ours.
+"""What collect must give, sample by sample in plain Python: cantools decodes, fractions compute; nothing of ours.
 
 Written from ``docs/transforms.md``. Grants are plain dictionaries: record -> list of items, an item as in an offer
 (``path`` or ``category``, ``transform``, ``class``, ``when``; ``condition`` True for what is only looked at).
@@ -134,10 +134,8 @@ class Column:
         step = self.step()
         if step is None:
             return physical
-        if self.signal.is_float:
-            multiple = math.floor(float(physical) / float(step) + 0.5)
-        else:
-            multiple = half_up(physical / step)
+        as_float = math.floor(float(physical) / float(step) + 0.5)
+        multiple = as_float if self.signal.is_float else half_up(physical / step)
         if "cell_m" in self.transform:
             metres = self.transform["cell_m"]
             if self.signal.path == LATITUDE:
@@ -200,7 +198,7 @@ class Column:
         assert step is not None
         mean_step = step if "round" in self.transform else step / 1000
         values = self.inside
-        mean = sum(values) / len(values)
+        mean = sum(values, Fraction(0)) / len(values)
         found = {
             "min": min(values),
             "max": max(values),
@@ -320,31 +318,34 @@ class Oracle:
                 self.counters[message, counter] = raw[counter]
         good = []
         for signal in needed:
-            number = raw[signal.name]
-            physical = Fraction(number) * signal.factor + signal.offset
-            reason = None
+            physical = Fraction(raw[signal.name]) * signal.factor + signal.offset
             if time < signal.last_ms:
-                reason = "time_back"
+                reason: str | None = "time_back"
             elif signal.checksum and SUMS[signal.checksum](sender[0], data) != data[-1]:
                 reason = "checksum"
             elif signal.counter and stuck.get(signal.counter):
                 reason = "counter"
-            elif number == signal.not_available:
-                reason = "not_available"
-            elif self.by_pgn and sender[1] and said(signal, number):
-                reason = said(signal, number)
-            elif signal.minimum is not None and signal.maximum is not None and signal.minimum < signal.maximum:
-                reason = None if signal.minimum <= physical <= signal.maximum else "range"
+            else:
+                reason = self._no_reading(signal, raw[signal.name], physical, sender)
             signal.last_ms = max(signal.last_ms, time)
-            if self.by_pgn and reason is None:
-                source = sender[0] & 0xFF if sender[1] else -1
-                if self.sources.setdefault(signal.path, source) != source:
-                    reason = "other_source"
             if reason is None:
                 good.append((signal, physical))
             else:
                 self.dropped[reason] += 1
         return good
+
+    def _no_reading(self, signal: Signal, raw: int, physical: Fraction, sender: tuple[int, bool]) -> str | None:
+        if raw == signal.not_available:
+            return "not_available"
+        if self.by_pgn and sender[1] and said(signal, raw):
+            return said(signal, raw)
+        low, high = signal.minimum, signal.maximum
+        if low is not None and high is not None and low < high and not low <= physical <= high:
+            return "range"
+        source = sender[0] & 0xFF if sender[1] else -1
+        if self.by_pgn and self.sources.setdefault(signal.path, source) != source:
+            return "other_source"
+        return None
 
     def _holds(self, whens: list[list[dict[str, str]]], time: int) -> bool:
         return not whens or any(all(self._condition(one, time) for one in when) for when in whens)
@@ -353,7 +354,7 @@ class Oracle:
         signal = self.by_path[condition["path"]]
         if signal.known is None or time - signal.known[0] > STALE_MS:
             return False
-        return COMPARE[condition["op"]](signal.known[1], Fraction(condition["value"]))
+        return bool(COMPARE[condition["op"]](signal.known[1], Fraction(condition["value"])))
 
 
 def signals_of(database: Any, mapping: dict[str, Any], prefix: str) -> list[Signal]:

@@ -1,4 +1,4 @@
-"""What the tests of collect share: a car's plan and mapping, grants in two spellings, and cuts as the oracle writes them."""
+"""What the tests of collect share: cars, grants in two spellings, and cuts in the way the oracle writes them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import cantools
 import numpy as np
+from cantools.database.can import Database
 
 from carnet.grants import Grant, GrantItem
 from carnet.ids import RECORD, format_id
@@ -74,10 +75,10 @@ def demo_car() -> Car:
     return car(CHECKOUT / "dbc" / "carnet_demo.dbc", CHECKOUT / "dbc" / "carnet_demo.map.toml")
 
 
-def item(target: str, transform: Item | None = None, **changes: Any) -> Item:
+def item(target: str, transform: Item | None = None, delivery_class: str = "background", **changes: Any) -> Item:
     """An item as in an offer; a target with a dot is a path."""
     kind = "path" if "." in target else "category"
-    return {kind: target, "transform": transform or {}, "class": "background", "when": [], **changes}
+    return {kind: target, "transform": transform or {}, "class": delivery_class, "when": [], **changes}
 
 
 def record_id(number: int) -> str:
@@ -114,13 +115,13 @@ def _granted(one: Item) -> GrantItem:
         condition_only=one.get("condition", False),
         transform=Transform.parse(one["transform"]),
         delivery_class=DeliveryClass(one["class"]),
-        when=tuple(Condition(when["path"], cast(Any, when["op"]), when["value"]) for when in one["when"]),
+        when=tuple(Condition(when["path"], cast("Any", when["op"]), when["value"]) for when in one["when"]),
     )
 
 
 def simulated(seconds: int, seed: int, rate: float | None = None, faults: Faults | None = None) -> Frames:
     """Frames of the simulated car."""
-    database = cantools.database.load_file(CHECKOUT / "dbc" / "carnet_demo.dbc")
+    database = cast("Database", cantools.database.load_file(CHECKOUT / "dbc" / "carnet_demo.dbc"))
     block = drive([("can0", database)], seed, rate=rate, faults=faults).frames_until(seconds * 1000)
     return Frames(block.bus, block.can_id, block.extended.astype(np.uint8), block.length, block.payload, block.time_ns)
 
@@ -141,7 +142,7 @@ Found = dict[Key, list[tuple[int, Fraction]]]
 
 
 def written_out(cuts: Iterable[Cut], spelling: dict[bytes, str]) -> Found:
-    """What the records get by these cuts: as the oracle writes it. ``spelling``: canonical transform -> the oracle's."""
+    """What the records get by these cuts: as the oracle writes it. ``spelling``: canonical transform -> its."""
     found: Found = defaultdict(list)
     for cut in cuts:
         cut.batch.check()
@@ -203,7 +204,7 @@ def random_grants(chance: random.Random, paths: list[str], cells: bool) -> dict[
             when = chance.sample(conditions, chance.choice([0, 0, 0, 1, 2]))
             target = chance.choice(paths) if chance.random() < 0.9 else chance.choice(["driving", "energy"])
             delivery_class = chance.choice(["background", "live", "event"])
-            items.append(item(target, chance.choice(transforms), when=when, **{"class": delivery_class}))
+            items.append(item(target, chance.choice(transforms), delivery_class, when=when))
             items += [item(one["path"], condition=True) for one in when]
         if cells and chance.random() < 0.7:
             cell = {"cell_m": chance.choice([1, 50, 1000, 25_000]), "interval_ms": 300}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -42,10 +43,10 @@ class Difference:
     def of(cls, info: SignalInfo, dead_band: str | None, step: Fraction | None) -> Difference:
         """Of a signal as it is (``step`` None) or of multiples of a step."""
         if info.is_float and step is None:
-            factor = abs(float(info.factor))
-            return cls("float", 1, float(dead_band) / factor if dead_band and factor else 0.0, info)
+            scale = abs(float(info.factor))
+            return cls("float", 1, float(dead_band) / scale if dead_band and scale else 0.0, info)
         factor = abs(fraction(info.factor)) if step is None else step
-        threshold = max(1, -(-fraction(dead_band) // factor)) if dead_band and factor else 1
+        threshold = max(1, ceil(fraction(dead_band) / factor)) if dead_band and factor else 1
         return cls("unsigned" if step is None and info.kind == "uint" else "signed", min(threshold, 2**64 - 1))
 
     @property
@@ -56,7 +57,7 @@ class Difference:
     def from_last(self, values: Int64, last: np.int64) -> NDArray[np.bool_]:
         """Which values are changes after ``last``."""
         if self.is_any:
-            return values != last
+            return np.asarray(values != last)
         if self.info is not None:
             distance: NDArray[Any] = np.abs(floats(self.info, values) - floats(self.info, np.array([last])))
             return np.asarray(distance >= self.band)

@@ -84,7 +84,7 @@ class Quality:
         self._last_ms = np.full(len(self.rules.infos), _LOWEST, np.int64)
 
     def judge(self, frames: Frames, decoded: Decoded, counted: Collection[int]) -> tuple[Decoded, frozenset[int]]:
-        """The samples that are readings, and the signals of which some are missing; drops of ``counted`` are counted."""
+        """The samples that are readings, and the signals of which some are missing; only drops of ``counted`` count."""
         if not len(decoded):
             return decoded, frozenset()
         look = _Look(self.rules, frames, decoded, self._last_ms, self._last_count, self._source)
