@@ -47,9 +47,12 @@ def physical(column: Column, raw: NDArray[np.int64]) -> NDArray[Any]:
     factor, offset = _number(column.factor), _number(column.offset)
     if factor == 1 and offset == 0:
         return values
-    if values.dtype.kind == "f" or not (float(factor).is_integer() and float(offset).is_integer()):
-        return values.astype(np.float64) * float(factor) + float(offset)
-    return _scaled(values, int(factor), int(offset))
+    if values.dtype.kind != "f" and float(factor).is_integer() and float(offset).is_integer():
+        return _scaled(values, int(factor), int(offset))
+    if values.dtype.kind != "f" and isinstance(factor, int):
+        # the product of two integers is exact, and only then becomes a float
+        return _scaled(values, factor, 0).astype(np.float64) + float(offset)
+    return values.astype(np.float64) * float(factor) + float(offset)
 
 
 def _typed(kind: str, raw: NDArray[np.int64]) -> NDArray[Any]:

@@ -1,8 +1,9 @@
 """Columns to bytes and back: lossless on the integers, time at one millisecond. ``docs/batch-format.md`` is the law.
 
-A run (a time column or a value column) is predicted (`carnet.predict`), what is left over is Rice-coded (`carnet.rice`),
-and one zstd frame goes around it all if that is shorter. Law: no count and no size is believed before it is compared with
-what is there, and what a batch may cost is bounded by `NUMBERS_MAX` and ``size_max``, whatever it claims.
+A run (a time column or a value column) is predicted (`carnet.predict`), what is left over is Rice-coded
+(`carnet.rice`), and one zstd frame goes around it all if that is shorter. Law: no count and no size is believed before
+it is compared with what is there, and what a batch may cost is bounded by `NUMBERS_MAX` and ``size_max``, whatever it
+claims.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _LEVEL_BITS: Final = 6
 def encode(batch: Batch) -> bytes:
     """The body of a data box.
 
-    LocalProtocolError: ``batch_shape`` (arrays that do not fit the schema), ``batch_counts`` (no sample, or more numbers
-    than `NUMBERS_MAX`), ``batch_times`` (a time falls, is negative or 2^53), ``batch_size`` (more bytes than a receiver
+    LocalProtocolError: ``batch_shape`` (arrays that do not fit the schema), ``batch_counts`` (no sample, or more than
+    `NUMBERS_MAX`), ``batch_times`` (a time falls, is negative or 2^53), ``batch_size`` (more bytes than a receiver
     would inflate).
     """
     batch.check()

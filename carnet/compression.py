@@ -27,8 +27,8 @@ def compress(data: bytes) -> bytes:
 def inflate(data: bytes, size_max: int = INFLATED_BYTES_MAX) -> bytes:
     """The content of one zstd frame, at most ``size_max`` bytes.
 
-    FormatError ``frame_malformed`` (no frame, truncated, damaged, or a window that is too large), ``frame_too_large`` or
-    ``frame_trailing``.
+    FormatError ``frame_malformed`` (no frame, truncated, damaged, or a window that is too large), ``frame_too_large``
+    or ``frame_trailing``.
     """
     decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
     try:

@@ -1,8 +1,8 @@
 """What a run of integers is predicted from: what is left over is small, and small numbers cost few bits.
 
-Four modes: nothing (RAW), the value before (DELTA), the straight line through the two before (LINE), or the value before
-plus the step that the previous run made in the same place (TWIN). Law: integers wrap at 64 bits in both directions, so
-that every mode is lossless for every run. ``docs/batch-format.md`` says the same in formulas.
+Four modes: nothing (RAW), the value before (DELTA), the straight line through the two before (LINE), or the value
+before plus the step that the previous run made in the same place (TWIN). Law: integers wrap at 64 bits in both
+directions, so that every mode is lossless for every run. ``docs/batch-format.md`` says the same in formulas.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Runs(NamedTuple):
 
     def has_second(self, modes: Int64) -> Mask:
         """Whether a run has two heads: its first value and its first step."""
-        return (modes == LINE) & (self.lengths > 1)
+        found: Mask = (modes == LINE) & (self.lengths > 1)
+        return found
 
     def coded(self, modes: Int64) -> Int64:
         """How many numbers of each run are not heads."""
@@ -144,7 +145,8 @@ def _refined(chosen: UInt64, k: Int64, runs: Runs) -> Int64:
     tries = np.stack([(k + near).clip(0, rice.K_MAX) for near in _NEIGHBOURS])
     quotients = chosen >> np.repeat(tries, runs.lengths, axis=1).view(np.uint64)
     bits = np.add.reduceat(quotients, runs.starts, axis=1) + tries * runs.lengths.astype(np.float64)
-    return tries[bits.argmin(axis=0), np.arange(len(k))]
+    best: Int64 = tries[bits.argmin(axis=0), np.arange(len(k))]
+    return best
 
 
 def _in_order(heads: UInt64, steps: UInt64, second: Mask) -> UInt64:

@@ -46,8 +46,8 @@ def write(numbers: UInt64, k: UInt64) -> tuple[bytes, bytes]:
 def read(remainders: list[bytes], quotients: list[bytes], counts: Int64, k: UInt64) -> UInt64:
     """The numbers of several pairs of sections, one after the other: ``counts`` per pair, ``k`` per number.
 
-    FormatError ``batch_length`` (a section has not the length that its numbers need), ``batch_padding`` (a filling bit is
-    set) or ``batch_values`` (more than 64 bits).
+    FormatError ``batch_length`` (a section has not the length that its numbers need), ``batch_padding`` (a filling bit
+    is set) or ``batch_values`` (more than 64 bits).
     """
     high = _read_quotients(quotients, counts)
     if ((high >> (_WORD_BITS - _ONE - k)) > _ONE).any():
@@ -105,7 +105,8 @@ def _bits(data: bytes, starts: Int64, widths: UInt64) -> UInt64:
     octets = np.frombuffer(padded, np.uint8)
     at = starts >> 3
     shift = (starts & 7).view(np.uint64)
-    window = words[at].astype(np.uint64) << shift
+    window: UInt64 = words[at].astype(np.uint64) << shift
     window |= octets[at + 8].astype(np.uint64) >> (np.uint64(8) - shift)
     # shifting by all 64 bits has no meaning in C; two steps have
-    return (window >> _ONE) >> (_WORD_BITS - _ONE - widths)
+    found: UInt64 = (window >> _ONE) >> (_WORD_BITS - _ONE - widths)
+    return found
