@@ -1,11 +1,12 @@
-"""What the receiver takes: envelopes per second and core, over a real Mosquitto, with consent, commit and three recipients.
+"""What the receiver takes: envelopes per second and core, over a real Mosquitto, with consent,
+commit and three recipients.
 
     python bench/receiver.py [--envelopes 3000]
 
-Each envelope holds one box of 480 samples (8 signals, 60 rows) for three records. A process of its own publishes them; this
-process receives with the product's broker link, judges, commits to SQLite on disk, answers with signed acknowledgements and
-forwards to three JSON Lines recipients. Counted is the CPU time of this process alone: once for receiving and committing,
-once more with the forwarding.
+Each envelope holds one box of 480 samples (8 signals, 60 rows) for three records. A process of its own publishes them;
+this process receives with the product's broker link, judges, commits to SQLite on disk, answers with signed
+acknowledgements and forwards to three JSON Lines recipients. Counted is the CPU time of this process alone: once for
+receiving and committing, once more with the forwarding.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
 from carnet import canonical, jws
 from carnet.batch import Batch
 from carnet.ids import format_id
@@ -44,8 +47,6 @@ from carnet_cloud.store import Store
 from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
-from paho.mqtt.enums import CallbackAPIVersion
-
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS, VEHICLE, Unit
 

@@ -2,8 +2,9 @@
 
     python bench/seal.py
 
-Prints medians of CPU time for an envelope with one body of 2,048 random bytes (seal and sign; parse, verify and open), the same for four and
-seven boxes that share these bytes, and the overhead in bytes: everything that is not body, split into format and padding.
+Prints medians of CPU time for an envelope with one body of 2,048 random bytes (seal and sign; parse, verify and open),
+the same for four and seven boxes that share these bytes, and the overhead in bytes:
+everything that is not body, split into format and padding.
 """
 
 from __future__ import annotations

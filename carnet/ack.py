@@ -1,6 +1,7 @@
 """The acknowledgement: which numbers of a stream the cloud holds durably, and what time it is there.
 
-Law: it counts only for the stream it names; only one that echoes the nonce just sent may lower the watermark or tell the time.
+Law: it counts only for the stream it names; only one that echoes the nonce just sent may lower the watermark or tell
+the time.
 """
 
 from __future__ import annotations

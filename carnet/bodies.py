@@ -30,7 +30,9 @@ _DESTRUCTION = {reason.name.lower(): reason for reason in DestructionReason}
 
 @dataclass(frozen=True, slots=True)
 class GapRange:
-    """Numbers ``first`` to ``last`` will never come; they held ``samples`` samples. ``reason`` is one of GAP_REASONS."""
+    """Numbers ``first`` to ``last`` will never come; they held ``samples`` samples.
+    ``reason`` is one of GAP_REASONS.
+    """
 
     first: int
     last: int
@@ -64,8 +66,8 @@ class Gap:
 class CheckIn:
     """Body of type 3 with number 0: what the device has, so that the cloud can answer with what differs.
 
-    ``head`` is the manifest hash of ``head_seq`` in the envelope's stream, ``previous_stream`` empty or the stream that this
-    one replaced. Generation, epoch, log size, boot id and times stand in the prelude.
+    ``head`` is the manifest hash of ``head_seq`` in the envelope's stream, ``previous_stream`` empty or the stream that
+    this one replaced. Generation, epoch, log size, boot id and times stand in the prelude.
     """
 
     nonce: bytes

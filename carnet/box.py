@@ -1,7 +1,7 @@
 """A box of an envelope: padding, binding to its place, prelude and body, sealed to one key.
 
-Law: a box opens only in the place for which it was sealed (sender, stream, cut, index, type, keys); the binding that ties
-it there also makes it committing, because every key that opens it must show the same 32 bytes first.
+Law: a box opens only in the place for which it was sealed (sender, stream, cut, index, type, keys); the binding that
+ties it there also makes it committing, because every key that opens it must show the same 32 bytes first.
 """
 
 from __future__ import annotations

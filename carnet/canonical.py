@@ -1,7 +1,7 @@
 """Canonical JSON: one sequence of bytes for one document, so that it can be signed, hashed and compared.
 
-UTF-8, keys sorted by code point, no white space, no floats, integers within ±(2^53 - 1), no key twice, at most `DEPTH_MAX`
-levels. Law: `parse` accepts exactly the bytes that `encode` makes.
+UTF-8, keys sorted by code point, no white space, no floats, integers within ±(2^53 - 1), no key twice, at most
+`DEPTH_MAX` levels. Law: `parse` accepts exactly the bytes that `encode` makes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def encode(value: object) -> bytes:
 def parse(data: bytes, size_max: int) -> object:
     """The document in ``data``, of at most ``size_max`` bytes.
 
-    FormatError ``json_size``, ``json_malformed`` (not JSON, or too deep), ``json_duplicate_key``, ``json_number`` (a float or
-    too large) or ``json_not_canonical`` (the same document has other bytes).
+    FormatError ``json_size``, ``json_malformed`` (not JSON, or too deep), ``json_duplicate_key``, ``json_number`` (a
+    float or too large) or ``json_not_canonical`` (the same document has other bytes).
     """
     if len(data) > size_max:
         raise FormatError("json_size", f"a document has more than {size_max} bytes")

@@ -8,7 +8,9 @@ from carnet.errors import FormatError, LocalProtocolError
 
 
 def checked(data: bytes, parse: Callable[[bytes], object]) -> bytes:
-    """``data`` itself, if ``parse`` accepts it; otherwise the parser's reason as LocalProtocolError: our caller is wrong."""
+    """``data`` itself, if ``parse`` accepts it; otherwise the parser's reason as LocalProtocolError:
+    our caller is wrong.
+    """
     try:
         parse(data)
     except FormatError as error:

@@ -1,4 +1,5 @@
-"""Down messages: what the cloud tells one device, signed, and all but acknowledgements sealed to the device's receive key.
+"""Down messages: what the cloud tells one device, signed,
+and all but acknowledgements sealed to the device's receive key.
 
 Law: a device believes nothing that is not signed by a key of its key set and addressed to itself.
 """

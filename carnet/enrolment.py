@@ -1,7 +1,7 @@
 """The enrolment: what a unit tells the cloud when it is paired, in a file that somebody carries over.
 
-Law: the unit's own key signs it, so that a file cannot be changed on the way; the keys of the owner are in it because the
-cloud has to accept the same signatures as the car.
+Law: the unit's own key signs it, so that a file cannot be changed on the way; the keys of the owner are in it because
+the cloud has to accept the same signatures as the car.
 """
 
 from __future__ import annotations

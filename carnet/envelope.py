@@ -1,7 +1,7 @@
 """The envelope: one window of one device, one sealed box per set of records, one signature over all of them.
 
-Law: what is signed and hashed is the stored bytes. A box may be replaced by its note without touching the signature, the
-manifest hash or the chain; nothing else may change.
+Law: what is signed and hashed is the stored bytes. A box may be replaced by its note without touching the signature,
+the manifest hash or the chain; nothing else may change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _STATE_DESTROYED: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Who sends what in which place of which chain; ids and hashes as bytes. ``prev`` is the manifest hash of seq - 1."""
+    """Who sends what in which place of which chain; ids and hashes as bytes.
+    ``prev`` is the manifest hash of seq - 1.
+    """
 
     type: EnvelopeType
     device: bytes
@@ -46,7 +48,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One entry of the table: a box of ``size`` bytes sealed to ``kid``, or the note in its place (exactly one is set)."""
+    """One entry of the table: a box of ``size`` bytes sealed to ``kid``,
+    or the note in its place (exactly one is set).
+    """
 
     kid: bytes
     size: int
@@ -73,7 +77,8 @@ class Envelope:
 
 
 def sign_envelope(header: Header, boxes: Sequence[tuple[bytes, bytes]], key: SigningKey) -> bytes:
-    """The bytes of an envelope: ``boxes`` are (id of the key it is sealed to, box), ``key`` is the one the header names.
+    """The bytes of an envelope: ``boxes`` are (id of the key it is sealed to, box),
+    ``key`` is the one the header names.
 
     LocalProtocolError with the receiver's reason for an envelope that every receiver would refuse.
     """

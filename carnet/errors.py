@@ -21,7 +21,9 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """Base of all. ``reason`` is a short snake_case word that is counted; ``message`` one sentence that says what to do."""
+    """Base of all. ``reason`` is a short snake_case word that is counted;
+    ``message`` one sentence that says what to do.
+    """
 
     temporary = False
 

@@ -1,6 +1,7 @@
 """Every hash of Carnet: BLAKE2b with a ``person`` of its own per purpose.
 
-Law: no two purposes share a person, so a hash made for one place never fits another. ``docs/wire-format.md`` has the table.
+Law: no two purposes share a person, so a hash made for one place never fits another.
+``docs/wire-format.md`` has the table.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Names of things: device, vehicle, record, offer, recipient, tenant; as bytes on the wire, as text everywhere else.
 
-Law: one thing has one text. Whatever is not written exactly as we would write it is refused, so that texts may be compared.
+Law: one thing has one text. Whatever is not written exactly as we would write it is refused,
+so that texts may be compared.
 """
 
 from __future__ import annotations

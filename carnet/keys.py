@@ -1,7 +1,7 @@
 """Key pairs and their ids: a device's sign and receive, the cloud's seal and sign, an owner's sign; and their files.
 
-A device's third key, for TLS, is only a file that the TLS library reads. Law: a key has one use. Ed25519 keys sign, X25519
-keys open boxes, and neither is ever converted into the other.
+A device's third key, for TLS, is only a file that the TLS library reads. Law: a key has one use. Ed25519 keys sign,
+X25519 keys open boxes, and neither is ever converted into the other.
 """
 
 from __future__ import annotations

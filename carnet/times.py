@@ -1,7 +1,7 @@
 """Capture times: from milliseconds since a unit's start to an interval of wall time that the truth lies in.
 
-Law: an interval is never narrower than what an anchor, 500 ppm of drift and the resolution of both clocks allow. What cannot be
-resolved is said so; it is never guessed. All times are integers in milliseconds.
+Law: an interval is never narrower than what an anchor, 500 ppm of drift and the resolution of both clocks allow. What
+cannot be resolved is said so; it is never guessed. All times are integers in milliseconds.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def interval(boot_id: bytes, boot_ms: int, anchors: Iterable[Anchor], receipt_ms
 def intervals(
     boot_id: bytes, boot_ms: NDArray[np.int64], anchors: Iterable[Anchor], receipt_ms: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | Unresolved:
-    """`interval` for a column of capture times: arrays of the earliest and of the latest; unresolved if any of them is."""
+    """`interval` for a column of capture times: arrays of the earliest and of the latest;
+    unresolved if any of them is.
+    """
     own = [anchor for anchor in anchors if anchor.boot_id == boot_id]
     if not own:
         return Unresolved.NO_ANCHOR

@@ -29,7 +29,9 @@ looks such a filter up by table when it is exact, not by walking a list."""
 
 @dataclass(frozen=True, slots=True, order=True)
 class Filter:
-    """A frame passes if its identifier, with the flag bits of linux/can.h, equals ``can_id`` in all bits of ``mask``."""
+    """A frame passes if its identifier, with the flag bits of linux/can.h,
+    equals ``can_id`` in all bits of ``mask``.
+    """
 
     can_id: int
     mask: int
@@ -40,7 +42,9 @@ class Filter:
 
 
 def identity_mask(can_id: int, extended: bool, match: Match) -> int:
-    """The bits of an identifier that tell its message from others: under ``pgn`` not its source, nor its destination."""
+    """The bits of an identifier that tell its message from others:
+    under ``pgn`` not its source, nor its destination.
+    """
     if not extended:
         return STANDARD_MASK
     if match != "pgn":

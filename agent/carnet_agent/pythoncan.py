@@ -1,4 +1,5 @@
-"""Reading every other adapter (slcan, PCAN, Kvaser, udp_multicast, virtual …) through python-can, with the same block out.
+"""Reading every other adapter (slcan, PCAN, Kvaser, udp_multicast, virtual …) through python-can,
+with the same block out.
 
 Law: the adapter is told to listen only where it can be told, nothing is ever sent, and a frame that no grant covers is
 dropped before it is queued.

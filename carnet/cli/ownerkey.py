@@ -16,7 +16,9 @@ PUBLIC_FILE = "owner.public.json"
 
 
 def make(folder: Path, random: Callable[[int], bytes]) -> Path:
-    """A new key in ``folder``; the path of its public half. ConfigError if there is one: a lost key ends every consent."""
+    """A new key in ``folder``; the path of its public half.
+    ConfigError if there is one: a lost key ends every consent.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = folder / SECRET_FILE
     text = encode_key(OWNER_SIGN, random(SEED_BYTES))

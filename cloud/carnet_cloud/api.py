@@ -1,7 +1,7 @@
 """Shell: the consent API over HTTP. Documents carry their own signatures; the API believes nothing else.
 
-Reading is authorised by a short request that the owner's key signed: ``Authorization: Carnet <token>`` with the document
-{"method","path","time_ms","vehicle"}; publishing an offer by the operator's token.
+Reading is authorised by a short request that the owner's key signed: ``Authorization: Carnet <token>`` with the
+document {"method","path","time_ms","vehicle"}; publishing an offer by the operator's token.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from carnet import fields, jws
-from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
-from carnet.grants import Grant
-from carnet.ids import device_bytes, parse_id
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from carnet import fields, jws
+from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
+from carnet.grants import Grant
+from carnet.ids import device_bytes, parse_id
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import enrol
 from carnet_cloud.grantbook import owner_keys

@@ -1,7 +1,7 @@
 """Open the boxes of an envelope and read their columns.
 
-Law: a key or schema that is not here is nobody's fault: neither acknowledgement nor refusal follows, and the device asks
-again. A box that its own signature vouches for and that cannot be read is refused for good.
+Law: a key or schema that is not here is nobody's fault: neither acknowledgement nor refusal follows, and the device
+asks again. A box that its own signature vouches for and that cannot be read is refused for good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from carnet.envelope import Envelope
 from carnet.errors import FormatError, UnavailableError
 from carnet.keys import BoxKey
 from carnet.schema import Schema
-
 from carnet_cloud.store import Transaction
 
 INFLATED_BYTES_MAX = 1 << 22

@@ -1,6 +1,7 @@
 """What the cloud holds a path to be: unit, category, sensitivity. Read from the mapping files of the operator.
 
-Law: these words come from here and never from a unit in a car; a path that is not here, or comes with another unit, is denied.
+Law: these words come from here and never from a unit in a car;
+a path that is not here, or comes with another unit, is denied.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The cloud's configuration: one TOML file, one frozen model, unknown keys refused. ``docs/configuration.md`` describes each key.
+"""The cloud's configuration: one TOML file, one frozen model, unknown keys refused.
+``docs/configuration.md`` describes each key.
 
 Law: runtime objects never live here, and a path that holds a secret names a file, never the secret.
 """
@@ -9,9 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from carnet.errors import ConfigError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from carnet.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -111,7 +112,9 @@ class CloudConfig(_Section):
 
 
 def load(path: Path) -> CloudConfig:
-    """The configuration in ``path``; relative paths in it are relative to the file. ConfigError says which key is wrong."""
+    """The configuration in ``path``; relative paths in it are relative to the file.
+    ConfigError says which key is wrong.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:

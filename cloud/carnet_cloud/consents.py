@@ -17,7 +17,6 @@ from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
 from carnet.states import ALIVE, WIDENING, EventKind, State
-
 from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.journal import Journal, Narrowing
@@ -115,8 +114,8 @@ class Consents:
     def event(self, entry: str, record: str) -> Ended | Grant:
         """Take one event of the owner; ending events return only when the record is silent.
 
-        A narrowing that was made after another history (the owner's tool was behind) is never refused: the operator does
-        the same on the owner's word.
+        A narrowing that was made after another history (the owner's tool was behind) is never refused: the operator
+        does the same on the owner's word.
         """
         now_ms = self._waits.now_ms()
         with self._store.transaction() as t:

@@ -1,7 +1,7 @@
 """The receiver: envelopes in, events into the outbox, signed answers out; one group of messages is one transaction.
 
-Law 5: an acknowledgement is returned only from a transaction that has committed, and names exactly what it made durable or
-found durable. Pure of sockets, threads and clocks: the caller hands in time and publishes what comes back.
+Law 5: an acknowledgement is returned only from a transaction that has committed, and names exactly what it made durable
+or found durable. Pure of sockets, threads and clocks: the caller hands in time and publishes what comes back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from carnet.hashes import SCHEMA, digest
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
 from carnet.schema import Schema
-
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
@@ -33,7 +32,9 @@ HELD_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class CloudKeys:
-    """``seal``: every key that boxes may still be sealed to, by id; ``sign``: signs answers; ``public``: what devices hold."""
+    """``seal``: every key that boxes may still be sealed to, by id; ``sign``: signs answers; ``public``:
+    what devices hold.
+    """
 
     seal: Mapping[bytes, BoxKey]
     sign: SigningKey
@@ -232,7 +233,9 @@ class Receiver:
             self._judge(t, enqueuer, again, now_ms, answers)
 
     def _floor(self, t: Transaction, arrived: Arrived, epoch: int, generation: int) -> None:
-        """A device has seen a higher generation than we know: our store was restored, so nothing of this vehicle goes out."""
+        """A device has seen a higher generation than we know:
+        our store was restored, so nothing of this vehicle goes out.
+        """
         device = arrived.device
         if epoch != device.epoch or generation <= t.consents.generation(device.vehicle, device.epoch):
             return

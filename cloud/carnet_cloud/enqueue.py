@@ -1,7 +1,7 @@
 """Judge the columns of an envelope and put what may leave into the outbox: one event per (envelope, record).
 
-Law 1 and 6: what the gate does not allow is dropped here and counted with its reason; what it allows is sealed under the
-key of its record before it touches the store.
+Law 1 and 6: what the gate does not allow is dropped here and counted with its reason; what it allows is sealed under
+the key of its record before it touches the store.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+
 from carnet.batch import Batch
 from carnet.codec import encode
 from carnet.ids import RECORD, device_text, format_id
 from carnet.schema import Schema
 from carnet.times import Anchor, Unresolved, intervals
-from numpy.typing import NDArray
-
 from carnet_cloud import gate
 from carnet_cloud.boxes import ReadBox
 from carnet_cloud.catalogue import Catalogue
@@ -35,7 +35,9 @@ from carnet_cloud.wrapping import KEY_BYTES, Wrapping, seal
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Capture intervals of the rows of a group in ms since 1970; ``clock_ms`` is how uncertain the clock alone makes them."""
+    """Capture intervals of the rows of a group in ms since 1970;
+    ``clock_ms`` is how uncertain the clock alone makes them.
+    """
 
     earliest: NDArray[np.int64]
     latest: NDArray[np.int64]
@@ -68,7 +70,9 @@ class Outlet:
 
 
 class Enqueuer:
-    """Turns read boxes into events of the outbox. One lives as long as one transaction, and remembers what it read there."""
+    """Turns read boxes into events of the outbox. One lives as long as one transaction,
+    and remembers what it read there.
+    """
 
     def __init__(self, outlet: Outlet, t: Transaction) -> None:
         self._outlet = outlet
@@ -261,7 +265,9 @@ def _windows(schema: Schema) -> tuple[int, ...]:
 
 
 def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
-    """Which rows were captured inside the grant; None if all were. TimeUnknown if a better clock may still decide some."""
+    """Which rows were captured inside the grant; None if all were.
+    TimeUnknown if a better clock may still decide some.
+    """
     inside = gate.captured_inside(standing.grant, interval.earliest, interval.latest)
     if inside.all():
         return None

@@ -6,7 +6,6 @@ from carnet import jws
 from carnet.enrolment import parse_enrolment
 from carnet.errors import FormatError, RemoteError
 from carnet.ids import TENANT, device_text, parse_id
-
 from carnet_cloud.store import Store
 from carnet_cloud.store.devices import Device
 
@@ -14,8 +13,8 @@ from carnet_cloud.store.devices import Device
 def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
     """The device's id as text. The same file again changes nothing; another one for the same device is refused.
 
-    RemoteError ``enrolment_differs``, ``vehicle_tenant`` (the vehicle is another tenant's), ``epoch_owner`` (the vehicle has
-    another owner in this epoch: only a later epoch changes hands) and all that `parse_enrolment` raises.
+    RemoteError ``enrolment_differs``, ``vehicle_tenant`` (the vehicle is another tenant's), ``epoch_owner`` (the
+    vehicle has another owner in this epoch: only a later epoch changes hands) and all that `parse_enrolment` raises.
     """
     parse_id(tenant, TENANT)
     enrolment = parse_enrolment(data)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from carnet import hashes
 from carnet.batch import physical
 from carnet.codec import decode
@@ -21,7 +23,6 @@ from carnet.errors import FormatError
 from carnet.ids import device_text
 from carnet.schema import Schema
 from carnet.times import Anchor, Unresolved, intervals
-from numpy.typing import NDArray
 
 EVENT_TYPE = "carnet.readings.v1"
 INFLATED_BYTES_MAX = 1 << 24
@@ -110,8 +111,8 @@ def unpack(data: bytes) -> Payload:
 def render(payload: Payload, schema_of: Callable[[bytes], Schema]) -> bytes:
     """The CloudEvent (structured mode, UTF-8 JSON) that the recipient gets.
 
-    Columns hold ``t_ms`` (milliseconds since 1970, the middle of the interval in which the truth lies), ``uncertainty_ms``
-    (half of the widest interval) and ``v`` (physical values, in the order of time).
+    Columns hold ``t_ms`` (milliseconds since 1970, the middle of the interval in which the truth lies),
+    ``uncertainty_ms`` (half of the widest interval) and ``v`` (physical values, in the order of time).
     """
     columns = [
         column

@@ -1,4 +1,5 @@
-"""The grant set of a vehicle as it is delivered: every record that lives, with its offer and events, and what has ended.
+"""The grant set of a vehicle as it is delivered:
+every record that lives, with its offer and events, and what has ended.
 
 Law: documents travel as the bytes that came; nobody signs or rewrites them here.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 from carnet.grantsets import Documents, GrantSet, encode_grant_set
 from carnet.ids import device_text
 from carnet.states import ALIVE, State
-
 from carnet_cloud.store import Transaction
 
 ENDED_STATES = frozenset(State) - ALIVE - {State.REQUESTED, State.REFUSED}

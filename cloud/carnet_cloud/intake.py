@@ -12,7 +12,6 @@ from enum import Enum, auto
 from carnet.envelope import Envelope, parse_envelope, verify
 from carnet.errors import FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.topics import parse_up
-
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.devices import Device
 
@@ -42,7 +41,8 @@ class Arrived:
 def authenticate(t: Transaction, topic: str, payload: bytes) -> Arrived:
     """The envelope in ``payload`` if an enrolled, active device signed it and sent it on its own topic.
 
-    RemoteError with its reason; UnavailableError for a quarantined device: it keeps its rows until somebody has decided.
+    RemoteError with its reason; UnavailableError for a quarantined device:
+    it keeps its rows until somebody has decided.
     """
     sender = parse_up(topic)
     envelope = parse_envelope(payload)

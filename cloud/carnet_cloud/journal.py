@@ -23,7 +23,9 @@ LINE_BYTES_MAX = 512
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """``record`` was narrowed by ``event`` (withdraw, pause, revoke, invalidate, suspend) at ``time_ms`` of the server."""
+    """``record`` was narrowed by ``event`` (withdraw, pause, revoke, invalidate,
+    suspend) at ``time_ms`` of the server.
+    """
 
     record: str
     event: str

@@ -14,7 +14,6 @@ from pathlib import Path
 from carnet.errors import ConfigError
 from carnet.keys import CLOUD_SEAL, CLOUD_SIGN, encode_key, parse_box_key, parse_signing_key
 from carnet.keyset import KeySet, PublicKey
-
 from carnet_cloud.core import CloudKeys
 
 PUBLIC_FILE = "cloud.public.json"
@@ -30,7 +29,9 @@ class KeyFolder:
 
 
 def make(folder: Path, random: Callable[[int], bytes]) -> Path:
-    """New keys in a new folder; the path of the public key set that units are paired with. ConfigError if there are keys."""
+    """New keys in a new folder; the path of the public key set that units are paired with.
+    ConfigError if there are keys.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if any(folder.iterdir()):
         raise ConfigError("keys_exist", f"{folder} is not empty: keys are never overwritten, name a new folder")

@@ -1,7 +1,8 @@
 """The right to send one event now: short, taken in the transaction that reads GIVEN, renewed only by reading it again.
 
 Law 3: after a withdrawal returned, nothing more is written. A sender asks ``guard`` before each write; a lease that is
-over or was cut raises, and the connection is reset. Limit: a process frozen between guard and write can emit that one write.
+over or was cut raises, and the connection is reset.
+Limit: a process frozen between guard and write can emit that one write.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Lease:
         return self._cut.is_set()
 
     def on_cut(self, reset: Callable[[], None]) -> None:
-        """``reset`` breaks the connection at once; called from the withdrawing thread. A late registration is called now."""
+        """``reset`` breaks the connection at once; called from the withdrawing thread.
+        A late registration is called now.
+        """
         self._on_cut = reset
         if self._cut.is_set():
             reset()

@@ -12,10 +12,10 @@ import threading
 import time
 
 import paho.mqtt.client as paho
-from carnet.limits import MESSAGE_BYTES_MAX
-from carnet.topics import filter_up
 from paho.mqtt.enums import CallbackAPIVersion
 
+from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.topics import filter_up
 from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
 
@@ -25,7 +25,9 @@ RETRY_S_MAX = 30.0
 
 
 class BrokerLink:
-    """``take`` gives what came in; ``publish`` sends what a commit has earned. Reconnects by itself with full jitter."""
+    """``take`` gives what came in; ``publish`` sends what a commit has earned.
+    Reconnects by itself with full jitter.
+    """
 
     def __init__(self, config: MqttSection, client_id: str) -> None:
         self._config = config

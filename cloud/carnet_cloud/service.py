@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from carnet import systemd
-from carnet.errors import Error
 from fastapi import FastAPI
 
+from carnet import systemd
+from carnet.errors import Error
 from carnet_cloud.api import check_token, make_api
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient
@@ -203,7 +203,9 @@ class Service:
         return step
 
     def _keep(self) -> None:
-        """Once a minute: what has waited too long goes; once an hour: the wrapping key is changed and the WAL emptied."""
+        """Once a minute: what has waited too long goes; once an hour:
+        the wrapping key is changed and the WAL emptied.
+        """
         parts = self._parts
         parts.receiver.sweep(now_ms())
         with parts.store.transaction() as t:

@@ -8,7 +8,6 @@ from typing import Any
 
 from carnet import jws
 from carnet.offers import parse_offer
-
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
@@ -44,7 +43,9 @@ def records_of(t: Transaction, vehicle: bytes, now_ms: int) -> list[dict[str, An
 
 
 def statement_of(t: Transaction, vehicle: bytes, now_ms: int) -> dict[str, Any]:
-    """Per record and outcome: events, samples by path, first and last capture, last event id; and what was blocked, why."""
+    """Per record and outcome: events, samples by path, first and last capture, last event id;
+    and what was blocked, why.
+    """
     return {
         "time_ms": now_ms,
         "records": [_entry(t, stored) for stored in t.consents.records(vehicle)],

@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from carnet.errors import ConfigError
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 from nacl.exceptions import CryptoError
 
+from carnet.errors import ConfigError
 from carnet_cloud.store import Store
 
 KEY_BYTES = 32
@@ -26,7 +26,9 @@ ROTATE_MS = 3_600_000
 
 
 class Wrapping:
-    """The wrapping keys in ``folder``: one file a key, named by its random id; the newest wraps, the others only open."""
+    """The wrapping keys in ``folder``: one file a key, named by its random id;
+    the newest wraps, the others only open.
+    """
 
     def __init__(self, folder: Path, random: Callable[[int], bytes]) -> None:
         self._folder = folder

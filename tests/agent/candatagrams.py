@@ -1,4 +1,6 @@
-"""CAN frames in datagrams: a bus for machines whose kernel has no CAN. The reader under test cannot tell the difference."""
+"""CAN frames in datagrams: a bus for machines whose kernel has no CAN.
+The reader under test cannot tell the difference.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Attacks on envelope, box, note and acknowledgement. Each test is named after what the attacker tries.
 
-Numbers W… are those of the list of attacks. What needs the receiver's memory (replay table, forks, revoked keys) is tried in full
-beside the receiver; here is what the bytes alone must give it.
+Numbers W… are those of the list of attacks. What needs the receiver's memory (replay table, forks, revoked keys) is
+tried in full beside the receiver; here is what the bytes alone must give it.
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ def test_w5_seal_the_plaintext_again_for_another_recipient() -> None:
 
 
 def test_w5_one_box_that_opens_to_two_contents() -> None:
-    """A lying sender needs two keys with one binding: with any other key the first 32 bytes differ, so evidence is one-valued."""
+    """A lying sender needs two keys with one binding:
+    with any other key the first 32 bytes differ, so evidence is one-valued.
+    """
     kid, box = boxed()
     envelope = receive(signed((kid, box)))
     place = envelope.place(0)
@@ -329,7 +331,9 @@ def test_w18_an_acknowledgement_of_another_stream() -> None:
 
 
 def test_w18_replay_an_old_acknowledgement() -> None:
-    """It is still true of the numbers it lists, but it answers no later nonce, so it neither tells time nor lowers anything."""
+    """It is still true of the numbers it lists, but it answers no later nonce,
+    so it neither tells time nor lowers anything.
+    """
     data = sign_ack(ACK, VICTIM_DEVICE, CLOUD_SIGN)
     again = open_down(data, VICTIM_DEVICE, {CLOUD_SIGN.kid: CLOUD_SIGN.public}, RECEIVE)
     assert isinstance(again, Ack)
@@ -365,13 +369,17 @@ def test_use_a_note_for_another_envelope(device: bytes, stream: bytes, seq: int)
 
 
 def test_put_the_box_back_that_was_destroyed() -> None:
-    """A broker that kept it can: the envelope verifies with the same manifest hash. That is why the cloud asks the grants again."""
+    """A broker that kept it can: the envelope verifies with the same manifest hash.
+    That is why the cloud asks the grants again.
+    """
     whole, half = signed(boxed(), boxed(index=1)), half_destroyed()
     assert receive(whole).manifest_hash == receive(half).manifest_hash
 
 
 def test_read_the_buffer_with_the_devices_own_keys() -> None:
-    """W25: the sender kept nothing that opens a box; neither of its keys does, and the plaintext is nowhere in the bytes."""
+    """W25: the sender kept nothing that opens a box;
+    neither of its keys does, and the plaintext is nowhere in the bytes.
+    """
     data = signed(boxed(b"SECRET LATITUDE"))
     assert b"SECRET" not in data
     box = parse_envelope(data).parts[0].box

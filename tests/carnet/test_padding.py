@@ -18,7 +18,9 @@ def test_a_plaintext_comes_back_from_its_padding(plain: bytes) -> None:
 
 
 def test_padding_costs_little_and_shows_few_sizes() -> None:
-    """At most 12 % over 256 bytes, fewer than 200 lengths below 256 KiB, never shorter, padded lengths stay as they are."""
+    """At most 12 % over 256 bytes, fewer than 200 lengths below 256 KiB, never shorter,
+    padded lengths stay as they are.
+    """
     lengths = [padded_length(n) for n in range(1, 262_144)]
     assert all(padded >= n for n, padded in enumerate(lengths, 1))
     assert max(padded / n for n, padded in enumerate(lengths, 1) if n >= 256) < 1.12

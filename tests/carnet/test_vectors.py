@@ -1,4 +1,6 @@
-"""The vectors of the wire format: each is accepted, or refused for exactly the reason it names, and none is out of date."""
+"""The vectors of the wire format: each is accepted, or refused for exactly the reason it names,
+and none is out of date.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ def _blake2b(size: int, person: bytes, data: bytes) -> bytes:
 
 
 def test_a_stranger_reads_the_worked_example_with_libsodium_alone() -> None:
-    """Signature, manifest, sealed box, padding, binding and body by the offsets of the document; nothing of ours helps."""
+    """Signature, manifest, sealed box, padding, binding and body by the offsets of the document;
+    nothing of ours helps.
+    """
     envelope, plain, manifest_hash = _example()
     signing, sealing = nacl.signing.SigningKey(b"\x01" * 32), nacl.public.PrivateKey.from_seed(b"\x03" * 32)
     box = envelope[152 + 13 :]

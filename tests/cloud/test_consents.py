@@ -1,4 +1,6 @@
-"""Withdrawn means silent: endings are journalled, destroy what waits, cut what flies, and survive a crash and a backup."""
+"""Withdrawn means silent: endings are journalled, destroy what waits, cut what flies,
+and survive a crash and a backup.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from carnet.errors import ConsentError
 from carnet_cloud.consents import Ended
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease, LeaseOver
 from carnet_cloud.recipients import Event, Outcome
-
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
 

@@ -1,7 +1,8 @@
 """Makes ``envelope.json`` and ``down.json`` beside this file, byte for byte the same every time.
 
-Run it after a change of the format: ``python tests/vectors/make_vectors.py``. A test compares its output with the files, so
-that neither changes without the other. Every vector says in one word what must become of it: ``accepted`` or the reason.
+Run it after a change of the format: ``python tests/vectors/make_vectors.py``. A test compares its output with the
+files, so that neither changes without the other.
+Every vector says in one word what must become of it: ``accepted`` or the reason.
 """
 
 from __future__ import annotations
@@ -453,7 +454,9 @@ def _refused(name: str, reason: str, data: bytes) -> Vector:
 
 
 def worked_example() -> str:
-    """The envelope called ``health`` and the plaintext of its box, field by field, as ``docs/wire-format.md`` shows it."""
+    """The envelope called ``health`` and the plaintext of its box, field by field,
+    as ``docs/wire-format.md`` shows it.
+    """
     data = dict(accepted_envelopes())["health"]
     outer = [4, 1, 1, 1, 1, 16, 8, 8, 8, 8, 32, 64, 1, 8, 4]
     outer_names = "magic;suite;type;flags;box count;device;stream;seq;cut;device key id;prev;signature"

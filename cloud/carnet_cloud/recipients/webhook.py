@@ -1,7 +1,8 @@
 """An HTTP recipient: CloudEvents 1.0 in structured mode, signed as Standard Webhooks describes.
 
-Answers: 2xx confirms; 410 and other 4xx but 408, 425 and 429 refuse for good; anything else is tried again with the same
-event id. Bytes are written in pieces of at most 16 kB, each after a look at the lease; a cut resets the connection.
+Answers: 2xx confirms; 410 and other 4xx but 408, 425 and 429 refuse for good; anything else is tried again with the
+same event id. Bytes are written in pieces of at most 16 kB, each after a look at the lease;
+a cut resets the connection.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import urllib.parse
 from collections.abc import Callable
 
 from carnet.errors import ConfigError
-
 from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
 from carnet_cloud.recipients.base import Event, Outcome
 

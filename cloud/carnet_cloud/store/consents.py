@@ -12,7 +12,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as it came (``jws``) with what the cloud decided about it. ``silent``: not sent until its owner has confirmed it."""
+    """A record as it came (``jws``) with what the cloud decided about it.
+    ``silent``: not sent until its owner has confirmed it.
+    """
 
     id: str
     vehicle: bytes
@@ -99,7 +101,9 @@ class Consents:
         return int(row[0]) if row else 0
 
     def raise_generation(self, vehicle: bytes, epoch: int, *, above: int = 0) -> int:
-        """The next generation, greater than the last one and than ``above`` (what an agent or owner's tool has seen)."""
+        """The next generation, greater than the last one and than ``above`` (what an agent or owner's tool has
+        seen).
+        """
         generation = max(self.generation(vehicle, epoch), above) + 1
         self._db.execute(
             "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update set generation = excluded.generation",

@@ -131,8 +131,8 @@ class Outbox:
     def settle(self, event_id: bytes, owner: bytes, outcome: str, now_ms: int) -> bool:
         """Record the recipient's outcome (confirmed, refused); the payload goes unless a replay window keeps it.
 
-        False when the lease was taken away meanwhile (withdrawn): then the outcome already stands as unknown, unless the
-        recipient has confirmed after all, which is the truth and is written.
+        False when the lease was taken away meanwhile (withdrawn): then the outcome already stands as unknown, unless
+        the recipient has confirmed after all, which is the truth and is written.
         """
         cursor = self._db.execute(
             "update outbox set state = ?, confirmed_ms = ?, lease_owner = null, lease_until_ms = null,"

@@ -1,6 +1,7 @@
 """The store on SQLite: one file, one connection, one writer at a time.
 
-Law: two connections never write one file at once (SQLite 3.7.0 to 3.51.2 can corrupt a WAL that way); the lock file says so.
+Law: two connections never write one file at once (SQLite 3.7.0 to 3.51.2 can corrupt a WAL that way);
+the lock file says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import IO
 
 from carnet.errors import ConfigError, UnavailableError
-
 from carnet_cloud.store.blocks import Blocks
 from carnet_cloud.store.consents import Consents
 from carnet_cloud.store.counters import Counters

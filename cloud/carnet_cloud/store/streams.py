@@ -1,4 +1,6 @@
-"""Streams of devices: which numbers were seen with which manifest, what is missing, what waits for its time or schema."""
+"""Streams of devices: which numbers were seen with which manifest, what is missing,
+what waits for its time or schema.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ REPLAY_KEEP = 4096  # manifests kept below the watermark: older numbers are dupl
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """``watermark``: every number up to it is durable, refused or named in a gap; ``head``: manifest hash of that number."""
+    """``watermark``: every number up to it is durable, refused or named in a gap; ``head``:
+    manifest hash of that number.
+    """
 
     watermark: int
     head: bytes

@@ -166,7 +166,9 @@ def _one_cpu() -> Iterator[int]:
 
 
 def _end(guest: subprocess.Popen[bytes]) -> None:
-    """Kill all processes of the guest's session and wait until they are gone: its traced children outlive it a moment."""
+    """Kill all processes of the guest's session and wait until they are gone:
+    its traced children outlive it a moment.
+    """
     try:
         os.killpg(guest.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -20,7 +20,9 @@ SO_SNDBUFFORCE = 32
 
 
 class Peer:
-    """Another node on the bus; takes frames as the kernel's structures and returns once every reader has them queued."""
+    """Another node on the bus; takes frames as the kernel's structures and returns once every reader has them
+    queued.
+    """
 
     def __init__(self, interface: str = INTERFACE) -> None:
         self._sender = self._raw(interface, wants=b"")

@@ -17,8 +17,8 @@ from tests.agent.candatagrams import classic
 from tests.system.guest.vcan import INTERFACE, Peer, drain, wait_until
 
 RATIO_FLOOR = 10
-"""recvmmsg against python-can; measured 40 to 100 in the guest, whose system calls are dear, so only a floor is asserted.
-Elapsed time: the guest counts CPU time in ticks of 10 ms, and nothing else runs on its one CPU."""
+"""recvmmsg against python-can; measured 40 to 100 in the guest, whose system calls are dear, so only a floor is
+asserted. Elapsed time: the guest counts CPU time in ticks of 10 ms, and nothing else runs on its one CPU."""
 
 
 def log_lines(frames: Frames) -> list[str]:
