@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from carnet.errors import ConfigError, Error
-
 from carnet_cloud.commands import enrol, keygen, run, why
 
 EXAMPLE = "example: carnet-cloud keygen keys && carnet-cloud run --config cloud.toml"

@@ -14,7 +14,6 @@ from carnet.down import GrantSetMessage, Refusal, SealedMessage, seal_down, sign
 from carnet.keys import SigningKey
 from carnet.keyset import KeySet
 from carnet.topics import topic_down
-
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.intake import Arrived
 from carnet_cloud.store import Transaction

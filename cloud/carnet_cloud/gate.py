@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
+
 from carnet.grants import Grant, item_allows
 from carnet.schema import Column
 from carnet.states import State
-from numpy.typing import NDArray
-
 from carnet_cloud.catalogue import Entry
 
 

@@ -11,7 +11,6 @@ from carnet.errors import RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_text
 from carnet.ownerkeys import OwnerKeys
-
 from carnet_cloud.gate import Standing, may_send
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord

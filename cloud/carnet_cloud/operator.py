@@ -8,7 +8,6 @@ import urllib.request
 from typing import Any
 
 from carnet.errors import ConfigError, RemoteError, UnavailableError
-
 from carnet_cloud.config import CloudConfig
 from carnet_cloud.keyfolder import read_secret
 

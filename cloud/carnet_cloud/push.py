@@ -8,7 +8,6 @@ from collections.abc import Callable
 from carnet.down import GrantSetMessage, seal_down
 from carnet.keys import SigningKey
 from carnet.topics import topic_down
-
 from carnet_cloud.answers import Message
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.store import Store

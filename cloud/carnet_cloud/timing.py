@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from carnet.times import Anchor, claimed_anchor
-
 from carnet_cloud.boxes import OpenBox
 from carnet_cloud.store import Transaction
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from carnet import jws
 from carnet.ack import Ack
 from carnet.batch import Batch
@@ -25,6 +26,7 @@ from carnet.schema import Column, Schema
 from carnet.signals import Category, Sensitivity
 from carnet.topics import topic_up
 from carnet.transforms import Transform
+from carnet_cloud.boxes import parse_schema
 from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import CloudKeys, Receiver
@@ -33,11 +35,9 @@ from carnet_cloud.event import render, unpack
 from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
-from carnet_cloud.boxes import parse_schema
 from carnet_cloud.store import Store
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping, open_sealed
-
 from tests import consentkit as kit
 
 SEAL = BoxKey.from_seed(b"s" * 32)

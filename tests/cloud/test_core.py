@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from carnet.batch import Batch
 from carnet.bodies import Gap, GapRange
 from carnet.down import GrantSetMessage, Refusal, SchemaRequest
@@ -15,7 +16,6 @@ from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
 from carnet.schema import Schema
 from carnet.transforms import Transform
-
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, SPEED, Cloud, Unit, column, readings
 

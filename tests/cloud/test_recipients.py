@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from standardwebhooks import Webhook as StockWebhook
+
 from carnet.errors import ConfigError
 from carnet_cloud.lease import LEASE_MS, Lease
 from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
-from standardwebhooks import Webhook as StockWebhook
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
 NOW_S = 1_760_000_000

@@ -24,7 +24,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Through the running service if there is one, else into its store."""
     from carnet.errors import ConfigError, UnavailableError
-
     from carnet_cloud import operator
     from carnet_cloud.config import load
     from carnet_cloud.enrol import enrol

@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _rows(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from carnet.errors import UnavailableError
     from carnet.ids import device_bytes
-
     from carnet_cloud import operator
     from carnet_cloud.config import load
     from carnet_cloud.store import Store
