@@ -17,9 +17,11 @@ from carnet.schema import Schema
 from carnet.signals import Category, DeliveryClass, Sensitivity
 from carnet.states import State
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
-from carnet_agent.collect import Collector, Cut
+from carnet_agent.collect import Collector, Cut, lane
+from carnet_agent.decode import Decoded, decode
 from carnet_agent.frames import Frames
 from carnet_agent.mapping import MappedSignal
+from carnet_agent.plan import Plan
 from tests.agent import collect_oracle
 from tests.agent.blocks import frames_of, plan_of
 from tests.agent.collectkit import Item, demo_car, grant, item, plain, record_id, simulated, spellings, written_out
@@ -99,6 +101,26 @@ def test_only_granted_signals_and_conditions_are_wanted() -> None:
     assert paths(collector.cut(12_000)) == {
         one.path for n, one in enumerate(CAR.mapped) if n in expected and one.path != SOC
     } - {"Vehicle.LowVoltageBattery.CurrentVoltage"}
+
+
+def test_nothing_else_is_decoded_but_the_counter_that_guards_a_granted_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed is one of six signals of its message."""
+    seen: set[int] = set()
+
+    def spied(plan: Plan, frames: Frames) -> Decoded:
+        decoded = decode(plan, frames)
+        seen.update(decoded.run_signal.tolist())
+        return decoded
+
+    monkeypatch.setattr(lane, "decode", spied)
+    collector = CAR.collector()
+    begin(collector, item(SPEED), item(SPEED, delivery_class="event"))
+    collector.feed_frames(FRAMES)
+    collector.cut(12_000)
+    assert {(CAR.plan.signals[index].message, CAR.plan.signals[index].name) for index in seen} == {
+        ("VehicleMotion", "VehicleSpeed"),
+        ("VehicleMotion", "Counter"),
+    }
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.GIVEN])
@@ -262,6 +284,21 @@ def test_a_drop_is_counted_once_though_two_classes_want_the_signal() -> None:
     assert collector.dropped == {"range": 1}
 
 
+def test_the_first_sender_of_a_parameter_group_that_gives_a_reading_is_followed() -> None:
+    plan = plan_of('BO_ 2364540158 EEC1: 8 X\n SG_ S : 24|16@1+ (0.125,0) [0|8031.875] "rpm" X\n', match="pgn")
+    collector = Collector(plan, [MappedSignal("Vehicle.S", "rpm", Category.DRIVING, Sensitivity.LOW)])
+    begin(collector, item("Vehicle.S"))
+    absent, reading = b"\xff" * 8, b"\0\0\0\x08\0\0\0\0"
+    senders = [(0x21, absent), (0x00, reading), (0x21, reading), (0x00, reading)]
+    frames = frames_of([(0x0CF00400 | source, data) for source, data in senders], extended=True)
+    frames.time_ns[:] = np.arange(4) * 10_000_000
+    for part in (slice(0, 3), slice(3, 4)):
+        collector.feed_frames(frames.take(part))
+        collector.advance(40)
+    assert emitted(collector.cut(40), "Vehicle.S") == [(10, 8), (30, 8)]
+    assert collector.dropped == {"not_available": 1, "other_source": 1}
+
+
 def test_what_is_not_finite_has_no_distance_also_as_the_first_sample() -> None:
     collector = pair()
     begin(collector, item("Vehicle.F", {"dead_band": "1"}), item("Vehicle.F", {"round": "1"}))
@@ -306,6 +343,17 @@ def test_checkpoints_are_copies_that_together_are_the_window() -> None:
     assert collector.since_checkpoint(12_000) == []
     spelling = {one.transform.canonical(): "" for cut in pieces for one in cut.batch.schema.columns}
     assert written_out(pieces, spelling) == written_out(collector.cut(12_000), spelling)
+
+
+def test_after_a_cut_a_checkpoint_begins_anew() -> None:
+    collector = pair()
+    begin(collector, item("Vehicle.A"))
+    for time in (10, 20, 30):
+        collector.feed_frames(pair_frames([(time, time, 0, 0.0)]))
+        if time == 20:
+            collector.since_checkpoint(25)
+            collector.cut(25)
+    assert emitted(collector.since_checkpoint(40), "Vehicle.A") == [(30, 30)]
 
 
 def test_a_set_has_one_schema_whatever_its_columns_have_kept() -> None:
