@@ -65,11 +65,11 @@ class Cloud:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+        request = urllib.request.Request(
             self._url + path, data=data, method=method, headers={"Content-Type": "application/json", **(headers or {})}
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 found: dict[str, Any] = json.loads(answer.read(ANSWER_BYTES_MAX))
                 return found
         except urllib.error.HTTPError as e:

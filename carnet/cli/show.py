@@ -16,7 +16,8 @@ def offer_lines(offer: Offer) -> Iterator[str]:
     yield f"{offer.id}  {offer.recipient_name}"
     yield f"  why        {offer.purpose_text}"
     yield f"  reveals    {offer.reveals}"
-    yield f"  kept       {offer.retention_days} days, in {offer.storage_location}; consent lasts at most {offer.valid_days} days"
+    yield f"  kept       {offer.retention_days} days, in {offer.storage_location}"
+    yield f"  lasts      at most {offer.valid_days} days"
     if offer.incentive is not None:
         yield f"  you get    {offer.incentive.value}; refusing costs nothing, and nothing is taken back"
     for number, item in enumerate(offer.items):
@@ -26,7 +27,8 @@ def offer_lines(offer: Offer) -> Iterator[str]:
 def record_line(record: dict[str, Any]) -> str:
     """One record on one line."""
     silent = "  (silent until you confirm it: carnet owner confirm)" if record["silent_until_confirmed"] else ""
-    return f"{record['record']}  {record['state']:11} until {_day(record['expires_ms'])}  {record['recipient_name']}{silent}"
+    until = _day(record["expires_ms"])
+    return f"{record['record']}  {record['state']:11} until {until}  {record['recipient_name']}{silent}"
 
 
 def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
@@ -42,6 +44,7 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
 
 
 def as_json(value: object) -> str:
+    """One JSON text, for programs."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)
 
 

@@ -2,9 +2,9 @@
 
 Reading is authorised by a short request that the owner's key signed: ``Authorization: Carnet <token>`` with the
 document {"method","path","time_ms","vehicle"}; publishing an offer by the operator's token.
-"""
 
-from __future__ import annotations
+No postponed annotations here: FastAPI reads them, and some name what only a function knows.
+"""
 
 import hmac
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from carnet import fields, jws
 from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.grants import Grant
-from carnet.ids import device_bytes, parse_id
+from carnet.ids import RECORD, device_bytes, device_text, parse_id
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import enrol
 from carnet_cloud.grantbook import owner_keys
@@ -45,6 +45,37 @@ class EventBody(BaseModel):
     event: str = Field(max_length=16_384)
 
 
+class Door:
+    """Who may come in: the operator with a token, an owner with a signed request."""
+
+    def __init__(self, store: Store, operator_token: str, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._operator_token = operator_token
+        self._now_ms = now_ms
+
+    def operator(self, authorization: Annotated[str, Header()] = "") -> None:
+        """Return if the request carries the operator's token."""
+        expected = f"Bearer {self._operator_token}".encode()
+        if not self._operator_token or not hmac.compare_digest(authorization.encode(), expected):
+            raise SignatureError("operator_token", "this needs the operator's token")
+
+    def owner(self, request: Request, vehicle: str, authorization: Annotated[str, Header()] = "") -> bytes:
+        """The vehicle whose owner signed this very request a short while ago."""
+        scheme, _, token = authorization.partition(" ")
+        name = device_bytes(vehicle)
+        if scheme != "Carnet" or not token:
+            raise SignatureError("request_unsigned", "this needs a request that the owner's key signed")
+        with self._store.transaction() as t:
+            keys = [key for device in t.devices.of_vehicle(name) for key in owner_keys(t, name, device.epoch).keys]
+        document = jws.verify(token, jws.REQUEST, keys)
+        method, path, time_ms, signed_vehicle = fields.members(document, "method", "path", "time_ms", "vehicle")
+        if (method, path, signed_vehicle) != (request.method, request.url.path, vehicle):
+            raise SignatureError("request_other", "the signature is for another request")
+        if abs(self._now_ms() - fields.number(time_ms)) > REQUEST_AGE_MS_MAX:
+            raise SignatureError("request_old", "the signed request is too old, or a clock is wrong")
+        return name
+
+
 def make_api(
     store: Store,
     consents: Consents,
@@ -54,6 +85,17 @@ def make_api(
 ) -> FastAPI:
     """The application; ``facts`` are the counters that ``/healthz`` shows."""
     api = FastAPI(title="Carnet consent API", version="1", docs_url=None, redoc_url=None)
+    door = Door(store, operator_token, now_ms)
+    api.get("/healthz")(facts)
+    _refusals(api)
+    _for_operators(api, door, store, consents, now_ms)
+    _for_everybody(api, store, consents)
+    _for_owners(api, door, store, consents, now_ms)
+    return api
+
+
+def _refusals(api: FastAPI) -> None:
+    """Every error of ours is one JSON answer with its reason; no body is read that is too large."""
 
     @api.exception_handler(Error)
     def refused(_request: Request, error: Error) -> JSONResponse:
@@ -62,37 +104,34 @@ def make_api(
 
     @api.middleware("http")
     async def bounded(request: Request, call_next: Callable[[Request], Any]) -> Any:
-        if int(request.headers.get("content-length") or 0) > BODY_BYTES_MAX:
+        length = request.headers.get("content-length")
+        if request.method == "POST" and (length is None or not length.isdigit() or int(length) > BODY_BYTES_MAX):
             return JSONResponse({"reason": "body_size", "message": "the request is too large"}, status_code=413)
         return await call_next(request)
 
-    def operator(authorization: Annotated[str, Header()] = "") -> None:
-        if not operator_token or not hmac.compare_digest(authorization.encode(), f"Bearer {operator_token}".encode()):
-            raise SignatureError("operator_token", "this needs the operator's token")
 
-    def owner(request: Request, vehicle: str, authorization: Annotated[str, Header()] = "") -> bytes:
-        """The vehicle whose owner signed this very request a short while ago."""
-        scheme, _, token = authorization.partition(" ")
-        name = device_bytes(vehicle)
-        with store.transaction() as t:
-            keys = [key for device in t.devices.of_vehicle(name) for key in owner_keys(t, name, device.epoch).keys]
-        document = jws.verify(token, jws.REQUEST, keys) if scheme == "Carnet" and token else None
-        if document is None:
-            raise SignatureError("request_unsigned", "this needs a request that the owner's key signed")
-        method, path, time_ms, signed_vehicle = fields.members(document, "method", "path", "time_ms", "vehicle")
-        if (method, path, signed_vehicle) != (request.method, request.url.path, vehicle):
-            raise SignatureError("request_other", "the signature is for another request")
-        if abs(now_ms() - fields.number(time_ms)) > REQUEST_AGE_MS_MAX:
-            raise SignatureError("request_old", "the signed request is too old, or a clock is wrong")
-        return name
+def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:
+    """Publish, enrol, ask why."""
+    guarded = [Depends(door.operator)]
 
-    @api.get("/healthz")
-    def health() -> dict[str, Any]:
-        return facts()
-
-    @api.post("/v1/offers", status_code=201, dependencies=[Depends(operator)])
+    @api.post("/v1/offers", status_code=201, dependencies=guarded)
     async def publish_offer(request: Request) -> dict[str, str]:
         return {"id": consents.offer(await request.body())}
+
+    @api.post("/v1/enrolments", status_code=201, dependencies=guarded)
+    async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
+        return {"device": enrol(store, await request.body(), tenant, now_ms())}
+
+    @api.get("/v1/why", dependencies=guarded)
+    def why(vehicle: str = "") -> dict[str, Any]:
+        with store.transaction() as t:
+            name = device_bytes(vehicle) if vehicle else b""
+            found = [(name, block) for block in t.blocks.of(name)] if vehicle else t.blocks.all()
+        return {"blocks": [{**asdict(block), "vehicle": device_text(whose)} for whose, block in found]}
+
+
+def _for_everybody(api: FastAPI, store: Store, consents: Consents) -> None:
+    """What carries its own signature, and what is public."""
 
     @api.get("/v1/offers")
     def offers(vehicle: str) -> dict[str, list[str]]:
@@ -101,35 +140,35 @@ def make_api(
             tenants = sorted({device.tenant for device in t.devices.of_vehicle(device_bytes(vehicle))})
             return {"offers": [jws.base64url(each) for tenant in tenants for each in t.consents.offers(tenant)]}
 
-    @api.post("/v1/enrolments", status_code=201, dependencies=[Depends(operator)])
-    async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
-        return {"device": enrol(store, await request.body(), tenant, now_ms())}
-
     @api.post("/v1/records", status_code=201)
     def give(body: RecordBody) -> dict[str, Any]:
         return _grant(consents.give(body.record, body.vehicle))
 
     @api.post("/v1/events")
     def happen(body: EventBody) -> dict[str, Any]:
-        """Returns for a withdrawal only when nothing more goes out under the record."""
-        parse_id(body.record, "rec_")
+        """Return for a withdrawal only when nothing more goes out under the record."""
+        parse_id(body.record, RECORD)
         if body.event.startswith("{"):
             raise SignatureError("event_unsigned", "an event here needs the owner's signature")
         result = consents.event(body.event, body.record)
         return asdict(result) if isinstance(result, Ended) else _grant(result)
 
+
+def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:
+    """What only the owner of the vehicle may read or confirm."""
+
     @api.get("/v1/vehicles/{vehicle}/records")
-    def records(name: Annotated[bytes, Depends(owner)]) -> dict[str, Any]:
+    def records(name: Annotated[bytes, Depends(door.owner)]) -> dict[str, Any]:
         with store.transaction() as t:
             return {"records": records_of(t, name, now_ms())}
 
     @api.get("/v1/vehicles/{vehicle}/statement")
-    def statement(name: Annotated[bytes, Depends(owner)]) -> dict[str, Any]:
+    def statement(name: Annotated[bytes, Depends(door.owner)]) -> dict[str, Any]:
         with store.transaction() as t:
             return statement_of(t, name, now_ms())
 
     @api.post("/v1/vehicles/{vehicle}/confirm")
-    def confirm(name: Annotated[bytes, Depends(owner)], record: str) -> dict[str, str]:
+    def confirm(name: Annotated[bytes, Depends(door.owner)], record: str) -> dict[str, str]:
         """After a restored store: the owner has seen the record as it stands, and it may be sent again."""
         with store.transaction() as t:
             known = t.consents.record(record)
@@ -137,18 +176,6 @@ def make_api(
             raise RemoteError("record_unknown", "this vehicle has no such record")
         consents.confirm(record)
         return {"record": record}
-
-    @api.get("/v1/why", dependencies=[Depends(operator)])
-    def why(vehicle: str = "") -> dict[str, Any]:
-        with store.transaction() as t:
-            found = (
-                t.blocks.all()
-                if not vehicle
-                else [(device_bytes(vehicle), b) for b in t.blocks.of(device_bytes(vehicle))]
-            )
-        return {"blocks": [{**asdict(block), "vehicle": name.hex()} for name, block in found]}
-
-    return api
 
 
 def _grant(grant: Grant) -> dict[str, Any]:

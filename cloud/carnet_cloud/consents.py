@@ -102,7 +102,8 @@ class Consents:
             if grant.state_at(now_ms) is not State.GIVEN:
                 raise ConsentError("record_expired", "the record has already ended")
             stored = StoredRecord(
-                record.id, name, epoch, tenant, grant.recipient, record.offer, jws, grant.state.value, grant.expires_ms, False
+                record.id, name, epoch, tenant, grant.recipient, record.offer, jws, grant.state.value, grant.expires_ms,
+                False,
             )  # fmt: skip
             t.consents.add_record(stored, now_ms)
             t.consents.raise_generation(name, epoch)

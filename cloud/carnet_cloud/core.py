@@ -105,7 +105,7 @@ class Receiver:
         except UnavailableError as error:
             t.counters.add(f"deferred_{error.reason}")
         except RemoteError as error:
-            self._refuse(t, arrived, error.reason, now_ms, answers)
+            self._refuse(t, arrived, error.reason, answers)
 
     def _open(self, t: Transaction, arrived: Arrived, now_ms: int, answers: Answers, waiting: list[_Waiting]) -> None:
         header = arrived.envelope.header
@@ -163,7 +163,7 @@ class Receiver:
         t.streams.remember(*arrived.key, envelope.manifest_hash, envelope.header.prev)
         answers.acknowledge(arrived)
 
-    def _refuse(self, t: Transaction, arrived: Arrived, reason: str, now_ms: int, answers: Answers) -> None:
+    def _refuse(self, t: Transaction, arrived: Arrived, reason: str, answers: Answers) -> None:
         """A good signature over what can never be read: say so, or the device would send it for ever."""
         t.counters.add(f"refused_{reason}")
         envelope = arrived.envelope

@@ -101,7 +101,8 @@ def unpack(data: bytes) -> Payload:
         if at != len(data):
             raise FormatError("payload_length", "an outbox payload has the wrong length")
         return Payload(
-            bytes.fromhex(header["event"]), header["record"], header["generation"], header["reference"], header["subject"],
+            bytes.fromhex(header["event"]), header["record"], header["generation"], header["reference"],
+            header["subject"],
             header["source"], header["receipt_ms"], tuple(pieces),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AssertionError) as e:

@@ -61,6 +61,7 @@ def read(folder: Path) -> KeyFolder:
 
 
 def write_secret(path: Path, data: bytes) -> None:
+    """A new file, readable by its owner alone, on disk when it returns."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -91,7 +91,7 @@ class BrokerLink:
             except OSError:
                 pass
             self.connected.clear()
-            self._stop.wait(delay * random.random())
+            self._stop.wait(delay * random.random())  # noqa: S311 - jitter, no secret
             delay = min(RETRY_S_MAX, delay * 2)
 
     def _on_connect(

@@ -175,9 +175,7 @@ class Service:
                     step()
                 except Error as error:
                     self._say(name, error.reason, str(error))
-                except (
-                    Exception
-                ) as error:  # a loop must outlive what nobody thought of; the kind is said, never the content
+                except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
                     self._say(name, type(error).__name__, "unexpected; the loop goes on")
                 self._progress[name] = time.monotonic()
 

@@ -54,11 +54,11 @@ class Wrapping:
         The new key is on disk before the transaction that uses it, the old ones go after it: a crash between leaves one
         key too many, never one too few.
         """
-        old = [k for k in self._keys]
+        old = list(self._keys)
         self._make()
         count = 0
         with store.transaction() as t:
-            for record, recipient, wrapped, wrapping_key in t.outbox.keys():
+            for record, recipient, wrapped, wrapping_key in t.outbox.all_keys():
                 key = self.unwrap(wrapped, wrapping_key)
                 if key is None:
                     t.outbox.destroy(record, 0)

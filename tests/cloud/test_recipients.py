@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime as dt
 import http.server
 import itertools
 import json
@@ -156,15 +157,13 @@ def test_a_stock_library_verifies_the_signature(endpoint: Endpoint) -> None:
 
 
 def _time(seconds: int) -> object:
-    import datetime
-
-    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
 
 
 @pytest.mark.parametrize(
     ("status", "outcome"),
-    [(200, "confirmed"), (202, "confirmed"), (400, "refused"), (410, "refused"), (408, "retry"), (425, "retry"), (429, "retry"),
-     (500, "retry"), (503, "retry"), (302, "retry")],
+    [(200, "confirmed"), (202, "confirmed"), (400, "refused"), (410, "refused"), (408, "retry"), (425, "retry"),
+     (429, "retry"), (500, "retry"), (503, "retry"), (302, "retry")],
 )  # fmt: skip
 def test_what_an_answer_means(endpoint: Endpoint, status: int, outcome: str) -> None:
     """Only 2xx is a yes; only a plain 4xx is a no for good."""

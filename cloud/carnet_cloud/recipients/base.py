@@ -11,7 +11,8 @@ from carnet_cloud.lease import Lease
 
 class Outcome(Enum):
     """``CONFIRMED``: the recipient has it. ``RETRY``: it has not, or nobody knows; the same event id comes again.
-    ``REFUSED``: it will never take this one. ``CUT``: our lease ended while we wrote."""
+    ``REFUSED``: it will never take this one. ``CUT``: our lease ended while we wrote.
+    """
 
     CONFIRMED = "confirmed"
     RETRY = "retry"

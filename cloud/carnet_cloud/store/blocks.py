@@ -19,6 +19,8 @@ class Block:
 
 
 class Blocks:
+    """Adds up what was blocked."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
@@ -31,7 +33,8 @@ class Blocks:
 
     def of(self, vehicle: bytes) -> list[Block]:
         rows = self._db.execute(
-            "select record, path, reason, samples, first_ms, last_ms from block where vehicle = ? order by record, path, reason",
+            "select record, path, reason, samples, first_ms, last_ms from block where vehicle"
+            " = ? order by record, path, reason",
             (vehicle,),
         )
         return [Block(*row) for row in rows]

@@ -36,6 +36,8 @@ def _record(row: tuple[Any, ...]) -> StoredRecord:
 
 
 class Consents:
+    """Documents and what was decided about them."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
@@ -60,7 +62,8 @@ class Consents:
         self._db.execute(
             f"insert into record ({_RECORD}, created_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                record.id, record.vehicle, record.epoch, record.tenant, record.recipient, record.offer, record.jws, record.state,
+                record.id, record.vehicle, record.epoch, record.tenant, record.recipient, record.offer, record.jws,
+                record.state,
                 record.expires_ms, int(record.silent), now_ms,
             ),
         )  # fmt: skip
@@ -106,7 +109,8 @@ class Consents:
         """
         generation = max(self.generation(vehicle, epoch), above) + 1
         self._db.execute(
-            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update set generation = excluded.generation",
+            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update"
+            " set generation = excluded.generation",
             (vehicle, epoch, generation),
         )
         return generation

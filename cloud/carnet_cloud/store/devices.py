@@ -20,6 +20,8 @@ class Device:
 
 
 class Devices:
+    """Finds, adds and changes units; pins owners' keys."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
@@ -32,7 +34,8 @@ class Devices:
 
     def of_vehicle(self, vehicle: bytes) -> list[Device]:
         rows = self._db.execute(
-            "select device, vehicle, tenant, epoch, sign_key, receive_key, state from device where vehicle = ? order by device",
+            "select device, vehicle, tenant, epoch, sign_key, receive_key, state from device"
+            " where vehicle = ? order by device",
             (vehicle,),
         )
         return [Device(*row) for row in rows]

@@ -22,21 +22,26 @@ STEPS: tuple[str, ...] = (
         vehicle blob not null, epoch integer not null, generation integer not null, primary key (vehicle, epoch)
     ) without rowid;
     create table offer (
-        id text primary key, tenant text not null, recipient text not null, document blob not null, created_ms integer not null
+        id text primary key, tenant text not null, recipient text not null, document blob not null,
+        created_ms integer not null
     ) without rowid;
     create table record (
-        id text primary key, vehicle blob not null, epoch integer not null, tenant text not null, recipient text not null,
-        offer text not null references offer (id), jws text not null, state text not null, expires_ms integer not null,
+        id text primary key, vehicle blob not null, epoch integer not null, tenant text not null,
+        recipient text not null,
+        offer text not null references offer (id), jws text not null, state text not null,
+        expires_ms integer not null,
         created_ms integer not null, silent_until_confirmed integer not null default 0, last_event_id blob
     ) without rowid;
     create index record_by_vehicle on record (vehicle, epoch, id);
     create table event (
-        record text not null references record (id), seq integer not null, entry text not null, time_ms integer not null,
+        record text not null references record (id), seq integer not null, entry text not null,
+        time_ms integer not null,
         primary key (record, seq)
     ) without rowid;
 
     create table stream (
-        device blob not null, stream blob not null, watermark integer not null, head blob not null, last_ms integer not null,
+        device blob not null, stream blob not null, watermark integer not null, head blob not null,
+        last_ms integer not null,
         primary key (device, stream)
     ) without rowid;
     create table replay (
@@ -52,8 +57,10 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create index column_schema_by_hash on column_schema (hash, device);
     create table held (
-        device blob not null, stream blob not null, seq integer not null, envelope blob not null, reason text not null,
-        received_ms integer not null, until_ms integer not null, boot_id blob not null, primary key (device, stream, seq)
+        device blob not null, stream blob not null, seq integer not null, envelope blob not null,
+        reason text not null,
+        received_ms integer not null, until_ms integer not null, boot_id blob not null, primary key (device,
+        stream, seq)
     ) without rowid;
     create table anchor (
         device blob not null, boot_id blob not null, boot_ms integer not null, earliest_ms integer not null,
@@ -71,19 +78,22 @@ STEPS: tuple[str, ...] = (
     create table outbox (
         event_id blob primary key, record text not null, recipient text not null, generation integer not null,
         created_ms integer not null, payload blob, attempts integer not null default 0, next_ms integer not null,
-        state text not null, lease_owner blob, lease_until_ms integer, confirmed_ms integer, replay_until_ms integer not null
+        state text not null, lease_owner blob, lease_until_ms integer, confirmed_ms integer,
+        replay_until_ms integer not null
     ) without rowid;
     create index outbox_due on outbox (recipient, state, next_ms, event_id);
     create index outbox_leased on outbox (recipient, state, lease_until_ms, event_id);
     create index outbox_by_record on outbox (record, state, event_id);
     create table delivery (
         event_id blob primary key, record text not null, recipient text not null, generation integer not null,
-        log_position integer not null default 0, samples integer not null, counts text not null, first_ms integer not null,
+        log_position integer not null default 0, samples integer not null, counts text not null,
+        first_ms integer not null,
         last_ms integer not null, size_bytes integer not null, outcome text not null, time_ms integer not null
     ) without rowid;
     create index delivery_by_record on delivery (record, time_ms, event_id);
     create table block (
-        vehicle blob not null, record text not null, path text not null, reason text not null, samples integer not null,
+        vehicle blob not null, record text not null, path text not null, reason text not null,
+        samples integer not null,
         first_ms integer not null, last_ms integer not null, primary key (vehicle, record, path, reason)
     ) without rowid;
     """,

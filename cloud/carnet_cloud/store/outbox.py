@@ -40,10 +40,15 @@ class Delivery:
     log_position: int = 0
 
 
-_DELIVERY = "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms, log_position"
+_DELIVERY = (
+    "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms,"
+    " log_position"
+)
 
 
 class Outbox:
+    """Events, their keys and their outcomes."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
@@ -61,7 +66,7 @@ class Outbox:
             "insert or replace into outbox_key values (?, ?, ?, ?)", (record, recipient, wrapped, wrapping_key)
         )
 
-    def keys(self) -> list[tuple[str, str, bytes, bytes]]:
+    def all_keys(self) -> list[tuple[str, str, bytes, bytes]]:
         rows = self._db.execute(
             "select record, recipient, wrapped, wrapping_key from outbox_key order by record, recipient"
         )
@@ -72,7 +77,8 @@ class Outbox:
     def add(self, queued: Queued, delivery: Delivery, replay_until_ms: int) -> bool:
         """False if the event id is known: a restored or repeated envelope makes no second event."""
         cursor = self._db.execute(
-            "insert or ignore into outbox (event_id, record, recipient, generation, created_ms, payload, next_ms, state, replay_until_ms)"
+            "insert or ignore into outbox (event_id, record, recipient, generation,"
+            " created_ms, payload, next_ms, state, replay_until_ms)"
             " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
             (
                 queued.event_id, queued.record, queued.recipient, queued.generation, queued.created_ms, queued.payload,
@@ -84,8 +90,9 @@ class Outbox:
         self._db.execute(
             f"insert into delivery ({_DELIVERY}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                delivery.event_id, delivery.record, delivery.recipient, delivery.generation, delivery.samples, delivery.counts,
-                delivery.first_ms, delivery.last_ms, delivery.size_bytes, delivery.outcome, delivery.time_ms, delivery.log_position,
+                delivery.event_id, delivery.record, delivery.recipient, delivery.generation, delivery.samples,
+                delivery.counts, delivery.first_ms, delivery.last_ms, delivery.size_bytes, delivery.outcome,
+                delivery.time_ms, delivery.log_position,
             ),
         )  # fmt: skip
         return True
@@ -108,7 +115,8 @@ class Outbox:
 
     def lease(self, event_id: bytes, owner: bytes, until_ms: int) -> None:
         self._db.execute(
-            "update outbox set state = 'leased', lease_owner = ?, lease_until_ms = ?, attempts = attempts + 1 where event_id = ?",
+            "update outbox set state = 'leased', lease_owner = ?, lease_until_ms = ?, attempts"
+            " = attempts + 1 where event_id = ?",
             (owner, until_ms, event_id),
         )
 
@@ -136,7 +144,8 @@ class Outbox:
         """
         cursor = self._db.execute(
             "update outbox set state = ?, confirmed_ms = ?, lease_owner = null, lease_until_ms = null,"
-            " payload = case when replay_until_ms > ? then payload end where event_id = ? and lease_owner = ? and state = 'leased'",
+            "payload = case when replay_until_ms > ? then payload end where event_id = ? and"
+            " lease_owner = ? and state = 'leased'",
             (outcome, now_ms, now_ms, event_id, owner),
         )
         mine = cursor.rowcount == 1
@@ -174,7 +183,8 @@ class Outbox:
     def in_flight(self, record: str, now_ms: int) -> int:
         """Sends of a record that may still write: their lease has neither been given back nor run out."""
         row = self._db.execute(
-            "select count(*) from outbox where record = ? and state in ('leased', 'unknown') and lease_owner is not null and lease_until_ms > ?",
+            "select count(*) from outbox where record = ? and state in ('leased', 'unknown')"
+            " and lease_owner is not null and lease_until_ms > ?",
             (record, now_ms),
         ).fetchone()
         return int(row[0])
@@ -188,7 +198,8 @@ class Outbox:
 
     def last_event(self, record: str) -> bytes | None:
         row = self._db.execute(
-            "select event_id from delivery where record = ? and outcome in ('confirmed', 'unknown') order by time_ms desc, event_id limit 1",
+            "select event_id from delivery where record = ? and outcome in ('confirmed',"
+            " 'unknown') order by time_ms desc, event_id limit 1",
             (record,),
         ).fetchone()
         return bytes(row[0]) if row else None
@@ -196,7 +207,8 @@ class Outbox:
     def drop_replayed(self, now_ms: int) -> int:
         """Payloads whose replay window has ended."""
         return self._db.execute(
-            "update outbox set payload = null where state = 'confirmed' and payload is not null and replay_until_ms <= ?",
+            "update outbox set payload = null where state = 'confirmed' and payload is not"
+            " null and replay_until_ms <= ?",
             (now_ms,),
         ).rowcount
 

@@ -36,6 +36,8 @@ class Held:
 
 
 class Streams:
+    """Numbers, gaps, schemas, clocks and waiting envelopes of devices."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
@@ -90,14 +92,16 @@ class Streams:
 
     def name_gap(self, device: bytes, stream: bytes, first: int, last: int) -> None:
         self._db.execute(
-            "insert into named_gap values (?, ?, ?, ?) on conflict (device, stream, first) do update set last = max(last, excluded.last)",
+            "insert into named_gap values (?, ?, ?, ?) on conflict (device, stream, first) do"
+            " update set last = max(last, excluded.last)",
             (device, stream, first, last),
         )
 
     def gap_over(self, device: bytes, stream: bytes, seq: int) -> int:
         """The last number of a named gap that covers ``seq``, or 0."""
         row = self._db.execute(
-            "select last from named_gap where device = ? and stream = ? and first <= ? and last >= ? order by last desc limit 1",
+            "select last from named_gap where device = ? and stream = ? and first <= ? and"
+            " last >= ? order by last desc limit 1",
             (device, stream, seq, seq),
         ).fetchone()
         return int(row[0]) if row else 0
@@ -163,7 +167,8 @@ class Streams:
 
     def held(self, device: bytes, boot_id: bytes, limit: int) -> list[Held]:
         rows = self._db.execute(
-            "select device, stream, seq, envelope, reason, received_ms, until_ms from held where device = ? and boot_id = ?"
+            "select device, stream, seq, envelope, reason, received_ms, until_ms from held"
+            " where device = ? and boot_id = ?"
             " order by stream, seq limit ?",
             (device, boot_id, limit),
         )

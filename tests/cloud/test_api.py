@@ -1,0 +1,124 @@
+"""The consent API believes signatures and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from carnet import jws
+from carnet.keys import SigningKey
+from carnet_cloud.api import make_api
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
+
+TOKEN = "an operator's token of enough characters"
+OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    cloud = Cloud(tmp_path)
+    cloud.enrol(Unit())
+    return cloud
+
+
+class Client:
+    """Speaks HTTP to the application without a socket."""
+
+    def __init__(self, api: FastAPI) -> None:
+        self._api = api
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return asyncio.run(self._request("GET", path, **options))
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return asyncio.run(self._request("POST", path, **options))
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self._api), base_url="http://carnet") as client:
+            return await client.request(method, path, **options)
+
+
+@pytest.fixture
+def client(cloud: Cloud) -> Client:
+    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, lambda: {}))
+
+
+def owned(cloud: Cloud, where: str, key: SigningKey = kit.OWNER_KEY, **changes: Any) -> dict[str, str]:
+    """The header of a request that the owner signed."""
+    document = {"method": "GET", "path": where, "time_ms": cloud.clock.ms, "vehicle": kit.VEHICLE, **changes}
+    return {"Authorization": f"Carnet {jws.sign(jws.REQUEST, document, key.secret)}"}
+
+
+def given(client: Client) -> str:
+    client.post("/v1/offers", content=kit.OFFER, headers=OPERATOR)
+    token = kit.token()
+    answer = client.post("/v1/records", json={"vehicle": kit.VEHICLE, "record": token})
+    assert answer.status_code == 201, answer.text
+    return token
+
+
+def test_offer_record_event_statement(cloud: Cloud, client: Client) -> None:
+    """The whole way of a consent, as an owner's tool goes it."""
+    token = given(client)
+    offers = client.get("/v1/offers", params={"vehicle": kit.VEHICLE}).json()["offers"]
+    assert [jws.base64url_bytes(each) for each in offers] == [kit.OFFER]
+    path = f"/v1/vehicles/{kit.VEHICLE}/records"
+    (record,) = client.get(path, headers=owned(cloud, path)).json()["records"]
+    assert (record["record"], record["state"], record["event_seq"]) == (kit.RECORD_ID, "given", 0)
+    event = kit.event("withdraw", [token], cloud.clock.ms)
+    answer = client.post("/v1/events", json={"record": kit.RECORD_ID, "event": event}).json()
+    assert answer["state"] == "withdrawn"
+    path = f"/v1/vehicles/{kit.VEHICLE}/statement"
+    (entry,) = client.get(path, headers=owned(cloud, path)).json()["records"]
+    assert (entry["state"], entry["outcomes"], entry["log_position"]) == ("withdrawn", {}, 0)
+
+
+def test_an_offer_needs_the_operators_token(client: Client) -> None:
+    """Nobody else publishes."""
+    assert client.post("/v1/offers", content=kit.OFFER).status_code == 401
+    assert client.post("/v1/offers", content=kit.OFFER, headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "changes", [{"path": "/v1/other"}, {"method": "POST"}, {"vehicle": kit.OTHER_VEHICLE}, {"time_ms": 1}]
+)
+def test_a_signature_for_another_request_is_refused(cloud: Cloud, client: Client, changes: dict[str, Any]) -> None:
+    """Another path, method, vehicle or time."""
+    path = f"/v1/vehicles/{kit.VEHICLE}/records"
+    assert client.get(path, headers=owned(cloud, path, **changes)).status_code == 401
+
+
+def test_a_stranger_reads_nothing(cloud: Cloud, client: Client) -> None:
+    """No header, another scheme, another key."""
+    path = f"/v1/vehicles/{kit.VEHICLE}/statement"
+    assert client.get(path).status_code == 401
+    assert client.get(path, headers=OPERATOR).status_code == 401
+    assert client.get(path, headers=owned(cloud, path, key=kit.OTHER_KEY)).status_code == 401
+
+
+def test_an_unsigned_event_is_refused_at_the_door(client: Client) -> None:
+    """What operators write themselves does not come in over the owners' API."""
+    token = given(client)
+    answer = client.post("/v1/events", json={"record": kit.RECORD_ID, "event": kit.event("revoke", [token])})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b'{"vehicle": 1, "record": 2}', b'{"vehicle":"a","record":"b","more":1}', b"\xff", b"{" * 1000],
+)
+def test_rubbish_gets_one_answer_and_no_traceback(client: Client, body: bytes) -> None:
+    """A status of the caller's fault, never of ours."""
+    answer = client.post("/v1/records", content=body, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_huge_body_is_refused(client: Client) -> None:
+    """Before it is read."""
+    assert client.post("/v1/offers", content=b"x" * 300_000, headers=OPERATOR).status_code == 413

@@ -1,0 +1,127 @@
+"""The gate: every way to be denied, and the one way to pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from carnet.consent import compile as compile_grant
+from carnet.grants import Grant
+from carnet.signals import Category, Sensitivity
+from carnet.states import State
+from carnet.transforms import Transform
+from carnet_cloud import gate
+from carnet_cloud.catalogue import Entry
+from carnet_cloud.gate import Blocked, Sender, Standing
+from tests import consentkit as kit
+from tests.cloud.kit import SPEED, column
+
+NOW_MS = kit.GIVEN_MS + kit.DAY_MS
+END_MS = kit.GIVEN_MS + 30 * kit.DAY_MS
+SENDER = Sender(kit.TENANT, kit.VEHICLE, 1)
+ENTRY = Entry(kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL)
+
+
+@pytest.fixture
+def grant() -> Grant:
+    return compile_grant(kit.OFFER, kit.token(), (), kit.OWNER)
+
+
+def standing(grant: Grant, *, silent: bool = False, reachable: bool = True) -> Standing:
+    return Standing(grant, silent, reachable)
+
+
+def test_a_given_record_may_take_and_send(grant: Grant) -> None:
+    """The one way to pass."""
+    assert gate.may_take(standing(grant), SENDER, 1, NOW_MS) is None
+    assert gate.may_send(standing(grant), NOW_MS) is None
+    assert gate.may_hold(grant, column(kit.SPEED, SPEED, "km/h"), ENTRY) is None
+
+
+def test_an_unknown_record_is_denied() -> None:
+    """Nobody's by default."""
+    assert gate.may_take(None, SENDER, 1, NOW_MS) is Blocked.OWNER
+    assert gate.may_send(None, NOW_MS) is Blocked.OWNER
+
+
+@pytest.mark.parametrize(
+    ("sender", "epoch", "reason"),
+    [
+        (SENDER, 2, Blocked.TENURE),
+        (replace(SENDER, epoch=2), 1, Blocked.TENURE),
+        (replace(SENDER, epoch=2), 2, Blocked.TENURE),
+        (replace(SENDER, vehicle=kit.OTHER_VEHICLE), 1, Blocked.TENURE),
+        (replace(SENDER, tenant="ten_aaaaaaaaaaaaaaaa"), 1, Blocked.TENANT),
+    ],
+)
+def test_nothing_crosses_epoch_vehicle_or_tenant(grant: Grant, sender: Sender, epoch: int, reason: Blocked) -> None:
+    """Whatever else is right."""
+    assert gate.may_take(standing(grant), sender, epoch, NOW_MS) is reason
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.GIVEN])
+def test_only_given_sends(grant: Grant, state: State) -> None:
+    """Every other state has its reason; who ended it decides which."""
+    ended_by_others = (State.REVOKING, State.REVOKED, State.TERMINATED, State.INVALIDATED)
+    expected = (
+        Blocked.REVOKED if state in ended_by_others else Blocked.EXPIRED if state is State.EXPIRED else Blocked.OWNER
+    )
+    assert gate.may_send(standing(replace(grant, state=state)), NOW_MS) is expected
+
+
+def test_a_grant_begins_and_ends_on_the_millisecond(grant: Grant) -> None:
+    """From ``not_before`` on, and no longer at ``expires``: expiry rounds down and needs no job."""
+    assert gate.may_send(standing(grant), kit.GIVEN_MS) is None
+    assert gate.may_send(standing(grant), kit.GIVEN_MS - 1) is Blocked.OWNER
+    assert gate.may_send(standing(grant), END_MS - 1) is None
+    assert gate.may_send(standing(grant), END_MS) is Blocked.EXPIRED
+
+
+def test_a_record_waits_for_its_owner_after_a_restored_store(grant: Grant) -> None:
+    """Given is not enough while nobody has confirmed it."""
+    assert gate.may_send(standing(grant, silent=True), NOW_MS) is Blocked.UNCONFIRMED
+
+
+def test_a_recipient_that_nobody_configured_gets_nothing(grant: Grant) -> None:
+    """Not even into the outbox."""
+    assert gate.may_send(standing(grant, reachable=False), NOW_MS) is Blocked.RECIPIENT
+
+
+@pytest.mark.parametrize(
+    ("path", "transform", "unit", "entry", "reason"),
+    [
+        (kit.SPEED, SPEED, "km/h", None, Blocked.SCHEMA),
+        (kit.SPEED, SPEED, "mph", ENTRY, Blocked.SCHEMA),
+        (kit.SPEED, Transform(interval_ms=999, round="0.5"), "km/h", ENTRY, Blocked.OFFER),
+        (kit.SPEED, Transform(interval_ms=1000), "km/h", ENTRY, Blocked.OFFER),
+        (
+            kit.LATITUDE,
+            SPEED,
+            "degrees",
+            Entry(kit.LATITUDE, "degrees", Category.LOCATION, Sensitivity.SPECIAL),
+            Blocked.OFFER,
+        ),
+        (kit.IGNITION, Transform(), "", Entry(kit.IGNITION, "", Category.DRIVING, Sensitivity.LOW), Blocked.OFFER),
+    ],
+)
+def test_a_column_is_the_grants_or_it_does_not_pass(
+    grant: Grant, path: str, transform: Transform, unit: str, entry: Entry | None, reason: Blocked
+) -> None:
+    """Unknown path, other unit, finer transform, another path, and a condition that is only looked at."""
+    assert gate.may_hold(grant, column(path, transform, unit), entry) is reason
+
+
+def test_a_capture_interval_lies_inside_as_a_whole(grant: Grant) -> None:
+    """One millisecond outside at either end is outside."""
+    begins = np.array([kit.GIVEN_MS, kit.GIVEN_MS - 1, END_MS - 5, END_MS - 5, NOW_MS + 1])
+    ends = np.array([kit.GIVEN_MS + 5, kit.GIVEN_MS + 5, END_MS - 1, END_MS, NOW_MS])
+    assert gate.captured_inside(grant, begins, ends).tolist() == [True, False, True, False, False]
+
+
+def test_only_what_lies_across_an_end_is_unsure(grant: Grant) -> None:
+    """What is wholly inside or wholly outside no better clock can change."""
+    begins = np.array([kit.GIVEN_MS - 9, kit.GIVEN_MS - 9, kit.GIVEN_MS, END_MS - 1, END_MS])
+    ends = np.array([kit.GIVEN_MS - 1, kit.GIVEN_MS, kit.GIVEN_MS + 9, END_MS, END_MS + 9])
+    assert gate.unsure(grant, begins, ends).tolist() == [False, True, False, True, False]
