@@ -66,7 +66,7 @@ def main() -> None:
         bodies = [seed.randbytes(BODY_BYTES // count) for _ in range(count)]
         data = send(bodies, seed)
         content = receive(data)
-        sending, receiving = median_us(lambda: send(bodies, seed)), median_us(lambda: receive(data))
+        sending, receiving = median_us(lambda: send(bodies, seed)), median_us(lambda: receive(data))  # noqa: B023
         fixed = 152 + count * (13 + 48 + 94 + 10)
         padding = len(data) - content - fixed
         columns = f"{sending:12.0f}  {receiving:14.0f}  {1e6 / receiving:16.0f}"

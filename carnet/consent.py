@@ -7,7 +7,7 @@ out. ``docs/consent.md`` is the contract.
 from __future__ import annotations
 
 from carnet.grants import Grant, GrantItem, item_allows
-from carnet.grants import compile_grant as compile
+from carnet.grants import compile_grant as compile  # noqa: A004 -- read as consent.compile
 from carnet.grantsets import (
     CompiledSet,
     Documents,

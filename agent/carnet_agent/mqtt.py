@@ -132,11 +132,11 @@ class BrokerLink:
             self.progress_s = time.monotonic()
             try:
                 Connection(self, self._settings, self._device, self._version, self._generation + 1).run()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  the thread must outlive whatever a broker or a library does
                 self.count(f"failed_{type(error).__name__}")
             self._ended()
             # full jitter: a thousand units that lost one broker do not come back together
-            self.stopping.wait(self._retry_s * random.random())
+            self.stopping.wait(self._retry_s * random.random())  # noqa: S311
             self._retry_s = min(RETRY_S_MAX, self._retry_s * 2)
 
     def _ended(self) -> None:

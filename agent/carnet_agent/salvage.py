@@ -104,7 +104,7 @@ def _refusal(statements: Sequence[Statement], parse: Parser) -> str:
     """Why the parser refuses these statements together, or nothing."""
     try:
         parse("\n".join(statement.text for statement in statements))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  cantools raises many unrelated types
         return reason_of(error)
     return ""
 

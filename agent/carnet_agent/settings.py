@@ -4,7 +4,7 @@ Law: the description of a key stands beside it and nowhere else; `carnet_agent.c
 classes. A key that is absent means something else than zero or an empty list, and the description says what.
 """
 
-
+# ruff: noqa: RUF009 -- _key makes a dataclass field
 from __future__ import annotations
 
 import dataclasses

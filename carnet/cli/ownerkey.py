@@ -11,7 +11,7 @@ from carnet import canonical, jws
 from carnet.errors import ConfigError
 from carnet.keys import OWNER_SIGN, SEED_BYTES, SigningKey, encode_key, parse_signing_key
 
-SECRET_FILE = "owner.key"
+SECRET_FILE = "owner.key"  # noqa: S105 - the name of a file
 PUBLIC_FILE = "owner.public.json"
 
 

@@ -32,7 +32,7 @@ def read_capture(path: Path) -> Iterator[CapturedFrame]:
         raise CaptureError("capture_missing", f"{path}: there is no such file")
     try:
         reader = can.LogReader(path)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- every format's reader has its own way to say that this is not its file
         known = error if isinstance(error, ValueError | OSError) else type(error).__name__
         raise CaptureError("capture_format", f"{path}: python-can cannot read it: {known}") from None
     count = 0
@@ -43,7 +43,7 @@ def read_capture(path: Path) -> Iterator[CapturedFrame]:
                 message = next(messages)
             except StopIteration:
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- readers raise whatever the bytes of a broken file lead them to
                 kind = type(error).__name__
                 raise CaptureError("capture_broken", f"{path}: broken after frame {count}: {kind}") from None
             count += 1

@@ -56,7 +56,7 @@ class Insurer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
                 """Nothing: a log line would stand in the middle of the picture."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
