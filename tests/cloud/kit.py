@@ -134,7 +134,10 @@ class Cloud:
                 assert key is not None
                 plain = open_sealed(queued.payload, key, queued.event_id)
                 assert plain is not None
-                schema_of = lambda digest: parse_schema(t.streams.schema(DEVICE, digest) or b"")  # noqa: E731
+
+                def schema_of(digest: bytes) -> Schema:
+                    return parse_schema(t.streams.schema_by_hash(digest))
+
                 found.append(json.loads(render(unpack(plain), schema_of)))
         return found
 

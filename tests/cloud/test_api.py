@@ -44,9 +44,14 @@ class Client:
             return await client.request(method, path, **options)
 
 
+def facts() -> dict[str, Any]:
+    """What the running service would say of itself."""
+    return {"connected": False}
+
+
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, lambda: {}))
+    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, facts))
 
 
 def owned(cloud: Cloud, where: str, key: SigningKey = kit.OWNER_KEY, **changes: Any) -> dict[str, str]:
