@@ -226,8 +226,8 @@ def test_a_destruction_is_reported_once_even_after_a_crash(buffer: Buffer) -> No
     buffer.checkpoint([checkpoint(box(handle=b"a" * 8))])
     assert buffer.destroy([b"a" * 8], 9, DestructionReason.ENDED) == 2
     lid = Lid()
-    assert buffer.add_receipt_row(lid) == 2
-    assert buffer.add_receipt_row(lid) is None
+    assert buffer.add_receipt_row(lid)
+    assert not buffer.add_receipt_row(lid)
     assert lid.seen == [Destroyed(b"a" * 8, 9, DestructionReason.ENDED, 2, 1, 6)]
 
 

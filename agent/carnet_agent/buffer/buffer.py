@@ -16,7 +16,7 @@ from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Prior
 
 CUT_BYTES = 8
 STREAM_BYTES = 8
-_TABLES = "row box checkpoint schema_use schema gap destroyed".split()
+_TABLES = ("row", "box", "checkpoint", "schema_use", "schema", "gap", "destroyed")
 _ROW = "select number, stream, seq, type, priority, samples, envelope from row "
 
 
@@ -63,9 +63,13 @@ class Buffer:
         return self._disk.meta("head") or NO_PREVIOUS
 
     def manifest(self, stream: bytes, seq: int) -> bytes | None:
-        """Manifest hash of an envelope that is still here."""
-        row = self._db.execute("select manifest from row where stream = ? and seq = ?", (stream, seq)).fetchone()
-        return bytes(row[0]) if row else None
+        """Manifest hash of an envelope that is still here, or whose follower is; None if neither is."""
+        query = "select manifest, envelope from row where stream = ? and seq = ?"
+        row = self._db.execute(query, (stream, seq)).fetchone()
+        if row is not None:
+            return bytes(row[0])
+        follower = self._db.execute(query, (stream, seq + 1)).fetchone()
+        return parse_envelope(follower[1]).header.prev if follower else None
 
     # writing
 
@@ -93,7 +97,7 @@ class Buffer:
 
         return self._disk.with_room(write)
 
-    def checkpoint(self, envelopes: Sequence[NewEnvelope], *, schemas: Mapping[bytes, bytes] | None = None) -> None:
+    def checkpoint(self, envelopes: Sequence[NewEnvelope]) -> None:
         """Keep boxes of the open window, without a number; never sent as they are.
 
         One box each, so that the end of one box's grants leaves the others in the place for which they were sealed.
@@ -102,8 +106,6 @@ class Buffer:
         boxes = [(each, each.boxes[0]) for each in envelopes]
 
         def write() -> None:
-            for digest, document in (schemas or {}).items():
-                self._db.execute("insert or ignore into schema values (?, ?)", (digest, document))
             self._db.executemany(
                 "insert into checkpoint (cut, handle, kid, priority, samples, schema, box)"
                 " values (?, ?, ?, ?, ?, ?, ?)",
@@ -152,10 +154,26 @@ class Buffer:
             add_gap(self._db, stream, seq, reason, row[1])
         return int(row[0])
 
+    def give_up_schema(self, digest: bytes) -> list[int]:
+        """The document of a schema is gone, so nobody can ever read what names it: rows become gaps; their numbers."""
+        rows = self._db.execute(
+            "select number, stream, seq, samples from row where number in"
+            " (select number from schema_use where hash = ?) order by number",
+            (digest,),
+        ).fetchall()
+        if rows:
+            with self._disk.transaction():
+                self._disk.remove([row[0] for row in rows])
+                for _, stream, seq, samples in rows:
+                    add_gap(self._db, stream, seq, "corrupt", samples)
+        return [row[0] for row in rows]
+
     # sending and acknowledging
 
     def to_send(self, priority: Priority, without: Collection[int], limit: int) -> list[Row]:
         """The oldest rows of a priority that wait for an acknowledgement, but for the numbers ``without``."""
+        if limit <= 0:
+            return []
         rows = self._db.execute(
             _ROW + "where acked = 0 and priority = ? order by number limit ?",
             (int(priority), limit + len(without) + len(self._disk.acked)),
@@ -214,21 +232,26 @@ class Buffer:
             self.scrub()
         return count
 
-    def add_receipt_row(self, seal: Callable[[bytes, Destroyed], NewBox]) -> int | None:
-        """Turn one destruction into its receipt; the number, or None if there is none to report."""
+    def add_receipt_row(self, seal: Callable[[bytes, Destroyed], NewBox | None]) -> bool:
+        """Turn one destruction into its receipt; False if there is none to report.
+
+        ``seal`` gives None for a handle that stands for nobody: then it is only forgotten.
+        """
         destroyed = next_destroyed(self._db)
         if destroyed is None:
-            return None
+            return False
         # a crash may have come between the destruction and the emptying of the log
         self.scrub()
         cut = self._random(CUT_BYTES)
         box = seal(cut, destroyed)
 
-        def write() -> int:
+        def write() -> None:
             forget_destroyed(self._db, destroyed.handle)
-            return self._insert(NewEnvelope(EnvelopeType.DESTRUCTION_RECEIPT, Priority.KEEP, cut, (box,)))
+            if box is not None:
+                self._insert(NewEnvelope(EnvelopeType.DESTRUCTION_RECEIPT, Priority.KEEP, cut, (box,)))
 
-        return self._disk.with_room(write)
+        self._disk.with_room(write)
+        return True
 
     def handles(self) -> set[bytes]:
         """Every handle that still names a readable box."""
@@ -243,7 +266,7 @@ class Buffer:
         """Forget everything and begin a new stream: the tenure of the owner has ended."""
         with self._disk.transaction():
             for table in _TABLES:
-                self._db.execute("delete from " + table)  # noqa: S608 - the names stand above
+                self._db.execute("delete from " + table)
             self._begin_stream(b"")
         self.scrub()
 

@@ -1,0 +1,208 @@
+"""Everything that leaves: windows, checkpoints and reports into the buffer, and rows of the buffer to the broker.
+
+Law 4: only sealed bytes reach the buffer. Law 5: a loss is counted where it happens, and named to the cloud.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from carnet.bodies import SCHEMAS_MAX, CheckIn, DestructionReceipt, Gap, GapRange, Health, SchemaBody
+from carnet.box import Prelude
+from carnet.envelopetype import EnvelopeType
+from carnet.ids import RECORD, format_id
+from carnet.keyset import KeySet
+from carnet.note import DestructionReason
+from carnet.signals import DeliveryClass
+from carnet_agent.buffer import Buffer, BufferFull, Destroyed, Lost, NewBox, Priority, Row
+from carnet_agent.clock import Clock
+from carnet_agent.effects import Publish
+from carnet_agent.grantstore import GrantStore
+from carnet_agent.moment import Moment
+from carnet_agent.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
+from carnet_agent.sender import Sender
+
+CutT = TypeVar("CutT", bound=Cut)
+
+
+class Outgoing:
+    """Writes with what the grant store and the clock say at that moment; publishes what `Sender` lets through."""
+
+    def __init__(self, buffer: Buffer, sealer: Sealer, store: GrantStore, clock: Clock, cloud: KeySet) -> None:
+        self._buffer = buffer
+        self._sealer = sealer
+        self._store = store
+        self._clock = clock
+        self.cloud = cloud
+        """The key set in force."""
+        self.sender = Sender()
+        self.counters: Counter[str] = Counter()
+        self.stirred = True
+        """Rows may have come or been freed since the last `publish`."""
+
+    # into the buffer
+
+    def window(
+        self, cuts: Sequence[Cut], classes: Collection[DeliveryClass], moment: Moment, generation: int | None = None
+    ) -> None:
+        """Store a closed window, in place of its classes' checkpoints. ``generation``: if not the one in force."""
+        if not cuts:
+            return
+        seal = self.seal(moment, generation)
+        try:
+            self._announce(schemas_of(cuts), seal)
+            self._buffer.add_all(self._sealer.window(cuts, seal), replaces={PRIORITY[each] for each in classes})
+        except BufferFull:
+            self.counters["samples_lost_full"] += sum(cut.batch.samples for cut in cuts)
+        self.stirred = True
+
+    def checkpoint(self, cuts: Sequence[Cut], moment: Moment) -> None:
+        """Keep what came since the last checkpoint; when the disk is full the open window is all that there is."""
+        if not cuts:
+            return
+        seal = self.seal(moment)
+        try:
+            self._announce(schemas_of(cuts), seal)
+            self._buffer.checkpoint(self._sealer.checkpoint(cuts, seal))
+        except BufferFull:
+            self.counters["checkpoints_full"] += 1
+
+    def health(self, counters: Mapping[str, int], moment: Moment) -> None:
+        """Report how the unit is."""
+        self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(counters).encode(), moment)
+
+    def schemas(self, hashes: Iterable[bytes], moment: Moment) -> None:
+        """Send schemas that the cloud has asked for; rows whose schema is lost can never be read and are given up."""
+        for digest in hashes:
+            document = self._buffer.schema(digest)
+            if document is None:
+                self.sender.settled(self._buffer.give_up_schema(digest))
+                self.stirred = True
+            else:
+                self._add(EnvelopeType.SCHEMA, SchemaBody(document).encode(), moment)
+
+    def gaps(self, moment: Moment) -> None:
+        """Name to the cloud every number that will never come."""
+        seal = self.seal(moment)
+
+        def lid(cut: bytes, lost: Sequence[Lost]) -> NewBox:
+            ranges = tuple(GapRange(each.first, each.last, each.reason, each.samples) for each in lost)
+            return self._sealer.body(EnvelopeType.GAP, cut, Gap(lost[0].stream, ranges).encode(), seal)
+
+        try:
+            while self._buffer.add_gap_row(lid) is not None:
+                self.stirred = True
+        except BufferFull:
+            self.counters["reports_full"] += 1
+
+    def destroy_dead(self, moment: Moment) -> None:
+        """Destroy boxes whose records have all ended, and put the receipts into the stream."""
+        living = self._store.living(self._clock.earliest_ms(moment))
+        handles = self._buffer.handles()
+        dead = [one for one in sorted(handles) if not living.intersection(self._store.records_of(one))]
+        if dead:
+            count = self._buffer.destroy(dead, self._store.generation, DestructionReason.ENDED)
+            self.counters["boxes_destroyed"] += count
+        unreported = self._buffer.unreported()
+        if unreported:
+            self._receipts(moment)
+            unreported = self._buffer.unreported()
+        self._store.forget_handles(handles.difference(dead) | unreported, living)
+
+    def living(self, cuts: Sequence[CutT], moment: Moment) -> list[CutT]:
+        """The cuts of which at least one record has not ended; of the others nothing is kept."""
+        living = self._store.living(self._clock.earliest_ms(moment))
+        kept = [cut for cut in cuts if living.intersection(cut.records)]
+        self.counters["samples_ended"] += sum(cut.batch.samples for cut in cuts) - sum(c.batch.samples for c in kept)
+        return kept
+
+    # to the broker
+
+    def check_in(self, nonce: bytes, moment: Moment) -> Publish:
+        """What this unit has, under a fresh nonce."""
+        body = CheckIn(
+            nonce,
+            self._buffer.last_seq,
+            self._buffer.head,
+            self.cloud.version,
+            tuple(self._buffer.schema_hashes()[:SCHEMAS_MAX]),
+            self._store.mode.value,
+            self._buffer.previous_stream,
+        )
+        return Publish(self._sealer.check_in(body.encode(), self.seal(moment)))
+
+    def publish(self, moment: Moment) -> list[Publish]:
+        """Rows whose time has come: those without an answer, then new ones, the most important and oldest first."""
+        if not self.stirred and self.sender.next_ms > moment.boot_ms:
+            return []
+        if self.stirred:
+            self.gaps(moment)
+        self.stirred = False
+        rows: list[Row] = []
+        for number in self.sender.due(moment.boot_ms):
+            row = self._buffer.row(number)
+            if row is None:
+                # evicted meanwhile; a gap names it
+                self.sender.settled([number])
+            else:
+                rows.append(row)
+        again = len(rows)
+        for priority in Priority:
+            data = priority is not Priority.KEEP
+            new = self._buffer.to_send(priority, self.sender.flying, self.sender.room(data=data))
+            for row in new:
+                self.sender.sent(row.number, moment.boot_ms, data=data)
+            rows += new
+        for row in rows[:again]:
+            self.sender.sent(row.number, moment.boot_ms, data=row.priority != Priority.KEEP)
+        return [Publish(row.envelope) for row in rows]
+
+    def seal(self, moment: Moment, generation: int | None = None) -> Seal:
+        """What boxes sealed now have in common."""
+        prelude = Prelude(
+            self._store.epoch,
+            self._store.generation if generation is None else generation,
+            moment.boot_id,
+            moment.boot_ms,
+        )
+        wall = self._clock.wall(moment)
+        if wall is not None:
+            prelude = Prelude(prelude.epoch, prelude.generation, moment.boot_id, moment.boot_ms, *wall)
+        return Seal(self._buffer.stream, self.cloud.sealing_key, prelude)
+
+    # inside
+
+    def _announce(self, schemas: Mapping[bytes, bytes], seal: Seal) -> None:
+        """A schema goes into the stream before the first box that names it."""
+        new = {digest: document for digest, document in schemas.items() if self._buffer.schema(digest) is None}
+        if new:
+            bodies = (SchemaBody(document).encode() for document in new.values())
+            rows = [self._sealer.envelope(EnvelopeType.SCHEMA, body, seal) for body in bodies]
+            self._buffer.add_all(rows, schemas=new)
+
+    def _add(self, kind: EnvelopeType, body: bytes, moment: Moment) -> None:
+        try:
+            self._buffer.add_all([self._sealer.envelope(kind, body, self.seal(moment))])
+        except BufferFull:
+            self.counters["reports_full"] += 1
+        self.stirred = True
+
+    def _receipts(self, moment: Moment) -> None:
+        seal = self.seal(moment)
+
+        def lid(cut: bytes, one: Destroyed) -> NewBox | None:
+            records = sorted(format_id(RECORD, record) for record in self._store.records_of(one.handle))
+            if not records:
+                return None
+            receipt = DestructionReceipt(
+                tuple(records), one.generation, DestructionReason(one.reason), one.boxes, one.rows, one.samples
+            )
+            return self._sealer.body(EnvelopeType.DESTRUCTION_RECEIPT, cut, receipt.encode(), seal)
+
+        try:
+            while self._buffer.add_receipt_row(lid):
+                self.stirred = True
+        except BufferFull:
+            self.counters["reports_full"] += 1
