@@ -6,8 +6,8 @@ import argparse
 from typing import Final
 
 CHANNEL_HELP: Final = (
-    "where a bus goes: vcan…, vxcan…, multicast[:PORT] or off; may be repeated (default: canN goes to vcanN; once given, "
-    "buses that are not named are off)"
+    "where a bus goes: vcan…, vxcan…, multicast[:PORT] or off; may be repeated (default: canN goes to vcanN; once "
+    "given, buses that are not named are off)"
 )
 
 

@@ -28,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="show the whole way from a car to two recipients",
-        description="Starts a car, the agent, a broker, the receiver and two recipients, shows what leaves for whom and "
-        "what is refused, withdraws one consent, and adds everything up twice.",
+        description="Starts a car, the agent, a broker, the receiver and two recipients, shows what leaves for whom "
+        "and what is refused, withdraws one consent, and adds everything up twice.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,0 +1,74 @@
+"""The picture of a run: every mark a sample that was received, and well-formed whatever stands in a name."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from carnet_simulator.demo.picture import Panel, draw, shortened
+
+SVG = "{http://www.w3.org/2000/svg}"
+SPEED = "Vehicle.Speed"
+
+
+def marks(page: str, colour: str) -> list[ET.Element]:
+    return [rect for rect in ET.fromstring(page).iter(f"{SVG}rect") if rect.get("class") == colour]
+
+
+def panel(times: dict[str, list[int]], withdrawn_ms: int | None = None) -> Panel:
+    return Panel("shop", "why", times, {}, withdrawn_ms)
+
+
+def test_a_mark_for_each_second_that_has_samples() -> None:
+    page = draw("t", [panel({SPEED: [0, 10, 990, 1000, 9000]}), panel({"Vehicle.X": [5000]})], 0, 10_000, "")
+    assert len(marks(page, "a")) == 3
+    assert len(marks(page, "b")) == 1
+
+
+def test_more_samples_are_a_taller_mark() -> None:
+    first, second = marks(draw("t", [panel({SPEED: [0, 1, 2, 1000]})], 0, 10_000, ""), "a")
+    assert float(first.get("height", 0)) > float(second.get("height", 0))
+
+
+def test_the_withdrawal_is_marked_and_what_follows_is_shaded() -> None:
+    page = draw("t", [panel({SPEED: [1000]}, withdrawn_ms=6000), panel({SPEED: [1000, 9000]})], 0, 10_000, "")
+    (shade,) = marks(page, "silent")
+    mark = marks(page, "a")[0]
+    assert float(mark.get("x", 0)) < float(shade.get("x", 0))
+    assert "consent withdrawn" in page and page.count('class="end"') == 1
+
+
+def test_a_mark_after_the_withdrawal_would_be_drawn_over_the_shade() -> None:
+    """A picture that hid a breach would be worse than none."""
+    page = draw("t", [panel({SPEED: [8000]}, withdrawn_ms=6000)], 0, 10_000, "")
+    classes = [rect.get("class") for rect in ET.fromstring(page).iter(f"{SVG}rect")]
+    assert classes.index("a") > classes.index("silent")
+
+
+def test_a_recipient_that_got_nothing_is_said_to_have_got_nothing() -> None:
+    assert "nothing left for this recipient" in draw("t", [panel({})], 0, 10_000, "")
+
+
+@pytest.mark.parametrize("end_ms", [0, 1, 59_000, 3_600_000, 10**9])
+def test_any_span_of_time_has_an_axis_with_few_lines(end_ms: int) -> None:
+    page = draw("t", [panel({SPEED: [0]})], 0, end_ms, "")
+    assert 1 <= page.count('class="grid"') <= 14
+
+
+def test_names_cannot_break_out() -> None:
+    evil = 'x"><script>alert(1)</script>&'
+    page = draw(evil, [Panel(evil, evil, {evil: [0]}, {evil: evil})], 0, 1000, evil)
+    assert ET.fromstring(page).tag == f"{SVG}svg"
+    assert "<script" not in page
+
+
+def test_equal_runs_give_equal_pictures() -> None:
+    panels = [panel({"Vehicle.B": [1], "Vehicle.A": [2]})]
+    assert draw("t", panels, 0, 9, "n") == draw("t", panels, 0, 9, "n")
+
+
+def test_a_long_path_keeps_its_end() -> None:
+    assert shortened("Vehicle.Speed") == "Speed"
+    path = "Vehicle.Powertrain.TractionBattery.Charging.ChargingPort.AnyPosition.IsChargingCableConnected"
+    assert shortened(path).endswith("IsChargingCableConnected") and len(shortened(path)) == 44
