@@ -1,7 +1,7 @@
 """Makes ``codec/batch.json`` and ``codec/schema.json`` beside this file, byte for byte the same every time.
 
 Run it after a change of the format: ``python tests/vectors/make_codec_vectors.py``. Bodies are put together here from
-their sections, number by number, so that the vectors depend neither on what our writer prefers nor on a version of zstd.
+their sections, number by number, so that the vectors depend neither on what our writer prefers nor on a zstd version.
 Values are text, because not every JSON reader keeps 64 bits.
 """
 
