@@ -1,0 +1,192 @@
+"""``carnet-agent check``: is everything in order, and what would be collected for whom?"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from carnet.errors import ConfigError, Error, UnavailableError
+from carnet.ids import device_text
+from carnet_agent.commands import CONFIG_DEFAULT
+from carnet_agent.settings import MqttSection, Settings
+
+EXAMPLE = "example: carnet-agent check --config agent.toml"
+OK, FAILED, WRONG = 0, 1, 2
+"""Exit codes: in order; something is not there now; a file is wrong."""
+LOSSES_SHOWN = 5
+CONNECT_S = 5.0
+INTERFACES = Path("/sys/class/net")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence, and the exit code that it calls for."""
+
+    code: int
+    text: str
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="say whether configuration, keys and broker are in order",
+        description="Check the configuration, DBCs, mappings, keys and their permissions, the buses and the broker, "
+        "and print what would be collected for whom. Exit code 0: in order, 1: something is not there now, 2: a file "
+        "is wrong.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG_DEFAULT, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--offline", action="store_true", help="leave the broker out")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every finding; returns the worst code. Raises carnet.errors.Error for a configuration that says nothing."""
+    from carnet_agent.config import load
+
+    settings = load(arguments.config)
+    worst = OK
+    for finding in _findings(arguments.config, settings, offline=arguments.offline):
+        print(f"{('ok', 'failed', 'wrong')[finding.code]:7}{finding.text}", flush=True)
+        worst = max(worst, finding.code)
+    return worst
+
+
+def _findings(config: Path, settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    yield Finding(OK, f"{config}")
+    yield from _signals(config)
+    yield from _buses(settings)
+    yield from _secrets(settings.mqtt)
+    yield from _identity(config, settings)
+    if not offline:
+        yield _broker(settings.mqtt)
+
+
+def _signals(config: Path) -> Iterator[Finding]:
+    from carnet_agent import compiled
+
+    try:
+        found = compiled.load(config)
+    except Error as error:
+        yield Finding(WRONG, str(error))
+        return
+    mapped = sum(len(mapping.rows) for mapping in found.mappings)
+    yield Finding(OK, f"{len(found.plan.signals)} signals, {mapped} of them with a path and a category")
+    for loss in found.losses[:LOSSES_SHOWN]:
+        yield Finding(OK, f"not used: {loss}")
+    if len(found.losses) > LOSSES_SHOWN:
+        yield Finding(OK, f"not used: {len(found.losses) - LOSSES_SHOWN} more")
+    paths = {row.path for mapping in found.mappings for row in mapping.rows}
+    operating = found.settings.operating
+    for name in ("ignition", "voltage", "gnss_time"):
+        path = getattr(operating, name)
+        if path is not None and path not in paths:
+            yield Finding(WRONG, f"operating.{name}: no mapping has the path {path}")
+
+
+def _buses(settings: Settings) -> Iterator[Finding]:
+    for bus in settings.bus:
+        if bus.interface == "socketcan" and not (INTERFACES / bus.channel).exists():
+            yield Finding(FAILED, f"{bus.name}: there is no interface {bus.channel} now; the agent keeps trying")
+        else:
+            yield Finding(OK, f"{bus.name}: {bus.interface} {bus.channel}")
+
+
+def _secrets(mqtt: MqttSection) -> Iterator[Finding]:
+    from carnet_agent.identity import read_bytes, read_secret
+
+    for name in ("password_file", "key_file", "ca_file", "cert_file"):
+        path = getattr(mqtt, name)
+        if path is not None:
+            try:
+                (read_secret if name in {"password_file", "key_file"} else read_bytes)(path)
+            except ConfigError as error:
+                yield Finding(WRONG, f"mqtt.{name}: {error}")
+
+
+def _identity(config: Path, settings: Settings) -> Iterator[Finding]:
+    from carnet_agent.identity import read_identity
+
+    state = settings.unit.state
+    if state.is_dir() and stat.S_IMODE(state.stat().st_mode) & 0o077:
+        yield Finding(WRONG, f"{state} can be entered by others: chmod 700 {state}")
+    try:
+        identity = read_identity(state)
+    except ConfigError as error:
+        yield Finding(WRONG, str(error))
+        return
+    owner = identity.owner
+    yield Finding(OK, f"device {device_text(identity.device)}, vehicle {owner.vehicle}, epoch {owner.epoch}")
+    yield from _collected(config, settings)
+
+
+def _collected(config: Path, settings: Settings) -> Iterator[Finding]:
+    """Who gets what, from the consents on this unit; the running agent has them open and tells it by `status`."""
+    from carnet_agent.statefolder import CONSENT_FILE, locked
+
+    if not (settings.unit.state / CONSENT_FILE).exists():
+        yield Finding(OK, "no consents yet: nothing would be collected")
+        return
+    try:
+        with locked(settings.unit.state):
+            yield from _grants(config, settings)
+    except UnavailableError as error:
+        if error.reason != "agent_running":
+            yield Finding(FAILED, str(error))
+            return
+        yield Finding(OK, "the agent is running: carnet-agent status shows what is collected")
+
+
+def _grants(config: Path, settings: Settings) -> Iterator[Finding]:
+    import os
+    import shutil
+    import tempfile
+
+    from carnet.consent import narrow
+    from carnet_agent import compiled
+    from carnet_agent.assembly import ceiling, map_signals
+    from carnet_agent.collect.wants import catalogue, index_paths
+    from carnet_agent.consentfile import open_consents
+    from carnet_agent.identity import read_identity
+    from carnet_agent.statefolder import CONSENT_FILE
+
+    found = compiled.load(config)
+    owner = read_identity(settings.unit.state).owner
+    # A copy: a check changes nothing, and opening a database does.
+    with tempfile.TemporaryDirectory() as folder:
+        for path in settings.unit.state.glob(f"{CONSENT_FILE}*"):
+            shutil.copy(path, folder)
+        store, damaged = open_consents(Path(folder) / CONSENT_FILE, owner, os.urandom)
+        if damaged:
+            yield Finding(WRONG, f"{CONSENT_FILE} is damaged: the agent will put it aside and collect nothing")
+        mapped = map_signals(found.plan, found.mappings)
+        kinds = catalogue(mapped, index_paths(mapped))
+        wanted = narrow(store.grants, kinds, store.mode, ceiling(settings), time.time_ns() // 1_000_000)
+        yield Finding(OK, f"mode {store.mode}, {len(store.grants)} grants")
+        for grant in store.grants:
+            paths = sorted({each.path for each in wanted if each.record_id == grant.record_id})
+            yield Finding(OK, f"{grant.record_id} for {grant.recipient}: {', '.join(paths) or 'nothing'}")
+
+
+def _broker(mqtt: MqttSection) -> Finding:
+    """A connection, and with certificates a handshake; what the broker allows shows only when the agent runs."""
+    where = f"broker {mqtt.host}:{mqtt.port}"
+    try:
+        with socket.create_connection((mqtt.host, mqtt.port), timeout=CONNECT_S) as opened:
+            if mqtt.ca_file is not None:
+                context = ssl.create_default_context(cafile=str(mqtt.ca_file))
+                if mqtt.cert_file is not None and mqtt.key_file is not None:
+                    context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
+                context.wrap_socket(opened, server_hostname=mqtt.host).close()
+    except ssl.SSLError as error:
+        return Finding(FAILED, f"{where}: no TLS: {error.reason or 'the handshake failed'}")
+    except OSError as error:
+        return Finding(FAILED, f"{where} cannot be reached: {error.strerror or error}")
+    return Finding(OK, f"{where} can be reached")

@@ -1,0 +1,88 @@
+"""``carnet-agent status``: what the agent is doing; without one, what waits in its buffer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from carnet.errors import UnavailableError
+from carnet_agent import compiled
+from carnet_agent.commands import CONFIG_DEFAULT
+from carnet_agent.local import ask
+from carnet_agent.statefolder import BUFFER_FILE
+
+EXAMPLE = "example: carnet-agent status --json"
+NOT_RUNNING = 1
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "status",
+        help="say what the agent is doing",
+        description="Ask the running agent what it does. Without a running agent: what waits in its buffer, and exit "
+        "code 1.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG_DEFAULT, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the facts; returns the exit code. Raises carnet.errors.Error."""
+    state = compiled.load(arguments.config).settings.unit.state
+    try:
+        facts = ask(state, {"do": "status"})
+    except UnavailableError as error:
+        if error.reason != "agent_not_running":
+            raise
+        facts = {"running": False, "buffer": buffer_facts(state / BUFFER_FILE)}
+    print(json.dumps(facts, indent=2) if arguments.json else "\n".join(_lines(facts)))
+    return 0 if facts["running"] else NOT_RUNNING
+
+
+def buffer_facts(path: Path) -> dict[str, int] | None:
+    """What lies in the buffer of an agent that is not running; None if there is no buffer. Nothing is changed."""
+    if not path.is_file():
+        return None
+    import sqlite3
+
+    import sqlite_utils
+
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0)
+        database = sqlite_utils.Database(connection)
+        facts = next(
+            database.query(
+                "select count(*) as rows_waiting, coalesce(sum(samples), 0) as samples_waiting, "
+                "coalesce(sum(length(envelope)), 0) as bytes_waiting from row where acked = 0"
+            )
+        )
+        connection.close()
+    except sqlite3.Error as error:
+        raise UnavailableError("buffer_unreadable", f"{path} cannot be read: {error}") from error
+    return {name: int(value) for name, value in facts.items()}
+
+
+def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A line for each fact, groups indented."""
+    for name, value in facts.items():
+        label = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield f"{label}:" + ("" if value else " none")
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list):
+            yield f"{label}: {', '.join(map(_short, value)) or 'none'}"
+        else:
+            yield f"{label}: {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_short(each)}" for name, each in value.items())
+    words = {True: "yes", False: "no", None: "none"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,259 @@
+"""The loop goes on whatever bus, broker, disk or core do, counts what failed, and ends with everything written."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from carnet.errors import ConfigError, UnavailableError
+from carnet.narrowing import Mode
+from carnet_agent.busreader import BusCounters, Identifier, Instant
+from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
+from carnet_agent.frames import Frames
+from carnet_agent.moment import Moment
+from carnet_agent.mqtt import Arrived, Down, Event, Up
+from carnet_agent.service import Service
+
+
+class FakeCore:
+    """Notes what it is told; ``effects`` and ``failure`` are what it does next."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.effects: list[Effect] = []
+        self.failure: Exception | None = None
+
+    def _called(self, *what: Any) -> Sequence[Effect]:
+        self.calls.append(what if len(what) > 1 else what[0])
+        if self.failure is not None:
+            raise self.failure
+        effects, self.effects = self.effects, []
+        return effects
+
+    def on_start(self, now: Moment) -> Sequence[Effect]:
+        return self._called("start")
+
+    def on_frames(self, frames: Frames, now: Moment) -> Sequence[Effect]:
+        return self._called("frames", len(frames))
+
+    def on_down(self, payload: bytes, now: Moment) -> Sequence[Effect]:
+        return self._called("down", payload)
+
+    def on_connection(self, up: bool, now: Moment) -> Sequence[Effect]:
+        return self._called("connection", up)
+
+    def on_tick(self, now: Moment) -> Sequence[Effect]:
+        return self._called("tick")
+
+    def set_mode(self, mode: Mode, now: Moment) -> Sequence[Effect]:
+        return self._called("mode", mode)
+
+    def flush(self, reason: str, now: Moment) -> Sequence[Effect]:
+        return self._called("flush", reason)
+
+    def status(self) -> dict[str, Any]:
+        return {"mode": "normal"}
+
+
+class FakeReader:
+    """A bus that yields a frame at each turn, or fails at each."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.counters = BusCounters(frames=7)
+        self.fault: str | None = None
+        self.identifiers: Any = None
+        self.closed = False
+
+    def read(self, now: Instant) -> Frames:
+        if self.failure is not None:
+            raise self.failure
+        one = np.zeros(1, np.uint8)
+        return Frames(one, one.astype(np.uint32), one, one, np.zeros((1, 8), np.uint8), np.zeros(1, np.int64))
+
+    def set_identifiers(self, identifiers: Any) -> None:
+        self.identifiers = identifiers
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeLink:
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter(connections=1)
+        self.progress_s = float("inf")
+        self.events: list[Event] = []
+        self.sent: list[bytes] = []
+        self.stopped: float | None = None
+
+    def start(self) -> None:
+        pass
+
+    def take(self) -> list[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def send(self, payload: bytes) -> bool:
+        self.sent.append(payload)
+        return True
+
+    def stop(self, wait_s: float = 0.0) -> None:
+        self.stopped = wait_s
+
+
+class Turns:
+    """Waits for nothing, and stops the service after so many turns."""
+
+    def __init__(self, service: Service, count: int) -> None:
+        self.service = service
+        self.left = count
+
+    def step(self, timeout_s: float) -> None:
+        assert timeout_s <= 0.05
+        self.left -= 1
+        if self.left <= 0:
+            self.service.stop()
+
+
+@pytest.fixture
+def core() -> FakeCore:
+    return FakeCore()
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    return FakeLink()
+
+
+def moment(now: Instant) -> Moment:
+    return Moment(now.boot_ns // 1_000_000, b"boot-id.", now.real_ns // 1_000_000, False)
+
+
+def service(core: FakeCore, link: FakeLink, **readers: FakeReader) -> Service:
+    return Service(core, readers, link, moment)
+
+
+def test_frames_messages_and_ticks_reach_the_core(core: FakeCore, link: FakeLink) -> None:
+    """In a turn: every bus, then what the broker brought, in order."""
+    made = service(core, link, can0=FakeReader(), can1=FakeReader())
+    link.events = [Up(1), Arrived(b"answer"), Down(1)]
+    made.run(Turns(made, 1))
+    assert core.calls[:7] == [
+        "start",
+        ("frames", 1),
+        ("frames", 1),
+        ("connection", True),
+        ("down", b"answer"),
+        ("connection", False),
+        "tick",
+    ]
+
+
+def test_what_the_core_asks_is_done(core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture) -> None:
+    """Publish goes to the broker, filters to their buses, a bus that is not named hears nothing more."""
+    can0, can1 = FakeReader(), FakeReader()
+    wanted: tuple[Identifier, ...] = ((0x100, False),)
+    core.effects = [Publish(b"envelope"), SetIdentifiers({"can0": wanted}), Note("warning", "said")]
+    made = service(core, link, can0=can0, can1=can1)
+    made.run(Turns(made, 1))
+    assert link.sent == [b"envelope"]
+    assert (can0.identifiers, can1.identifiers) == (wanted, ())
+    assert "said" in caplog.messages
+
+
+def test_a_bus_that_fails_stops_no_other(core: FakeCore, link: FakeLink) -> None:
+    """Whatever its driver raises: counted by kind, and the other bus is read on."""
+    made = service(core, link, can0=FakeReader(RuntimeError("payload 0xdeadbeef")), can1=FakeReader())
+    for _ in range(5):
+        made.drain()
+    assert core.calls == [("frames", 1)] * 5
+    assert made.failures == {"bus can0: RuntimeError": 5}
+
+
+def test_a_disk_that_takes_nothing_is_said_once(
+    core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read-only or full disk: the agent keeps running and counts; the log has one line and no content."""
+    failure = sqlite3.OperationalError("attempt to write 17 km/h")
+    core.failure = failure
+    made = service(core, link, can0=FakeReader())
+    for _ in range(5):
+        made.drain()
+    assert list(made.failures.values()) == [5]
+    assert len(caplog.messages) == 1
+    assert "17 km/h" not in caplog.text
+
+
+def test_an_unexpected_failure_shows_its_kind_only(
+    core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    core.failure = ValueError("secret reading")
+    made = service(core, link, can0=FakeReader())
+    made.run(Turns(made, 3))
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_stop_flushes_and_then_gives_the_broker_time(core: FakeCore, link: FakeLink) -> None:
+    """What is open is written and handed over before the connection ends and the buses are closed."""
+    reader = FakeReader()
+    made = service(core, link, can0=reader)
+    made.run(Turns(made, 2))
+    assert core.calls[-2:] == [("frames", 1), ("flush", "stop")]
+    assert link.stopped is not None and link.stopped > 0
+    assert reader.closed
+
+
+@pytest.mark.parametrize(("link_moves", "alive"), [(True, True), (False, False)])
+def test_systemd_hears_that_we_are_alive_only_while_the_brokers_thread_moves(
+    core: FakeCore, link: FakeLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link_moves: bool, alive: bool
+) -> None:
+    """A hung thread must end in a restart, so the loop does not speak for it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2")
+        link.progress_s = float("inf") if link_moves else float("-inf")
+        made = service(core, link)
+        made.run(Turns(made, 3))
+        said = []
+        while True:
+            try:
+                said.append(manager.recv(4096).decode().split("\n")[0])
+            except BlockingIOError:
+                break
+    assert said[0] == "READY=1"
+    assert said[-1] == "STOPPING=1"
+    assert ("WATCHDOG=1" in said) is alive
+
+
+def test_the_local_socket_reads_status_and_sets_the_mode(core: FakeCore, link: FakeLink) -> None:
+    made = service(core, link, can0=FakeReader())
+    facts = made.handle({"do": "status"})
+    assert (facts["running"], facts["mode"], facts["broker"]) == (True, "normal", {"connections": 1})
+    assert facts["buses"] == {"can0": {"fault": None, "frames": 7}}
+    assert made.handle({"do": "mode", "mode": "off"}) == {"mode": "off"}
+    assert made.handle({"do": "flush"}) == {"flushed": True}
+    assert core.calls == [("mode", Mode.OFF), ("flush", "asked")]
+
+
+@pytest.mark.parametrize("request_", [{}, {"do": "mode"}, {"do": "mode", "mode": ["off"]}, {"do": "wipe"}, {"do": {}}])
+def test_other_requests_are_refused(core: FakeCore, link: FakeLink, request_: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        service(core, link).handle(request_)
+    assert core.calls == []
+
+
+def test_a_request_that_fails_inside_is_an_answer(core: FakeCore, link: FakeLink) -> None:
+    """The mode could not be written: the driver hears it, the loop goes on."""
+    core.failure = sqlite3.OperationalError("disk I/O error")
+    with pytest.raises(UnavailableError):
+        service(core, link).handle({"do": "mode", "mode": "off"})
