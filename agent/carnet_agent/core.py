@@ -122,7 +122,7 @@ class Agent:
         return self._work(moment)
 
     def on_down(self, payload: bytes, moment: Moment) -> list[Effect]:
-        """A message of the cloud, or of somebody who says so; what is refused is counted and has no other effect."""
+        """A message of the cloud, or of somebody who says so; what is refused is counted and does nothing else."""
         effects: list[Effect] = []
         try:
             message = open_down(payload, self._unit.device, self._out.cloud.signing_keys, self._unit.receive)
@@ -140,7 +140,7 @@ class Agent:
         return self._regrant(moment) + self._work(moment)
 
     def flush(self, reason: str, moment: Moment) -> list[Effect]:
-        """A message of the cloud, or of somebody who says so; what is refused is counted and does nothing else."""
+        """Write the open windows now: ``stop``, ``ignition_off``, ``under_voltage``. After ``stop`` nothing comes."""
         stop = reason == "stop"
         self._out.window(self._collector.cut(moment.boot_ms, ending=stop), ALL, moment)
         self._window.closed(ALL, moment.boot_ms)

@@ -78,7 +78,9 @@ class Clock:
 class Cloud:
     """Everything but sockets and threads."""
 
-    def __init__(self, folder: Path, *, recipients: tuple[str, ...] = (kit.RECIPIENT,)) -> None:
+    def __init__(
+        self, folder: Path, *, recipients: tuple[str, ...] = (kit.RECIPIENT,), catalogue: Catalogue | None = None
+    ) -> None:
         source = random.Random(5)
         self.clock = Clock()
         self.store = Store(sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS)
@@ -86,7 +88,7 @@ class Cloud:
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
         self.book = GrantBook(recipients)
         self.leases = Leases()
-        catalogue = Catalogue(
+        catalogue = catalogue or Catalogue(
             [
                 Entry(kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW),
                 Entry(kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),

@@ -1,0 +1,202 @@
+"""The real agent core and the real receiver core on one clock: what the owner gave goes through, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carnet.topics import topic_up
+from carnet_cloud.catalogue import Catalogue, read_entries
+from carnet_cloud.consents import Ended
+from carnet_cloud.push import Pusher
+from tests import consentkit as kit
+from tests.agent.agentkit import OFFER, RECEIVE, SIGN, Rig
+from tests.cloud.kit import DEVICE, KEYS, NOW_MS, Cloud
+from tests.cloud.kit import Unit as SealingUnit
+from tests.conftest import CHECKOUT
+
+
+class World:
+    """One car, one cloud, and a perfect line between them that can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        mapping = (CHECKOUT / "dbc" / "carnet_demo.map.toml").read_bytes()
+        self.cloud = Cloud(folder, catalogue=Catalogue(read_entries(mapping, "carnet_demo.map.toml")))
+        self.cloud.enrol(SealingUnit(key=SIGN, receive=RECEIVE))
+        self.rig = Rig(NOW_MS)
+        self.pusher = Pusher(self.cloud.store, KEYS.sign, self.rig.random.randbytes)
+        self.rig.start()
+        self.online = False
+
+    def connect(self, up: bool = True) -> None:
+        self.online = up
+        self.rig.connect(up)
+        self.exchange()
+
+    def drive(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.rig.pass_time(1000)
+            self.exchange()
+
+    def exchange(self) -> None:
+        """Carry what was published to the cloud and its answers back, until nobody says anything more."""
+        if not self.online:
+            self.rig.take()
+            return
+        self.cloud.clock.ms = self.rig.wall_ms
+        for vehicle in self.cloud.changed:
+            self.pusher.changed(vehicle)
+        self.cloud.changed.clear()
+        for _, payload in self.pusher.due(self.rig.wall_ms):
+            self.rig.hear(payload)
+        while payloads := self.rig.take():
+            messages = [(topic_up(DEVICE), each) for each in payloads]
+            for _, answer in self.cloud.receiver.process(messages, self.rig.wall_ms):
+                self.rig.hear(answer)
+
+    def give(self) -> str:
+        self.cloud.consents.offer(OFFER)
+        token = kit.token(OFFER, optional=(1,))
+        self.cloud.consents.give(token, kit.VEHICLE)
+        return token
+
+    def samples(self) -> dict[str, list[int]]:
+        """Path -> capture times of everything that lies in the outbox for the recipient."""
+        found: dict[str, list[int]] = {}
+        for event in self.cloud.events():
+            for column in event["data"]["columns"]:
+                found.setdefault(column["path"], []).extend(column["t_ms"])
+        return found
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    world.connect()
+    yield world
+    bad = {name: n for name, n in world.cloud.counters().items() if name.startswith("refused_") and n}
+    assert not bad
+    assert not {name: n for name, n in world.rig.agent.counters().items() if name.startswith("down_") and n}
+
+
+def test_nothing_is_read_before_the_owner_has_given_anything(world: World) -> None:
+    world.drive(70)
+    assert world.rig.identifiers == {"can0": ()}
+    assert world.samples() == {}
+
+
+def test_what_was_given_arrives_once_and_at_its_rate(world: World) -> None:
+    world.give()
+    world.drive(130)
+    samples = world.samples()
+    assert sorted(samples) == [kit.SPEED, kit.ODOMETER]
+    times = samples[kit.SPEED]
+    assert len(times) == len(set(times)) == pytest.approx(119, abs=3)
+    assert all(b - a >= 1000 for a, b in zip(times, times[1:], strict=False))
+    assert len(samples[kit.ODOMETER]) == pytest.approx(24, abs=1)
+    assert world.rig.count("rows_waiting") == 0
+
+
+def test_after_the_withdrawal_nothing_more_is_read_or_kept(world: World) -> None:
+    token = world.give()
+    world.drive(90)
+    before = sum(map(len, world.samples().values()))
+    assert before
+    ended = world.cloud.consents.event(kit.event("withdraw", [token], world.rig.wall_ms), kit.RECORD_ID)
+    assert isinstance(ended, Ended)
+    world.exchange()
+    assert world.rig.identifiers == {"can0": ()}
+    assert world.samples() == {}
+    world.drive(90)
+    assert world.samples() == {}
+    assert world.rig.agent.status()["in_force"] == []
+    assert world.rig.agent.status()["samples_pending"] == 0
+
+
+def test_what_was_collected_without_a_connection_arrives_later(world: World) -> None:
+    world.give()
+    world.drive(5)
+    world.connect(False)
+    world.drive(600)
+    assert world.samples() == {}
+    world.connect()
+    world.drive(65)
+    times = world.samples()[kit.SPEED]
+    assert len(times) == len(set(times))
+    assert len(times) == pytest.approx(664, abs=8)
+    assert world.rig.count("rows_waiting") == 0
+
+
+def test_boxes_of_an_ended_record_are_destroyed_on_the_car_and_the_cloud_gets_the_receipt(world: World) -> None:
+    token = world.give()
+    world.drive(5)
+    world.connect(False)
+    world.drive(200)
+    world.cloud.consents.event(kit.event("withdraw", [token], world.rig.wall_ms), kit.RECORD_ID)
+    world.connect()
+    assert world.rig.count("boxes_destroyed") >= 3
+    world.drive(65)
+    with world.cloud.store.transaction() as t:
+        assert len(t.streams.reports(DEVICE, "destruction")) == 1
+    assert world.samples() == {}
+    assert world.rig.count("rows_waiting") == 0
+
+
+def test_a_crash_loses_at_most_what_came_after_the_last_checkpoint(world: World) -> None:
+    world.give()
+    world.drive(5)
+    world.connect(False)
+    world.drive(53)
+    world.rig.start()
+    assert world.rig.count("boxes_promoted") > 0
+    world.connect()
+    world.drive(61)
+    times = world.samples()[kit.SPEED]
+    assert len(times) == len(set(times))
+    assert len(times) >= 117 - 1 - 11
+
+
+def test_a_clock_learnt_from_the_cloud_places_the_captures(world: World) -> None:
+    world.give()
+    world.drive(61)
+    with world.cloud.store.transaction() as t:
+        anchor = t.streams.anchor(DEVICE, world.rig.boot_id)
+    assert anchor is not None
+    earliest, latest = anchor.at(world.rig.boot_ms)
+    assert earliest <= world.rig.wall_ms <= latest
+    assert latest - earliest < 1000
+
+
+def test_a_cloud_that_was_restored_gets_again_what_is_still_here(world: World) -> None:
+    world.give()
+    world.drive(130)
+    # the stream's rows are gone from the cloud, the consents are not
+    with world.cloud.store.transaction() as t:
+        for table in ("stream", "replay", "column_schema"):
+            t.streams._db.execute(f"delete from {table}")
+    world.connect(False)
+    world.connect()
+    assert world.rig.count("rows_reopened") >= 3
+    world.drive(30)
+    assert world.rig.count("rows_waiting") == 0
+
+
+def test_a_restored_card_begins_a_new_stream(world: World) -> None:
+    world.give()
+    world.drive(61)
+    image = world.rig.buffer_db.serialize()
+    world.drive(120)
+    world.rig.buffer_db.deserialize(image)
+    old = world.rig.agent._buffer.stream
+    world.rig.start()
+    world.connect(False)
+    world.drive(61)
+    world.connect()
+    world.drive(61)
+    assert world.rig.count("rolled_back") == 1
+    assert world.rig.agent._buffer.stream != old
+    assert world.cloud.counters().get("quarantined_clone", 0) == 0
+    assert world.cloud.counters()["lost_rolled_back"] > 0
+    assert world.rig.count("rows_waiting") == 0
