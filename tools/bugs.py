@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Put bugs in on purpose, one at a time, in a copy of the checkout, and see each found by a test.
+
+    .venv/bin/python tools/bugs.py [--only WORD]
+
+A bug is a line of ours changed as somebody in a hurry might. The named tests must fail with it and pass without it; the table
+is in ``docs/bugs-on-purpose.md`` and a test compares the two. Law: a test that never failed has not been tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS_MAX = 300
+SOURCES = ("carnet", "agent", "cloud", "simulator", "tests", "dbc", "systemd", "tools", "docs", "requirements")
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """``old`` stands once in ``file``; ``new`` takes its place; ``tests`` must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+BUGS = (
+    Bug(
+        "a box opens wherever it is found",
+        "carnet/box.py",
+        "if not hmac.compare_digest(plain[:32], place.binding()):",
+        "if False:",
+        "tests/attacks/test_envelope.py",
+    ),
+    Bug(
+        "a bomb inflates without bound",
+        "carnet/compression.py",
+        "decompressor.decompress(data, size_max + 1)",
+        "decompressor.decompress(data)",
+        "tests/attacks tests/carnet/test_codec.py",
+    ),
+    Bug(
+        "an old grant set is taken again",
+        "carnet/grantsets.py",
+        "if grant_set.generation < floors.generation:",
+        "if grant_set.generation < 0:",
+        "tests/attacks/test_consent_attacks.py",
+    ),
+    Bug(
+        "a grant lasts a moment longer",
+        "carnet/grants.py",
+        "if now_ms < self.expires_ms:",
+        "if now_ms <= self.expires_ms:",
+        "tests/cloud/test_gate.py",
+    ),
+    Bug(
+        "a capture at the very end counts as inside",
+        "cloud/carnet_cloud/gate.py",
+        "(latest_ms < grant.expires_ms)",
+        "(latest_ms <= grant.expires_ms)",
+        "tests/cloud/test_gate.py",
+    ),
+    Bug(
+        "a clone is taken for a duplicate",
+        "cloud/carnet_cloud/intake.py",
+        "return Seen.DUPLICATE if known == digest else Seen.CLONE",
+        "return Seen.DUPLICATE",
+        "tests/cloud/test_core.py",
+    ),
+    Bug(
+        "the unit may rename a path's unit",
+        "cloud/carnet_cloud/gate.py",
+        "if entry is None or entry.unit != column.unit:",
+        "if entry is None:",
+        "tests/cloud/test_gate.py",
+    ),
+    Bug(
+        "an end leaves the key of the outbox",
+        "cloud/carnet_cloud/store/outbox.py",
+        'self._db.execute("delete from outbox_key where record = ?", (record,))',
+        "pass",
+        "tests/cloud/test_consents.py",
+    ),
+    Bug(
+        "a sender asks for consent only at ingest",
+        "cloud/carnet_cloud/forward.py",
+        "if not self._given(t, queued.record, now_ms):",
+        "if False:",
+        "tests/cloud/test_consents.py",
+    ),
+    Bug(
+        "the journal is written and not synced",
+        "cloud/carnet_cloud/journal.py",
+        "            file.flush()\n            self._fsync(file.fileno())",
+        "            file.flush()",
+        "tests/cloud/test_journal.py",
+    ),
+    Bug(
+        "an aggregate is judged by its end alone",
+        "cloud/carnet_cloud/enqueue.py",
+        "return Interval(begins[0], ends[1],",
+        "return Interval(ends[0], ends[1],",
+        "tests/cloud/test_core.py",
+    ),
+    Bug(
+        "the wrapping key outlives the hour",
+        "cloud/carnet_cloud/wrapping.py",
+        "            del self._keys[name]",
+        "            pass",
+        "tests/cloud/test_wrapping.py",
+    ),
+    Bug(
+        "rate lets a sample through early",
+        "agent/carnet_agent/collect/rate.py",
+        "following = time_ms.searchsorted(time_ms + interval_ms)",
+        "following = time_ms.searchsorted(time_ms + interval_ms - 1)",
+        "tests/agent/test_collect_oracle.py",
+    ),
+    Bug(
+        "an acknowledgement of another time tells the time",
+        "carnet/ack.py",
+        "return any(nonce) and hmac.compare_digest(self.nonce, nonce)",
+        "return True",
+        "tests/attacks/test_envelope.py tests/carnet/test_down.py",
+    ),
+)
+
+
+def main() -> int:
+    """0 if every bug was found and every test passes without it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="bugs whose name holds this word")
+    wanted = [bug for bug in BUGS if parser.parse_args().only in bug.name]
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for source in SOURCES:
+            shutil.copytree(ROOT / source, copy / source, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        clean = {tests: passes(copy, tests) for tests in sorted({bug.tests for bug in wanted})}
+        results = [report(bug, clean[bug.tests], found(copy, bug)) for bug in wanted]
+    print(f"{sum(results)} of {len(wanted)} bugs found")
+    return 0 if all(results) else 1
+
+
+def report(bug: Bug, clean: bool, caught: bool) -> bool:
+    """One line; True if the tests pass without the bug and fail with it."""
+    verdict = "found" if clean and caught else "the tests fail without it" if not clean else "NOT FOUND"
+    print(f"{verdict:12} {bug.name:50} {bug.file}", flush=True)
+    return clean and caught
+
+
+def found(copy: Path, bug: Bug) -> bool:
+    """Whether the tests fail with the bug in place."""
+    file = copy / bug.file
+    text = file.read_text()
+    if text.count(bug.old) != 1:
+        raise SystemExit(f"{bug.file} no longer holds this once: {bug.old}")
+    file.write_text(text.replace(bug.old, bug.new))
+    try:
+        return not passes(copy, bug.tests)
+    finally:
+        file.write_text(text)
+
+
+def passes(copy: Path, tests: str) -> bool:
+    """Whether pytest passes there; the copy comes first on the path."""
+    path = os.pathsep.join(str(copy / each) for each in (".", "agent", "cloud", "simulator", "tools"))
+    data = os.environ.get("CARNET_DATA", str(ROOT.parent / "shared" / "data"))
+    environment = {**os.environ, "PYTHONPATH": path, "CARNET_DATA": data, "CI": ""}
+    existing = [test for test in tests.split() if (copy / test).exists()]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", *existing],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
