@@ -117,7 +117,7 @@ def test_a_warm_start_imports_no_validator_and_no_parser(tmp_path: Path) -> None
     unit = make_unit(tmp_path)
     compiled.compile_now(unit.config)
     program = (
-        "import sys, pathlib; from carnet_agent import compiled;"
+        "import sys, pathlib; from carnet_agent import compiled; import carnet_agent.commands.run;"
         f"compiled.load(pathlib.Path({str(unit.config)!r}));"
         "print(*[m for m in ('pydantic', 'can', 'cantools', 'sqlite_utils', 'asyncio') if m in sys.modules])"
     )

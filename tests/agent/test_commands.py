@@ -1,0 +1,188 @@
+"""The commands say in one sentence what is wrong, and change nothing when they only look."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carnet.narrowing import Mode
+from carnet_agent.__main__ import COMMANDS, main
+from carnet_agent.buffer import open_buffer
+from carnet_agent.commands.run import JournalFormatter
+from carnet_agent.consentfile import open_consents
+from carnet_agent.identity import read_identity
+from carnet_agent.local import LocalServer
+from tests.agent.units import Unit, config_text, make_unit
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Unit:
+    """A paired unit whose broker is a socket that only takes connections."""
+    made = make_unit(tmp_path)
+    words = ["--owner-key", str(made.owner_key), "--cloud-keys", str(made.cloud_keys)]
+    out = ["--out", str(tmp_path / "enrolment.json")]
+    assert main(["pair", "--config", str(made.config), *words, *out]) == 0
+    return made
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """A port that takes connections."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def running(unit: Unit, answers: dict[str, Any]) -> Iterator[list[Any]]:
+    """What is asked of an agent that answers like this."""
+    asked: list[Any] = []
+
+    def handle(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return answers
+
+    server = LocalServer(unit.state, handle)
+    server.open()
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            server.step(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        over.set()
+        thread.join()
+        server.close()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    assert f"carnet-agent {name}" in capsys.readouterr().out.partition("example")[2]
+
+
+@pytest.mark.parametrize("name", ["check", "run", "status"])
+def test_a_missing_configuration_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--config", str(tmp_path / "absent.toml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_check_says_what_is_in_order(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """Signals, bus, identity, broker; and that nothing would be collected for anybody."""
+    with listening() as port:
+        unit.config.write_text(config_text(port=port))
+        assert main(["check", "--config", str(unit.config)]) == 0
+    out = capsys.readouterr().out
+    assert all(line.startswith("ok ") for line in out.splitlines())
+    for word in ("signals", "can0", "device", "nothing would be collected", "can be reached"):
+        assert word in out
+
+
+def test_check_distinguishes_what_is_away_from_what_is_wrong(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broker or interface that is not there now is 1; a file that must be mended is 2."""
+    unit.config.write_text(config_text(port=9))
+    assert main(["check", "--config", str(unit.config)]) == 1
+    unit.config.write_text(
+        config_text().replace('"udp_multicast"', '"socketcan"').replace("239.74.163.2", "no-such-can")
+    )
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 1
+    assert "failed" in capsys.readouterr().out
+    (unit.state / "identity" / "sign.key").chmod(0o644)
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    unit.config.write_text(config_text(extra='[operating]\nignition = "Vehicle.NoSuchThing"\n'))
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    unit.config.write_text(config_text().replace("carnet_demo.dbc", "absent.dbc"))
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    assert "absent.dbc" in capsys.readouterr().out
+
+
+def test_check_changes_nothing(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even a consent file that the agent will have to put aside: it is named, that is all."""
+    path = unit.state / "consent.db"
+    path.write_bytes(b"no database" * 1000)
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    assert "damaged" in capsys.readouterr().out
+    assert path.read_bytes() == b"no database" * 1000
+
+
+def test_status_without_an_agent_counts_what_waits(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and the buffer is only read."""
+    identity = read_identity(unit.state)
+    opened = open_buffer(unit.state / "buffer.db", identity.device, identity.sign, lambda n: b"r" * n, 1 << 20)
+    opened.buffer._db.close()
+    before = (unit.state / "buffer.db").read_bytes()
+    capsys.readouterr()
+    assert main(["status", "--json", "--config", str(unit.config)]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["running"] is False
+    assert facts["buffer"]["rows_waiting"] == 0
+    assert (unit.state / "buffer.db").read_bytes() == before
+
+
+def test_status_shows_what_the_agent_says(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"running": True, "mode": "normal", "buses": {"can0": {"fault": None, "frames": 7}}, "grants": []}
+    capsys.readouterr()
+    with running(unit, facts) as asked:
+        assert main(["status", "--config", str(unit.config)]) == 0
+    assert asked == [{"do": "status"}]
+    assert capsys.readouterr().out.splitlines() == [
+        "running: yes",
+        "mode: normal",
+        "buses:",
+        "  can0:",
+        "    fault: none",
+        "    frames: 7",
+        "grants: none",
+    ]
+
+
+def test_mode_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    with running(unit, {"mode": "no_location"}) as asked:
+        assert main(["mode", "no_location", "--config", str(unit.config)]) == 0
+    assert asked == [{"do": "mode", "mode": "no_location"}]
+    assert main(["mode", "off", "--config", str(unit.config)]) == 1
+    assert "no agent is running" in capsys.readouterr().err
+
+
+def test_run_is_refused_while_another_agent_works(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    from carnet_agent.statefolder import locked
+
+    with locked(unit.state):
+        assert main(["run", "--config", str(unit.config)]) == 1
+    assert "stop it first" in capsys.readouterr().err
+
+
+def test_damaged_consents_allow_nothing(tmp_path: Path, unit: Unit) -> None:
+    """The driver may have switched everything off; so it is off, and the damaged file is kept for whoever looks."""
+    path = unit.state / "consent.db"
+    owner = read_identity(unit.state).owner
+    store, damaged = open_consents(path, owner, lambda n: b"r" * n)
+    assert (store.mode, damaged) == (Mode.NORMAL, False)
+    store._db.close()
+    path.write_bytes(b"no database" * 1000)
+    store, damaged = open_consents(path, owner, lambda n: b"r" * n)
+    assert (store.mode, damaged, store.grants) == (Mode.OFF, True, ())
+    assert (unit.state / "consent.db.damaged").read_bytes() == b"no database" * 1000
+
+
+def test_a_log_record_is_one_line_with_its_priority() -> None:
+    """A line break in a sentence cannot make a second entry of the journal."""
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "one\ntwo %s", ("three",), None)
+    assert JournalFormatter(priorities=True).format(record) == "<4>one two three"
+    assert JournalFormatter(priorities=False).format(record) == "one two three"
