@@ -220,14 +220,15 @@ class Service:
     _rotated = 0.0
 
     def _watch(self, parts: Parts) -> None:
-        """Say READY once the broker is reached, then alive while every loop makes progress."""
-        ready = False
+        """READY at once, for the consent API serves without a broker; then alive while every loop makes progress."""
+        connected = False
+        systemd.notify("READY=1\nSTATUS=waiting for the broker")
         interval = systemd.watchdog_interval_s() or 5.0
         while not self._stop.wait(min(0.5, interval)):
-            if not ready and parts.link.connected.is_set():
-                ready = True
-                systemd.notify("READY=1\nSTATUS=receiving")
-                log.info("ready: connected to the broker")
+            if connected != parts.link.connected.is_set():
+                connected = not connected
+                systemd.notify(f"STATUS={'receiving' if connected else 'waiting for the broker'}")
+                log.info("ready: connected to the broker" if connected else "the broker is gone; trying again")
             stalled = [name for name, last in self._progress.items() if time.monotonic() - last > STALLED_S]
             if not stalled:
                 systemd.notify("WATCHDOG=1")

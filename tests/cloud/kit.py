@@ -182,7 +182,9 @@ class Unit:
         prev = NO_PREVIOUS if number == 0 else self.head
         cut = number.to_bytes(8, "big")
         place = Place(kind, 0, self.device, self.stream, cut, self.key.kid, SEAL.kid)
-        known = {"wall_ms": self.wall_ms, "wall_uncertainty_ms": self.uncertainty_ms} if self.wall_ms else {}
+        known: dict[str, Any] = (
+            {"wall_ms": self.wall_ms, "wall_uncertainty_ms": self.uncertainty_ms} if self.wall_ms else {}
+        )
         box = seal_box(
             Prelude(self.epoch, self.generation, BOOT, self.boot_ms, **known, **prelude),
             content,

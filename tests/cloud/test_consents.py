@@ -5,6 +5,7 @@ and survive a crash and a backup.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
-        self.during = lambda: None
+        self.during: Callable[[], object] = lambda: None
         self.outcome = Outcome.CONFIRMED
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
@@ -160,7 +161,7 @@ def test_a_lease_that_ran_out_is_taken_over(cloud: Cloud, unit: Unit, forwarder:
     def die() -> None:
         raise RuntimeError
 
-    listener.during = die  # type: ignore[assignment]
+    listener.during = die
     with pytest.raises(RuntimeError):
         forwarder.step(kit.RECIPIENT)
     listener.during = lambda: None
@@ -200,9 +201,9 @@ def test_without_its_journal_a_store_is_silent_until_owners_confirm(
 def test_a_crash_between_the_two_transactions_is_finished_at_the_next_start(cloud: Cloud, unit: Unit) -> None:
     """WITHDRAWING becomes WITHDRAWN, and nothing was sent in between."""
     token = queued(cloud, unit)
-    cloud.consents._drain = lambda *_: None  # type: ignore[method-assign]
-    happen(cloud, "withdraw", [token])
-    del cloud.consents._drain
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloud.consents, "_drain", lambda *_: None)
+        happen(cloud, "withdraw", [token])
     with cloud.store.transaction() as t:
         assert t.consents.record(kit.RECORD_ID).state == "withdrawing"  # type: ignore[union-attr]
     assert cloud.consents.finish_endings() == 1

@@ -14,6 +14,7 @@ from carnet.down import GrantSetMessage, Refusal, SchemaRequest
 from carnet.envelope import NO_PREVIOUS
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
+from carnet.records import sign_record
 from carnet.schema import Schema
 from carnet.transforms import Transform
 from tests import consentkit as kit
@@ -199,7 +200,7 @@ def test_an_aggregate_that_began_before_the_grant_is_dropped(cloud: Cloud, unit:
     offer = kit.offer_bytes(items=items)
     cloud.consents.offer(offer)
     given = NOW_MS - 300_000
-    token = kit.sign_record(
+    token = sign_record(
         kit.record(offer, optional=(), given_ms=given, not_before_ms=given, expires_ms=NOW_MS + kit.DAY_MS),
         kit.OWNER_KEY.secret,
     )
@@ -216,11 +217,11 @@ def test_an_aggregate_that_began_before_the_grant_is_dropped(cloud: Cloud, unit:
     [
         (kit.SPEED, SPEED, "mph", "schema"),
         ("Vehicle.Cabin.Sunroof.Position", SPEED, "percent", "schema"),
-        (kit.SPEED, type(SPEED)(interval_ms=100), "km/h", "offer"),
+        (kit.SPEED, Transform(interval_ms=100), "km/h", "offer"),
     ],
 )
 def test_a_lying_unit_cannot_widen_its_columns(
-    cloud: Cloud, unit: Unit, path: str, transform: type(SPEED), unit_name: str, reason: str
+    cloud: Cloud, unit: Unit, path: str, transform: Transform, unit_name: str, reason: str
 ) -> None:
     """An unknown path, another unit and a finer transform are each denied, whatever the car says."""
     cloud.give()

@@ -156,7 +156,7 @@ def test_a_stock_library_verifies_the_signature(endpoint: Endpoint) -> None:
     assert headers["webhook-signature"] == signature
 
 
-def _time(seconds: int) -> object:
+def _time(seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
 
 
