@@ -57,7 +57,7 @@ def _drain(told: Told, live: Live) -> None:
     while time.monotonic() - quiet_since < HOLD_S and time.monotonic() < give_up:
         told.look()
         total = sum(len(row.received.events) for row in told.rows.values())
-        if total != count or told.stage.health().get("outbox"):
+        if total != count or told.stage.waiting():
             count, quiet_since = total, time.monotonic()
         time.sleep(LOOK_S)
     live.end(list(told.rows.values()), (now_ms() - told.began_ms) / 1000, note(told))

@@ -126,7 +126,7 @@ def _car_shop_items() -> list[dict[str, Any]]:
     engine = "Vehicle.Powertrain.CombustionEngine"
     return [
         _item("Vehicle.Speed", {"interval_ms": 1000}),
-        _item("Vehicle.Diagnostics.DTCCount", {"on_change": True}),
+        {**_item("Vehicle.Diagnostics.DTCCount", {"on_change": True}), "class": "event"},
         _item(f"{engine}.EngineCoolant.Temperature", {}),
         _item(f"{engine}.EngineOil.Temperature", {"interval_ms": 1000}),
         *(_item(path, {"interval_ms": 5000}) for path in PADS),

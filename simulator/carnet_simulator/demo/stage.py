@@ -100,6 +100,11 @@ class Stage:
         except (OSError, ValueError):
             return {}
 
+    def waiting(self) -> int:
+        """Events that the cloud has not handed over yet."""
+        depth = self.health().get("outbox", {})
+        return sum(depth.get(state, 0) for state in ("queued", "leased"))
+
 
 def build(folder: Path, scene: Scene, tenant: str, webhook_url: Callable[[Stage], str]) -> Stage:
     """Keys, pairing and configuration files; nothing runs yet. ``webhook_url`` is asked once the secret is known."""
