@@ -81,4 +81,6 @@ UNIT
 ln -sf guest.target $root/run/systemd/system/default.target
 umount /proc /sys
 cd $root || exit 1
+# Not only chroot: the kernel gives a process whose root is not that of its mounts no user namespace (PrivateUsers=).
+mount --move . /
 exec chroot . /lib/systemd/systemd --show-status=0 --log-level=warning
