@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet import predict, rice, varint
+from carnet import levels, predict, rice, varint
 from carnet.batch import Batch
 from carnet.compression import MAGIC, compress, inflate
 from carnet.errors import FormatError, LocalProtocolError
@@ -81,11 +81,11 @@ def _plain(batch: Batch) -> bytes:
     base = int(times.min())
     times -= base
     runs = Runs.of(lengths[lengths > 0])
-    choice = predict.choose(x, runs)
-    run_bytes = (choice.modes << _LEVEL_BITS | choice.levels).astype(np.uint8).tobytes()
-    remainders, quotients = rice.write(choice.rest, choice.k)
-    numbers = varint.encode([base, *counts.tolist()])
-    return b"".join((numbers, run_bytes, varint.encode(choice.heads.tolist()), remainders, quotients))
+    written = levels.choose(predict.candidates(x, runs), runs)
+    run_bytes = (written.modes << _LEVEL_BITS | written.levels).astype(np.uint8).tobytes()
+    remainders, quotients = rice.write(written.numbers, written.k)
+    numbers = varint.encode_one(base) + varint.encode(counts.view(np.uint64))
+    return b"".join((numbers, run_bytes, varint.encode(written.heads), remainders, quotients))
 
 
 def _times_are_wrong(times: Int64, lengths: Int64) -> bool:
@@ -154,39 +154,27 @@ def _batches(heads: Sequence[_Head]) -> list[Batch]:
     """The batches behind these heads, their numbers restored in one go."""
     runs = Runs.of(np.concatenate([head.run_lengths for head in heads]))
     run_bytes = np.concatenate([head.run_bytes for head in heads]).astype(np.int64)
-    modes, levels = run_bytes >> _LEVEL_BITS, run_bytes & (1 << _LEVEL_BITS) - 1
+    modes, run_levels = run_bytes >> _LEVEL_BITS, run_bytes & (1 << _LEVEL_BITS) - 1
     run_counts = np.array([len(head.run_lengths) for head in heads], np.int64)
     firsts = run_counts.cumsum() - run_counts
     twins = runs.has_twin()
     twins[firsts] = False
     if ((modes == predict.TWIN) & ~twins).any():
         raise FormatError("batch_runs", "a run of a batch is the twin of no run")
-    second = runs.has_second(modes)
-    coded = np.where(levels > 0, runs.coded(modes), 0)
-    needs = np.add.reduceat(np.array((coded, coded * (levels - 1), 1 + second)), firsts, axis=1)
-    sections = [_sections(head, *need) for head, need in zip(heads, needs[1:].T.tolist(), strict=True)]
-    first_values, remainders, quotients = (list(part) for part in zip(*sections, strict=True))
-    rest = rice.read(remainders, quotients, needs[0], np.repeat(levels - 1, coded).view(np.uint64))
-    where = np.repeat(levels > 0, runs.lengths)
-    where[runs.starts] = False
-    where[runs.starts[second] + 1] = False
-    x = predict.restore(runs, modes, varint.decode(b"".join(first_values)), rest, where)
+    head_counts = np.add.reduceat(levels.head_counts(runs, modes, run_levels), firsts).tolist()
+    behind = [varint.end(head.plain, head.at, count) for head, count in zip(heads, head_counts, strict=True)]
+    numbers = varint.decode(b"".join(head.plain[head.at : at] for head, at in zip(heads, behind, strict=True)))
+    plan = levels.plan(runs, modes, run_levels, numbers)
+    counts, k = levels.counts_and_k(plan, firsts)
+    rest = rice.read([head.plain[at:] for head, at in zip(heads, behind, strict=True)], counts.sum(axis=0), k)
+    residuals = levels.residuals(plan, runs, modes, counts, rest)
+    x = predict.restore(runs, modes, plan.heads, plan.steps, residuals)
     batches = []
-    at = 0
+    start = 0
     for head in heads:
-        batches.append(_batch(head, x[at : at + head.numbers]))
-        at += head.numbers
+        batches.append(_batch(head, x[start : start + head.numbers]))
+        start += head.numbers
     return batches
-
-
-def _sections(head: _Head, remainder_bits: int, head_count: int) -> tuple[bytes, bytes, bytes]:
-    """(heads, remainders, quotients); the last reaches to the end, and its reader refuses what is too much."""
-    behind_heads = varint.end(head.plain, head.at, head_count)
-    behind_remainders = behind_heads + (remainder_bits + 7) // 8
-    if behind_remainders > len(head.plain):
-        raise FormatError("batch_length", "a batch ends within its remainders")
-    plain = head.plain
-    return plain[head.at : behind_heads], plain[behind_heads:behind_remainders], plain[behind_remainders:]
 
 
 def _batch(head: _Head, x: Int64) -> Batch:

@@ -12,16 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet import rice
-
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
-Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 RAW, DELTA, LINE, TWIN = 0, 1, 2, 3
 _ONE: Final = np.uint64(1)
-_NEIGHBOURS: Final = (-1, 0, 1)
 
 
 class Runs(NamedTuple):
@@ -45,69 +41,24 @@ class Runs(NamedTuple):
         found: Mask = (modes == LINE) & (self.lengths > 1)
         return found
 
-    def coded(self, modes: Int64) -> Int64:
+    def rest(self, modes: Int64) -> Int64:
         """How many numbers of each run are not heads."""
         return self.lengths - 1 - self.has_second(modes)
 
 
-class Choice(NamedTuple):
-    """How a batch is written."""
+class Candidates(NamedTuple):
+    """Every run in every mode; modes are the first axis."""
 
-    modes: Int64
-    """Per run."""
-    levels: Int64
-    """Per run 0 if nothing is left over, else k + 1."""
+    residuals: UInt64
+    """(4, n) zigzag, zero in the place of heads."""
     heads: UInt64
-    """Zigzag, in the order of the runs."""
-    rest: UInt64
-    """Zigzag, all numbers that are not heads, of the runs whose level is not 0."""
-    k: UInt64
-    """For each number of ``rest``."""
+    """(4, R) zigzag of the first heads."""
+    steps: UInt64
+    """(R,) zigzag of the second heads of LINE."""
 
 
-def choose(x: Int64, runs: Runs) -> Choice:
-    """The cheapest mode and k of every run."""
-    residuals, heads, steps = _residuals(x, runs)
-    k, cost = _costs(residuals, runs)
-    cost += np.log2(heads.astype(np.float64) + 1.0)
-    cost[LINE] += np.log2(steps.astype(np.float64) + 1.0)
-    cost[TWIN, ~runs.has_twin()] = np.inf
-    modes = cost.argmin(axis=0)
-    order = np.arange(len(modes))
-    chosen = residuals.ravel()[np.repeat(modes * len(x), runs.lengths) + np.arange(len(x))]
-    left = np.maximum.reduceat(chosen, runs.starts) > 0
-    fine = _refined(chosen, k[modes, order], runs)
-    second = runs.has_second(modes)
-    coded = np.repeat(left, runs.lengths)
-    coded[runs.starts] = False
-    coded[runs.starts[second] + 1] = False
-    return Choice(
-        modes,
-        np.where(left, fine + 1, 0),
-        _in_order(heads[modes, order], steps, second),
-        chosen[coded],
-        np.repeat(fine, runs.lengths)[coded].view(np.uint64),
-    )
-
-
-def restore(runs: Runs, modes: Int64, heads: UInt64, rest: UInt64, coded: Mask) -> Int64:
-    """The integers of all runs; ``coded`` marks the places of ``rest``, the others are heads or zero."""
-    second = runs.has_second(modes)
-    places = np.arange(len(modes)) + second.cumsum() - second
-    residuals = np.zeros(len(coded), np.uint64)
-    residuals[coded] = rest
-    x = unzigzag(residuals)
-    if second.any():
-        x[runs.starts[second] + 1] = unzigzag(heads[places[second] + 1])
-        _sum(x, runs, modes == LINE)
-    x[runs.starts] = unzigzag(heads[places])
-    _sum(x, runs, modes != RAW)
-    _add_twins(x, runs, modes == TWIN)
-    return x
-
-
-def _residuals(x: Int64, runs: Runs) -> tuple[UInt64, UInt64, UInt64]:
-    """(4, n) residuals of all modes, zero in the place of heads; (4, R) first heads; (R,) second heads of LINE."""
+def candidates(x: Int64, runs: Runs) -> Candidates:
+    """What each mode would leave over of these integers."""
     starts, lengths = runs
     rows = np.empty((4, len(x)), np.int64)
     rows[RAW] = x
@@ -128,34 +79,20 @@ def _residuals(x: Int64, runs: Runs) -> tuple[UInt64, UInt64, UInt64]:
     first_steps[lengths > 1] = steps[second]
     heads = np.broadcast_to(x[starts], (4, len(starts))).copy()
     heads[TWIN, 1:] -= x[starts[:-1]]
-    return zigzag(rows), zigzag(heads), zigzag(first_steps)
+    return Candidates(zigzag(rows), zigzag(heads), zigzag(first_steps))
 
 
-def _costs(residuals: UInt64, runs: Runs) -> tuple[Int64, Float64]:
-    """(4, R) a good k, and the bits that it costs."""
-    sums = np.add.reduceat(residuals.astype(np.float64), runs.starts, axis=1)
-    k = rice.near_best(sums, runs.lengths)
-    quotients = residuals >> np.repeat(k, runs.lengths, axis=1).view(np.uint64)
-    bits = np.add.reduceat(quotients, runs.starts, axis=1) + (k + 1) * runs.lengths.astype(np.float64)
-    return k, np.where(sums > 0, bits, 0.0)
-
-
-def _refined(chosen: UInt64, k: Int64, runs: Runs) -> Int64:
-    """The best of k and its neighbours: one large number among small ones misleads the estimate."""
-    tries = np.stack([(k + near).clip(0, rice.K_MAX) for near in _NEIGHBOURS])
-    quotients = chosen >> np.repeat(tries, runs.lengths, axis=1).view(np.uint64)
-    bits = np.add.reduceat(quotients, runs.starts, axis=1) + tries * runs.lengths.astype(np.float64)
-    best: Int64 = tries[bits.argmin(axis=0), np.arange(len(k))]
-    return best
-
-
-def _in_order(heads: UInt64, steps: UInt64, second: Mask) -> UInt64:
-    """First heads, each followed by the second one where there is one."""
-    places = np.arange(len(heads)) + second.cumsum() - second
-    found = np.empty(len(heads) + int(second.sum()), np.uint64)
-    found[places] = heads
-    found[places[second] + 1] = steps[second]
-    return found
+def restore(runs: Runs, modes: Int64, heads: UInt64, steps: UInt64, residuals: UInt64) -> Int64:
+    """The integers of all runs; ``heads`` per run, ``steps`` per second head, ``residuals`` zero in their places."""
+    x = unzigzag(residuals)
+    second = runs.has_second(modes)
+    if second.any():
+        x[runs.starts[second] + 1] = unzigzag(steps)
+        _sum(x, runs, modes == LINE)
+    x[runs.starts] = unzigzag(heads)
+    _sum(x, runs, modes != RAW)
+    _add_twins(x, runs, modes == TWIN)
+    return x
 
 
 def _sum(x: Int64, runs: Runs, chosen: Mask) -> None:

@@ -17,8 +17,8 @@ from carnet.errors import FormatError
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
 
-K_MAX: Final = 62
-"""With 62 bits of remainder the quotient of any number of 64 bits is at most three."""
+K_MAX: Final = 61
+"""With 61 bits of remainder the quotient of any number of 64 bits is at most seven."""
 _ONE: Final = np.uint64(1)
 _WORD_BITS: Final = np.uint64(64)
 _LN2: Final = 0.6931471805599453
@@ -43,16 +43,30 @@ def write(numbers: UInt64, k: UInt64) -> tuple[bytes, bytes]:
     return np.packbits(remainders.astype(np.uint8)).tobytes(), np.packbits(unary).tobytes()
 
 
-def read(remainders: list[bytes], quotients: list[bytes], counts: Int64, k: UInt64) -> UInt64:
-    """The numbers of several pairs of sections, one after the other: ``counts`` per pair, ``k`` per number.
+def read(sections: list[bytes], counts: Int64, k: UInt64) -> UInt64:
+    """The numbers behind several pairs of remainders and quotients: ``counts`` per pair, ``k`` per number.
 
-    FormatError ``batch_length`` (a section has not the length that its numbers need), ``batch_padding`` (a filling bit
-    is set) or ``batch_values`` (more than 64 bits).
+    FormatError ``batch_length`` (a pair has not the length that its numbers need), ``batch_padding`` (a filling bit is
+    set) or ``batch_values`` (more than 64 bits).
     """
+    bits_before = np.concatenate((np.zeros(1, np.int64), k.view(np.int64).cumsum()))
+    last = counts.cumsum()
+    remainder_bits = bits_before[last] - bits_before[last - counts]
+    remainders, quotients = [], []
+    for section, bits in zip(sections, remainder_bits.tolist(), strict=True):
+        size = (bits + 7) // 8
+        if size > len(section):
+            raise FormatError("batch_length", "a batch ends within its remainders")
+        if bits % 8 and section[size - 1] & 0xFF >> bits % 8:
+            raise FormatError("batch_padding", "the bits that fill up the remainders of a batch are not zero")
+        remainders.append(section[:size])
+        quotients.append(section[size:])
     high = _read_quotients(quotients, counts)
     if ((high >> (_WORD_BITS - _ONE - k)) > _ONE).any():
         raise FormatError("batch_values", "a number of a batch has more than 64 bits")
-    return (high << k) | _read_remainders(remainders, counts, k)
+    # where each number's bits begin, once the filling bits of the sections before are counted in
+    filling = (-remainder_bits % 8).cumsum() - (-remainder_bits % 8)
+    return (high << k) | _bits(b"".join(remainders), bits_before[:-1] + np.repeat(filling, counts), k)
 
 
 def _read_quotients(sections: list[bytes], counts: Int64) -> UInt64:
@@ -80,25 +94,8 @@ def _read_quotients(sections: list[bytes], counts: Int64) -> UInt64:
     return (gaps - 1).view(np.uint64)
 
 
-def _read_remainders(sections: list[bytes], counts: Int64, k: UInt64) -> UInt64:
-    widths = k.view(np.int64)
-    stops = widths.cumsum()
-    first = counts.cumsum() - counts
-    bits_before = np.concatenate((np.zeros(1, np.int64), stops))
-    section_bits = bits_before[first + counts] - bits_before[first]
-    lengths = np.array([len(section) for section in sections], np.int64)
-    if ((section_bits + 7) // 8 != lengths).any():
-        raise FormatError("batch_length", "a batch has not as many remainders as its runs need")
-    spare = (-section_bits) % 8
-    for section, free in zip(sections, spare.tolist(), strict=True):
-        if free and section[-1] & ((1 << free) - 1):
-            raise FormatError("batch_padding", "the bits that fill up the remainders of a batch are not zero")
-    starts = stops - widths + np.repeat((lengths.cumsum() - lengths) * 8 - bits_before[first], counts)
-    return _bits(b"".join(sections), starts, k)
-
-
 def _bits(data: bytes, starts: Int64, widths: UInt64) -> UInt64:
-    """The numbers of up to 62 bits that begin at these bits."""
+    """The numbers of up to 61 bits that begin at these bits."""
     padded = data + bytes(9)
     # every byte begins a word: the dtype is wider than the stride
     words = np.ndarray((len(data) + 1,), ">u8", padded, strides=(1,))

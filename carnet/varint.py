@@ -5,8 +5,6 @@ Law: a number has one encoding; one that is longer than it needs to be, or above
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +12,7 @@ from carnet.errors import FormatError
 
 _BITS_MAX = 64
 _BYTES_MAX = 10
+_SHIFTS = np.arange(0, 7 * _BYTES_MAX, 7, dtype=np.uint64)
 
 
 def encode_one(number: int) -> bytes:
@@ -26,11 +25,15 @@ def encode_one(number: int) -> bytes:
     return bytes(out)
 
 
-def encode(numbers: Sequence[int]) -> bytes:
+def encode(numbers: NDArray[np.uint64]) -> bytes:
     """The numbers one after the other."""
-    if max(numbers, default=0) <= 0x7F:
-        return bytes(numbers)
-    return b"".join(map(encode_one, numbers))
+    groups = numbers[:, np.newaxis] >> _SHIFTS
+    octets = (groups & np.uint64(0x7F)).astype(np.uint8)
+    is_used = groups != 0
+    is_used[:, 0] = True
+    octets[:, :-1] |= is_used[:, 1:].view(np.uint8) << 7
+    found: bytes = octets[is_used].tobytes()
+    return found
 
 
 def decode_one(data: bytes, at: int) -> tuple[int, int]:

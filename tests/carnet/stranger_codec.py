@@ -25,6 +25,20 @@ class Read:
     values: list[list[int]]
 
 
+@dataclass(frozen=True)
+class _Run:
+    mode: int
+    level: int
+    n: int
+    heads: list[int]
+    m: int
+    value_level: int
+
+    @property
+    def r(self) -> int:
+        return self.n - len(self.heads)
+
+
 def need(condition: bool, why: str) -> None:
     if not condition:
         raise RefusedError(why)
@@ -40,25 +54,15 @@ def read(body: bytes, groups: list[int], size_max: int = 1_048_576) -> Read:
     lengths = counts + [counts[group] for group in groups]
     need(1 <= sum(lengths) <= 262_144, "sum of counts")
     filled = [n for n in lengths if n]
-    modes = [divmod(plain.pop(0) if plain else _refuse(), 64) for _ in filled]
-    need(not modes or modes[0][0] != 3, "first twin")
-    heads = [
-        [_signed(_number(plain)) for _ in range(2 if m == 2 and n > 1 else 1)]
-        for (m, _), n in zip(modes, filled, strict=True)
+    shapes = [divmod(plain.pop(0) if plain else _refuse(), 64) for _ in filled]
+    told = [
+        _Run(mode, level, n, *_heads(plain, mode, level, n)) for (mode, level), n in zip(shapes, filled, strict=True)
     ]
-    rests = [n - len(h) if level else 0 for h, n, (_, level) in zip(heads, filled, modes, strict=True)]
-    remainders = _bits(plain, sum(rest * (level - 1) for rest, (_, level) in zip(rests, modes, strict=True)))
-    quotients = iter("".join(f"{octet:08b}" for octet in plain))
-    values = [
-        [(_quotient(quotients), level - 1) for _ in range(rest)] for rest, (_, level) in zip(rests, modes, strict=True)
-    ]
-    left = "".join(quotients)
-    need(len(left) < 8 and "1" not in left, "behind the quotients")
+    rests = _rests(plain, told)
     runs: list[list[int]] = []
-    for (mode, _), n, head, run in zip(modes, filled, heads, values, strict=True):
-        need(mode != 3 or len(runs[-1]) == n, "twin")
-        rest = [_signed(_value(high, k, remainders)) for high, k in run] or [0] * (n - len(head))
-        runs.append(_restore(mode, head, rest, runs[-1] if runs else []))
+    for run, rest in zip(told, rests, strict=True):
+        need(run.mode != 3 or (bool(runs) and len(runs[-1]) == run.n), "twin")
+        runs.append(_restore(run, [_signed(value) for value in rest], runs[-1] if runs else []))
     columns = iter(runs)
     found = [next(columns) if n else [] for n in lengths]
     times = [[base + _two(x) for x in column] for column in found[: len(counts)]]
@@ -99,13 +103,52 @@ def _number(data: list[int]) -> int:
     return found
 
 
-def _bits(data: list[int], count: int) -> Iterator[str]:
-    size = -(-count // 8)
-    need(len(data) >= size, "cut off")
-    text = "".join(f"{octet:08b}" for octet in data[:size])
-    del data[:size]
-    need("1" not in text[count:], "filling")
-    return iter(text)
+def _heads(plain: list[int], mode: int, level: int, n: int) -> tuple[list[int], int, int]:
+    heads = [_signed(_number(plain)) for _ in range(2 if mode == 2 and n > 1 else 1)]
+    if level < 63:
+        return heads, 0, 0
+    m, value_level = _number(plain), _number(plain)
+    need(1 <= m <= n - len(heads) and value_level <= 62, "sparse")
+    return heads, m, value_level
+
+
+def _rests(plain: list[int], told: list[_Run]) -> list[list[int]]:
+    """The rest of every run, in zigzag."""
+    dense = [(run.r, run.level - 1) for run in told if 1 <= run.level <= 62]
+    gaps = [(run.m, max(1, (run.r - run.m) // run.m).bit_length() - 1) for run in told if run.level == 63]
+    values = [(run.m, run.value_level - 1) for run in told if run.level == 63 and run.value_level]
+    numbers = iter(_coded(plain, dense + gaps + values))
+    rests = [[next(numbers) for _ in range(run.r)] if 1 <= run.level <= 62 else [0] * run.r for run in told]
+    sparse = [(run, rest) for run, rest in zip(told, rests, strict=True) if run.level == 63]
+    places = []
+    for run, _ in sparse:
+        at = -1
+        places.append([at := at + 1 + next(numbers) for _ in range(run.m)])
+        need(at < run.r, "gaps")
+    for (run, rest), where in zip(sparse, places, strict=True):
+        for place in where:
+            rest[place] = 1 + (next(numbers) if run.value_level else 0)
+            need(rest[place] < WRAP, "value")
+    return rests
+
+
+def _coded(plain: list[int], wanted: list[tuple[int, int]]) -> list[int]:
+    """So many numbers with this k each."""
+    size = sum(count * k for count, k in wanted)
+    octets = -(-size // 8)
+    need(len(plain) >= octets, "cut off")
+    text = "".join(f"{octet:08b}" for octet in plain[:octets])
+    need("1" not in text[size:], "filling")
+    remainders, quotients = iter(text), iter("".join(f"{octet:08b}" for octet in plain[octets:]))
+    found = [
+        _quotient(quotients) << k | int("0" + "".join(next(remainders) for _ in range(k)), 2)
+        for count, k in wanted
+        for _ in range(count)
+    ]
+    left = "".join(quotients)
+    need(len(left) < 8 and "1" not in left, "behind the quotients")
+    need(all(number < WRAP for number in found), "value")
+    return found
 
 
 def _quotient(bits: Iterator[str]) -> int:
@@ -113,12 +156,6 @@ def _quotient(bits: Iterator[str]) -> int:
         if bit == "1":
             return zeros
     raise RefusedError("quotients")
-
-
-def _value(high: int, k: int, remainders: Iterator[str]) -> int:
-    found = high << k | int("0" + "".join(next(remainders) for _ in range(k)), 2)
-    need(found < WRAP, "value")
-    return found
 
 
 def _signed(zigzag: int) -> int:
@@ -129,16 +166,13 @@ def _two(x: int) -> int:
     return (x + WRAP // 2) % WRAP - WRAP // 2
 
 
-def _restore(mode: int, head: list[int], rest: list[int], p: list[int]) -> list[int]:
-    x = [head[0] + (p[0] if mode == 3 else 0)]
-    if len(head) == 2:
-        x.append(x[0] + head[1])
+def _restore(run: _Run, rest: list[int], p: list[int]) -> list[int]:
+    x = [run.heads[0] + (p[0] if run.mode == 3 else 0)]
+    if len(run.heads) == 2:
+        x.append(x[0] + run.heads[1])
     for value in rest:
         i = len(x)
-        x.append(
-            value
-            + (0, x[i - 1], 2 * x[i - 1] - x[i - 2] if i > 1 else 0, x[i - 1] + (p[i] - p[i - 1] if mode == 3 else 0))[
-                mode
-            ]
-        )
+        line = 2 * x[i - 1] - x[i - 2] if run.mode == 2 else 0
+        twin = x[i - 1] + p[i] - p[i - 1] if run.mode == 3 else 0
+        x.append(value + (0, x[i - 1], line, twin)[run.mode])
     return x

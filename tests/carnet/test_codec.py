@@ -76,6 +76,37 @@ def test_what_is_encoded_comes_back_to_us_and_to_a_stranger(batch: Batch) -> Non
     assert (found.times, found.values) == lists(batch)
 
 
+def slow_columns(seed: int) -> Batch:
+    """What a car is full of: values that rarely change, by ones or by leaps, beside some that always do."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(30, 200))
+    changes = [rng.random(count) < share for share in (0.0, 0.02, 0.05, 0.2)]
+    leaps = rng.integers(-(2**62), 2**62, count)
+    values = [np.where(c, size, 0).cumsum() for c in changes for size in (1, leaps)] + [leaps, leaps.cumsum()]
+    times = rng.integers(990, 1010, count).cumsum()
+    return Batch(schema_of([0] * len(values)), (times,), tuple(values))
+
+
+def test_values_that_rarely_change_come_back_too() -> None:
+    """Sparse runs, read by us (together and alone) and by a stranger."""
+    many = [slow_columns(seed) for seed in range(20)]
+    bodies = [codec.encode(batch) for batch in many]
+    expected = [lists(batch) for batch in many]
+    items = [(body, batch.schema) for body, batch in zip(bodies, many, strict=True)]
+    assert [lists(batch) for batch in codec.decode_many(items)] == expected
+    assert [lists(codec.decode(*item)) for item in items] == expected
+    found = [read(body, list(batch.schema.groups)) for body, batch in zip(bodies, many, strict=True)]
+    assert [(each.times, each.values) for each in found] == expected
+
+
+def test_a_door_that_opens_once_costs_bytes_not_bits_per_sample() -> None:
+    """An hour at 1 Hz with one change, beside the same hour without."""
+    times = [1000 * n for n in range(3600)]
+    still, opened = ([[0] * 3600], [[0] * 1800 + [1] * 1800])
+    costs = [len(codec.encode(batch_of([0], [times], values))) for values in (still, opened)]
+    assert costs[1] - costs[0] < 10
+
+
 @given(st.lists(batches(), min_size=1, max_size=6))
 @settings(max_examples=50)
 def test_many_together_are_the_same_as_one_by_one(many: list[Batch]) -> None:
@@ -129,7 +160,7 @@ def test_the_table_of_refusals_is_the_codes_and_each_has_a_vector() -> None:
     """No reason without a line, no line without a reason, none untried."""
     in_code = {
         node.args[0].value
-        for name in ("codec", "compression", "predict", "rice", "varint")
+        for name in ("codec", "compression", "levels", "predict", "rice", "varint")
         for node in ast.walk(ast.parse((Path(carnet.__file__).parent / f"{name}.py").read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FormatError"
         if isinstance(node.args[0], ast.Constant)

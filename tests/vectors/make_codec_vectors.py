@@ -7,6 +7,7 @@ Values are text, because not every JSON reader keeps 64 bits.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,17 +15,19 @@ from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent / "codec"
 RAW, DELTA, LINE, TWIN = range(4)
+SPARSE = 63
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 Vector = dict[str, Any]
 
 
 class Run(NamedTuple):
-    """One run: mode, level, heads and rest as signed integers."""
+    """One run; heads and rest are signed, the rest of a sparse run with its zeros."""
 
     mode: int
     level: int
     heads: Sequence[int]
     rest: Sequence[int] = ()
+    value_level: int = 0
 
 
 def number(value: int, size: int = 0) -> bytes:
@@ -49,11 +52,32 @@ def fill(bits: str, with_bit: str = "0") -> bytes:
 def sections(base: int, counts: Sequence[int], runs: Sequence[Run]) -> list[bytes]:
     """Numbers, runs, heads, remainders, quotients."""
     numbers = number(base) + b"".join(map(number, counts))
-    heads = b"".join(number(zigzag(head)) for run in runs for head in run.heads)
-    written = [(zigzag(value), run.level - 1) for run in runs for value in run.rest]
+    heads = b"".join(map(_heads, runs))
+    written = [(zigzag(value), run.level - 1) for run in runs if run.level != SPARSE for value in run.rest]
+    written += [number for run in runs if run.level == SPARSE for number in _gaps(run)]
+    written += [
+        (zigzag(value) - 1, run.value_level - 1)
+        for run in runs if run.level == SPARSE and run.value_level for value in run.rest if value
+    ]  # fmt: skip
+    return [numbers, bytes(run.mode * 64 + run.level for run in runs), heads, *bits(written)]
+
+
+def _heads(run: Run) -> bytes:
+    heads = b"".join(number(zigzag(head)) for head in run.heads)
+    present = sum(value != 0 for value in run.rest)
+    return heads + number(present) + number(run.value_level) if run.level == SPARSE else heads
+
+
+def _gaps(run: Run) -> list[tuple[int, int]]:
+    places = [place for place, value in enumerate(run.rest) if value]
+    k = max(1, (len(run.rest) - len(places)) // len(places)).bit_length() - 1
+    return [(place - before - 1, k) for before, place in itertools.pairwise([-1, *places])]
+
+
+def bits(written: Sequence[tuple[int, int]]) -> tuple[bytes, bytes]:
+    """Remainders and quotients of these numbers, each with its k."""
     remainders = "".join(f"{value & (1 << k) - 1:0{k}b}" for value, k in written if k)
-    quotients = "".join("0" * (value >> k) + "1" for value, k in written)
-    return [numbers, bytes(run.mode * 64 + run.level for run in runs), heads, fill(remainders), fill(quotients)]
+    return fill(remainders), fill("".join("0" * (value >> k) + "1" for value, k in written))
 
 
 def plain(base: int, counts: Sequence[int], *runs: Run) -> bytes:
@@ -92,7 +116,7 @@ def accepted() -> Iterator[tuple[str, bytes, list[int], list[list[int]], list[li
     yield "line_of_two", plain(7, [2], Run(LINE, 0, [0, 5]), Run(LINE, 0, [3, -4])), [0], [[7, 12]], [[3, -1]]
     bend = Run(LINE, 3, [0, 10], [0, -3, 4])
     yield "line_with_bends", plain(0, [5], bend, Run(DELTA, 0, [1])), [0], [[0, 10, 20, 27, 38]], [[1] * 5]
-    yield "level_without_rest", plain(7, [1], Run(RAW, 63, [0]), Run(TWIN, 9, [5])), [0], [[7]], [[5]]
+    yield "level_without_rest", plain(7, [1], Run(RAW, 62, [0]), Run(TWIN, 9, [5])), [0], [[7]], [[5]]
     yield (
         "levels_that_could_be_lower",
         plain(0, [2], Run(DELTA, 40, [0], [1]), Run(RAW, 5, [1], [0])),
@@ -101,7 +125,7 @@ def accepted() -> Iterator[tuple[str, bytes, list[int], list[list[int]], list[li
         [[1, 0]],
     )
     yield (
-        "all_64_bits", plain(0, [4], Run(DELTA, 0, [0]), Run(RAW, 63, [LOWEST], [HIGHEST, LOWEST, -1])), [0],
+        "all_64_bits", plain(0, [4], Run(DELTA, 0, [0]), Run(RAW, 62, [LOWEST], [HIGHEST, LOWEST, -1])), [0],
         [[0] * 4], [[LOWEST, HIGHEST, LOWEST, -1]],
     )  # fmt: skip
     yield (
@@ -121,6 +145,23 @@ def accepted() -> Iterator[tuple[str, bytes, list[int], list[list[int]], list[li
         "empty_groups", plain(5, [0, 2, 0], Run(DELTA, 0, [0]), Run(DELTA, 2, [1], [1])), [0, 1, 2],
         [[], [5, 5], []], [[], [1, 2], []],
     )  # fmt: skip
+    flat = Run(DELTA, 0, [0])
+    door = [0] * 20 + [1] + [0] * 9 + [-1] + [0] * 8
+    opened = [0] * 21 + [1] * 10 + [0] * 9
+    yield "sparse", plain(0, [40], flat, Run(DELTA, SPARSE, [0], door, 2)), [0], [[0] * 40], [opened]
+    minus = [0] * 5 + [-1] * 2
+    yield "sparse_of_ones_alone", plain(0, [8], flat, Run(RAW, SPARSE, [0], minus)), [0], [[0] * 8], [[0, *minus]]
+    yield "sparse_without_gaps", plain(0, [3], flat, Run(RAW, SPARSE, [0], [5, 6], 4)), [0], [[0] * 3], [[0, 5, 6]]
+    steps = Run(TWIN, SPARSE, [2], [0, 0, 0, 7], 3)
+    yield (
+        "sparse_dense_and_nothing_mixed",
+        plain(0, [5], flat, Run(RAW, SPARSE, [0], [0, 0, 9, 0], 5), Run(RAW, 3, [1], [2, 3, 4, 5]), steps), [0, 0, 0],
+        [[0] * 5], [[0, 0, 0, 9, 0], [1, 2, 3, 4, 5], [3, 4, 5, 6, 14]],
+    )  # fmt: skip
+    line = Run(LINE, SPARSE, [0, 10], [0, 0, 0, -4], 4)
+    yield "sparse_line", plain(0, [6], flat, line), [0], [[0] * 6], [[0, 10, 20, 30, 40, 46]]
+    far = Run(RAW, SPARSE, [0], [0, LOWEST, HIGHEST], 62)
+    yield "sparse_of_64_bits", plain(0, [4], flat, far), [0], [[0] * 4], [[0, 0, LOWEST, HIGHEST]]
     last = 2**53 - 1
     yield (
         "latest_time",
@@ -136,9 +177,6 @@ def accepted() -> Iterator[tuple[str, bytes, list[int], list[list[int]], list[li
 def refused() -> Iterator[tuple[str, str, bytes, list[int]]]:
     """Name, reason, body, groups."""
     one = plain(7, [1], *ONE)
-    example = plain(5000, [4, 4], *EXAMPLE)
-    numbers, runs, heads, remainders, quotients = sections(5000, [4, 4], EXAMPLE)
-    start = b"\0" + numbers + runs
     yield "empty", "codec_unknown", b"", [0]
     yield "form_2", "codec_unknown", b"\2" + one[1:], [0]
     yield "form_alone", "varint_malformed", b"\0", [0]
@@ -175,23 +213,51 @@ def refused() -> Iterator[tuple[str, str, bytes, list[int]]]:
     yield "head_not_ended", "varint_malformed", one[:-1] + b"\x80", [0]
     yield "trailing_byte", "batch_length", one + b"\0", [0]
     yield "trailing_bit", "batch_length", one + b"\x80", [0]
-    yield "example_trailing_zeros", "batch_length", example + b"\0", EXAMPLE_GROUPS
-    yield "one_quotient_more", "batch_length", start + heads + remainders + quotients[:-1] + b"\x58", EXAMPLE_GROUPS
-    yield "one_quotient_less", "batch_length", start + heads + remainders + quotients[:-1] + b"\x40", EXAMPLE_GROUPS
-    yield "no_quotients", "batch_length", start + heads + remainders, EXAMPLE_GROUPS
-    yield "no_remainders", "batch_length", start + heads, EXAMPLE_GROUPS
-    yield "filling_bit_set", "batch_padding", start + heads + b"\x41" + quotients, EXAMPLE_GROUPS
     yield "first_run_is_twin", "batch_runs", plain(7, [1], Run(TWIN, 0, [0]), ONE[1]), [0]
     yield (
         "twin_of_other_length", "batch_runs",
         plain(7, [1, 2], ONE[0], Run(TWIN, 0, [0]), ONE[1], Run(DELTA, 0, [0])), [0, 1],
     )  # fmt: skip
-    wide = sections(0, [2], [Run(DELTA, 0, [0]), Run(RAW, 63, [0], [0])])
-    yield "value_of_65_bits", "batch_values", b"\0" + b"".join(wide[:4]) + fill("00001"), [0]
+    wide = sections(0, [2], [Run(DELTA, 0, [0]), Run(RAW, 62, [0], [0])])
+    yield "value_of_65_bits", "batch_values", b"\0" + b"".join(wide[:4]) + fill("000000001"), [0]
     yield "falling_time", "batch_times", plain(7, [2], Run(DELTA, 1, [1], [-1]), Run(DELTA, 0, [0])), [0]
     yield "negative_time", "batch_times", plain(7, [1], Run(RAW, 0, [-8]), ONE[1]), [0]
     yield "time_2_53", "batch_times", plain(2**53 - 1, [1], Run(RAW, 0, [1]), ONE[1]), [0]
     yield "time_2_63", "batch_times", plain(2**53 - 1, [1], Run(RAW, 0, [HIGHEST]), ONE[1]), [0]
+
+
+def refused_example() -> Iterator[tuple[str, str, bytes, list[int]]]:
+    """The same of the worked example."""
+    numbers, runs, heads, remainders, quotients = sections(5000, [4, 4], EXAMPLE)
+    start = b"\0" + numbers + runs
+    yield "example_trailing_zeros", "batch_length", plain(5000, [4, 4], *EXAMPLE) + b"\0", EXAMPLE_GROUPS
+    yield "one_quotient_more", "batch_length", start + heads + remainders + quotients[:-1] + b"\x58", EXAMPLE_GROUPS
+    yield "one_quotient_less", "batch_length", start + heads + remainders + quotients[:-1] + b"\x40", EXAMPLE_GROUPS
+    yield "no_quotients", "batch_length", start + heads + remainders, EXAMPLE_GROUPS
+    yield "no_remainders", "batch_length", start + heads, EXAMPLE_GROUPS
+    yield "filling_bit_set", "batch_padding", start + heads + b"\x41" + quotients, EXAMPLE_GROUPS
+
+
+def refused_sparse() -> Iterator[tuple[str, str, bytes, list[int]]]:
+    """The same of sparse runs."""
+    told = b"\0" + number(0) + number(5) + bytes([DELTA * 64, SPARSE]) + number(0) + number(0)
+    yield "sparse_of_none", "batch_sparse", told + number(0) + number(1), [0]
+    yield "sparse_of_more_than_the_rest", "batch_sparse", told + number(5) + number(0) + fill("11111"), [0]
+    yield "sparse_of_2_63", "batch_sparse", told + number(2**63) + number(0), [0]
+    yield "sparse_level_63", "batch_sparse", told + number(1) + number(63), [0]
+    yield "sparse_count_missing", "varint_malformed", told, [0]
+    yield "sparse_level_missing", "varint_malformed", told + number(1), [0]
+    yield "sparse_gap_behind_the_rest", "batch_sparse", told + number(1) + number(0) + fill("0") + fill("001"), [0]
+    yield "sparse_gaps_behind_the_rest", "batch_sparse", told + number(2) + number(0) + fill("001001"), [0]
+    yield "sparse_value_missing", "batch_length", told + number(2) + number(1) + fill("111"), [0]
+    yield "sparse_value_of_65_bits", "batch_values", told + number(4) + number(62) + _too_large(), [0]
+    yield "sparse_value_2_64", "batch_values", told + number(4) + number(62) + _too_large(2**64 - 1), [0]
+
+
+def _too_large(last: int = 2**64) -> bytes:
+    """The bits of four sparse values of which one is this, less one."""
+    remainders, quotients = bits([(0, 0)] * 4 + [(0, 61)] * 3 + [(last, 61)])
+    return remainders + quotients
 
 
 def column(**other: Any) -> dict[str, Any]:
@@ -275,7 +341,7 @@ def documents() -> dict[str, str]:
     ]
     batches += [
         {"name": name, "outcome": reason, "groups": groups, "bytes": body.hex()}
-        for name, reason, body, groups in refused()
+        for name, reason, body, groups in (*refused(), *refused_example(), *refused_sparse())
     ]
     schemas: list[Vector] = [
         {"name": name, "outcome": "accepted", "document": document.decode()} for name, document in accepted_schemas()
