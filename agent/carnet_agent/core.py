@@ -85,7 +85,7 @@ class Agent:
             self._buffer.wipe()
             self._store.begin_tenure()
         self._store.count_boot()
-        self._clock.learn_system(moment)
+        self._learn_time(moment)
         self._untimed.begin(moment, known=self._clock.interval(moment) is not None)
         self._counters["boxes_promoted"] += self._buffer.promote()
         self._window = Window(moment.boot_ms)
@@ -262,6 +262,7 @@ class Agent:
 
     def _regrant(self, moment: Moment, generation: int | None = None) -> list[Effect]:
         """Collect for what is in force now; windows of the set before are sealed with its ``generation``."""
+        self._clock.learn_system(moment)
         known = self._clock.interval(moment)
         self._in_force = self._now_in_force(moment)
         # without the time the record ids decide, with it the collector looks at each grant's times itself

@@ -1,4 +1,4 @@
-"""An agent in memory: the real core over SQLite and the real collector, fed by the simulated car, on a clock of its own.
+"""An agent in memory: the real core, SQLite and collector, fed by the simulated car, on a clock of its own.
 
 Law: nothing random but seeds, no socket, no thread. What a test does not change works.
 """
@@ -16,9 +16,13 @@ import numpy as np
 from cantools.database.can import Database
 from numpy.typing import NDArray
 
-from carnet.consent import Ceiling, GrantSet, encode_grant_set
-from carnet.down import GrantSetMessage, SealedMessage, seal_down
+from carnet.ack import NO_HASH, Ack
+from carnet.bodies import CheckIn
+from carnet.box import open_box
+from carnet.consent import Ceiling, Documents, GrantSet, encode_grant_set
+from carnet.down import GrantSetMessage, SealedMessage, seal_down, sign_ack
 from carnet.envelope import Envelope, parse_envelope
+from carnet.envelopetype import EnvelopeType
 from carnet.keys import BoxKey, SigningKey
 from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.tables import configure as configure_buffer
@@ -33,7 +37,7 @@ from carnet_agent.unit import Unit
 from carnet_simulator.frames import drive
 from tests import consentkit as kit
 from tests.agent.collectkit import Car, demo_car
-from tests.cloud.kit import DEVICE, KEYS
+from tests.cloud.kit import DEVICE, KEYS, SEAL
 from tests.conftest import CHECKOUT
 
 SIGN = SigningKey.from_seed(b"d" * 32)
@@ -175,9 +179,24 @@ def _database() -> Database:
     return cast("Database", cantools.database.load_file(CHECKOUT / "dbc" / "carnet_demo.dbc"))
 
 
-def record(*kinds: str, **changes: Any) -> kit.Documents:
+def record(*kinds: str, **changes: Any) -> Documents:
     """The example owner's yes to `OFFER`, with events."""
     return kit.documents(*kinds, offer=OFFER, optional=(1,), **changes)
+
+
+def answer(check_in: bytes, *, server_ms: int, **changes: Any) -> bytes:
+    """The cloud's acknowledgement of this check-in; it has seen nothing of the stream unless a test says so."""
+    envelope = parse_envelope(check_in)
+    _, body = open_box(envelope.parts[0].box or b"", SEAL, envelope.place(0))
+    told = CheckIn.parse(body)
+    ack = Ack(envelope.header.stream, 0, NO_HASH, server_ms, told.nonce)
+    return sign_ack(replace(ack, **changes), DEVICE, KEYS.sign)
+
+
+def bodies(envelopes: list[Envelope], kind: EnvelopeType) -> list[bytes]:
+    """The opened boxes of every envelope of a type."""
+    found = [each for each in envelopes if each.header.type is kind]
+    return [open_box(part.box or b"", SEAL, each.place(n))[1] for each in found for n, part in enumerate(each.parts)]
 
 
 def grants(generation: int = 1, *kinds: str, **changes: Any) -> GrantSet:

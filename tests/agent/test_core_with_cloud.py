@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_what_was_given_arrives_once_and_at_its_rate(world: World) -> None:
     assert sorted(samples) == [kit.SPEED, kit.ODOMETER]
     times = samples[kit.SPEED]
     assert len(times) == len(set(times)) == pytest.approx(119, abs=3)
-    assert all(b - a >= 1000 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= 1000 for a, b in itertools.pairwise(times))
     assert len(samples[kit.ODOMETER]) == pytest.approx(24, abs=1)
     assert world.rig.count("rows_waiting") == 0
 
