@@ -19,11 +19,13 @@ from carnet import fields, jws
 from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_bytes, device_text, parse_id
+from carnet.signals import check_path
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import enrol
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.statement import records_of, statement_of
-from carnet_cloud.store import Store
+from carnet_cloud.store import Store, Transaction
+from carnet_cloud.why import Answer
 
 REQUEST_AGE_MS_MAX = 300_000
 BODY_BYTES_MAX = 262_144
@@ -82,13 +84,15 @@ def make_api(
     operator_token: str,
     now_ms: Callable[[], int],
     facts: Callable[[], dict[str, Any]],
+    explain: Callable[[Transaction, bytes, str, int], list[Answer]],
 ) -> FastAPI:
-    """The application; ``facts`` are the counters that ``/healthz`` shows."""
+    """The application; ``facts`` are what ``/healthz`` shows, ``explain`` is `carnet_cloud.why.why` for this cloud."""
     api = FastAPI(title="Carnet consent API", version="1", docs_url=None, redoc_url=None)
     door = Door(store, operator_token, now_ms)
     api.get("/healthz")(facts)
     _refusals(api)
     _for_operators(api, door, store, consents, now_ms)
+    _why(api, door, store, now_ms, explain)
     _for_everybody(api, store, consents)
     _for_owners(api, door, store, consents, now_ms)
     return api
@@ -122,12 +126,22 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
     async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
         return {"device": enrol(store, await request.body(), tenant, now_ms())}
 
-    @api.get("/v1/why", dependencies=guarded)
-    def why(vehicle: str = "") -> dict[str, Any]:
+
+def _why(
+    api: FastAPI,
+    door: Door,
+    store: Store,
+    now_ms: Callable[[], int],
+    explain: Callable[[Transaction, bytes, str, int], list[Answer]],
+) -> None:
+    """Which of all that has to agree stands between a path and its recipients."""
+
+    @api.get("/v1/why", dependencies=[Depends(door.operator)])
+    def why(path: str, vehicle: str = "") -> dict[str, Any]:
         with store.transaction() as t:
-            name = device_bytes(vehicle) if vehicle else b""
-            found = [(name, block) for block in t.blocks.of(name)] if vehicle else t.blocks.all()
-        return {"blocks": [{**asdict(block), "vehicle": device_text(whose)} for whose, block in found]}
+            vehicles = [device_bytes(vehicle)] if vehicle else t.devices.vehicles()
+            found = [(name, answer) for name in vehicles for answer in explain(t, name, check_path(path), now_ms())]
+        return {"answers": [{**asdict(answer), "vehicle": device_text(name)} for name, answer in found]}
 
 
 def _for_everybody(api: FastAPI, store: Store, consents: Consents) -> None:

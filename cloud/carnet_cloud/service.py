@@ -34,7 +34,8 @@ from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
-from carnet_cloud.store import Store
+from carnet_cloud.store import Store, Transaction
+from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
 GROUP_MAX = 256
@@ -144,7 +145,11 @@ class Service:
             check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
         )
         link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
-        api = make_api(store, consents, token, now_ms, self.facts)
+
+        def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
+            return why(t, book, catalogue, vehicle, path, now)
+
+        api = make_api(store, consents, token, now_ms, self.facts, explain)
         return Parts(store, receiver, consents, pusher, forwarders, recipients, wrapping, link, api)
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:

@@ -35,8 +35,9 @@ from carnet_cloud.event import render, unpack
 from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
-from carnet_cloud.store import Store
+from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
+from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping, open_sealed
 from tests import consentkit as kit
 
@@ -99,6 +100,10 @@ class Cloud:
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
         self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)
+
+    def explain(self, t: Transaction, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:
+        """`carnet_cloud.why.why` for this cloud."""
+        return why(t, self.book, self.outlet.catalogue, vehicle, path, now_ms)
 
     def enrol(self, unit: Unit) -> None:
         with self.store.transaction() as t:

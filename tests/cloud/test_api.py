@@ -51,7 +51,7 @@ def facts() -> dict[str, Any]:
 
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, facts))
+    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
 
 
 def owned(cloud: Cloud, where: str, key: SigningKey = kit.OWNER_KEY, **changes: Any) -> dict[str, str]:
@@ -122,6 +122,18 @@ def test_rubbish_gets_one_answer_and_no_traceback(client: Client, body: bytes) -
     """A status of the caller's fault, never of ours."""
     answer = client.post("/v1/records", content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500
+
+
+def test_why_is_for_the_operator_and_for_any_path(cloud: Cloud, client: Client) -> None:
+    """A path that goes, one that the offer has not, and one that nobody knows."""
+    given(client)
+    assert client.get("/v1/why", params={"path": kit.SPEED}).status_code == 401
+    verdicts = {
+        path: [a["verdict"] for a in client.get("/v1/why", params={"path": path}, headers=OPERATOR).json()["answers"]]
+        for path in (kit.SPEED, kit.ODOMETER, kit.LATITUDE)
+    }
+    assert verdicts == {kit.SPEED: ["forwarded"], kit.ODOMETER: ["forwarded"], kit.LATITUDE: ["schema"]}
+    assert client.get("/v1/why", params={"path": "nonsense"}, headers=OPERATOR).status_code == 400
 
 
 def test_a_huge_body_is_refused(client: Client) -> None:

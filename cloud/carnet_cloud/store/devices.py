@@ -40,6 +40,10 @@ class Devices:
         )
         return [Device(*row) for row in rows]
 
+    def vehicles(self) -> list[bytes]:
+        """Every vehicle that a unit was ever enrolled in."""
+        return [bytes(row[0]) for row in self._db.execute("select distinct vehicle from device order by vehicle")]
+
     def add(self, device: Device, now_ms: int) -> None:
         """Raises sqlite3.IntegrityError if the device id exists: the caller compares first."""
         self._db.execute(
