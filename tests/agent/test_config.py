@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from carnet.errors import ConfigError, DbcError, MappingError
 from carnet.signals import Category
 from carnet_agent import compiled
+from carnet_agent.assembly import ceiling
 from carnet_agent.config import load
 from carnet_agent.settings import Settings, from_json, to_json
 from tests.agent.units import DBC, config_text, make_unit
@@ -31,9 +32,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 def test_absent_and_empty_differ(tmp_path: Path) -> None:
     """No ceiling lets every category through, an empty one none."""
-    assert load(make_unit(tmp_path).config).ceiling.categories is None
+    assert ceiling(load(make_unit(tmp_path).config)).categories == frozenset(Category)
     empty = make_unit(tmp_path, config_text(extra="[ceiling]\ncategories = []\n"))
-    assert load(empty.config).ceiling.categories == ()
+    assert ceiling(load(empty.config)).categories == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from carnet.errors import ConfigError, Error, UnavailableError
-from carnet_agent.local import CLIENTS_MAX, REQUEST_BYTES_MAX, Document, LocalServer, ask
+from carnet_agent.local import CLIENT_S_MAX, CLIENTS_MAX, REQUEST_BYTES_MAX, Document, LocalServer, ask
 
 
 def answer(request: Document) -> Document:
@@ -89,7 +89,10 @@ def test_what_is_no_json_object_is_refused(state: Path, server: LocalServer, lin
 
 
 def test_a_line_without_an_end_is_cut_off(state: Path, server: LocalServer) -> None:
+    """At its bound, long before a slow client would be."""
+    start = time.monotonic()
     assert raw(state, b"x" * (REQUEST_BYTES_MAX + 1)) == b""
+    assert time.monotonic() - start < CLIENT_S_MAX / 2
 
 
 def test_silent_clients_keep_nobody_waiting(state: Path, server: LocalServer) -> None:

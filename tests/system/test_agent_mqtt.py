@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -142,6 +143,23 @@ def test_a_broker_that_comes_back_is_found_again(tmp_path: Path, plain: Mosquitt
     gather(made, events, Up, 2)
     assert events == [Up(1), Down(1), Up(2)]
     made.stop()
+
+
+def test_a_broker_that_confirms_nothing_holds_one_window(tmp_path: Path, plain: Mosquitto) -> None:
+    """paho gets no more than that, however much waits: what it has is lost with the connection."""
+    made = with_password(tmp_path, plain.port)
+    made.start()
+    gather(made, [], Up)
+    assert plain._process is not None
+    plain._process.send_signal(signal.SIGSTOP)
+    try:
+        assert all(made.send(bytes([number])) for number in range(4 * WINDOW))
+        until(lambda: made.counters["unconfirmed"] > 0)
+        until(lambda: len(made.outgoing) <= 3 * WINDOW)
+        assert made.counters["unconfirmed"] == WINDOW
+    finally:
+        plain._process.send_signal(signal.SIGCONT)
+        made.stop()
 
 
 def test_a_wrong_password_is_counted_and_tried_again(tmp_path: Path, plain: Mosquitto) -> None:
