@@ -97,8 +97,8 @@ def _draw(told: Told, picture: Path) -> None:
         withdrawn_ms = gone.done_ms if gone is not None and gone.recipient == party.name else None
         received = told.received(party.name)
         panels.append(Panel(party.name, party.offer["purpose"]["text"], *_times(received), withdrawn_ms))
-    refused = sum(len({block.path for block in row.blocks}) for row in told.rows.values())
-    line = f"{told.stage.scene.title}; of its {len(told.stage.scene.signals)} signals one was refused {refused} times"
+    played = told.stage.scene
+    line = f"{played.title}, {len(played.signals)} signals; what has no mark stayed in the car"
     page = draw("What left the car, for whom", panels, told.granted_ms, now_ms(), line)
     try:
         picture.write_text(page, encoding="utf-8")

@@ -16,7 +16,7 @@ RIGHT: Final = 130
 ROW: Final = 20
 HEAD: Final = 34
 TOP: Final = 64
-FOOT: Final = 44
+FOOT: Final = 56
 STYLE: Final = """
 text { font: 12px system-ui, sans-serif; fill: #222 }
 .title { font-size: 17px; font-weight: 600 } .name { font-size: 14px; font-weight: 600 } .faint { fill: #667 }

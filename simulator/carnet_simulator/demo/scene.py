@@ -118,15 +118,15 @@ def _mapping_of(dbc: Path) -> Path:
     return dbc.with_name(dbc.name.removesuffix(".dbc") + ".map.toml")
 
 
-def _item(path: str, transform: dict[str, object], need: str = "required") -> dict[str, Any]:
-    return {"path": path, "need": need, "transform": transform, "class": "live", "when": []}
+def _item(path: str, transform: dict[str, object], need: str = "required", delivery: str = "live") -> dict[str, Any]:
+    return {"path": path, "need": need, "transform": transform, "class": delivery, "when": []}
 
 
 def _car_shop_items() -> list[dict[str, Any]]:
     engine = "Vehicle.Powertrain.CombustionEngine"
     return [
         _item("Vehicle.Speed", {"interval_ms": 1000}),
-        {**_item("Vehicle.Diagnostics.DTCCount", {"on_change": True}), "class": "event"},
+        _item("Vehicle.Diagnostics.DTCCount", {"on_change": True}, delivery="event"),
         _item(f"{engine}.EngineCoolant.Temperature", {}),
         _item(f"{engine}.EngineOil.Temperature", {"interval_ms": 1000}),
         *(_item(path, {"interval_ms": 5000}) for path in PADS),
@@ -138,7 +138,8 @@ def _car_shop_items() -> list[dict[str, Any]]:
 
 def _car_insurer_items() -> list[dict[str, Any]]:
     return [
-        _item("Vehicle.Speed", {"interval_ms": 5000, "round": "5"}),
+        # at once, not in windows of ten seconds: so that the silence after the withdrawal can be seen
+        _item("Vehicle.Speed", {"interval_ms": 5000, "round": "5"}, delivery="event"),
         _item("Vehicle.TraveledDistance", {"interval_ms": 5000, "round": "1000"}),
         _item("Vehicle.Acceleration.Longitudinal", {"aggregate": {"window_ms": 5000, "fields": ["min", "max"]}}),
         _item(LATITUDE, {"interval_ms": 5000, "cell_m": 2000}, "optional"),
