@@ -1,0 +1,48 @@
+"""Run worlds by seed: ``PYTHONHASHSEED=0 .venv/bin/python -m tests.world 17``, or ``--seeds 1000 --from 0`` of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections import Counter
+
+from tests.world.world import World
+
+
+def main() -> int:
+    """0 if every law held in every world; otherwise the first broken one is told, with its command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.world", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, help="one world")
+    parser.add_argument("--seeds", type=int, default=200, help="how many worlds")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
+    parser.add_argument("--go-on", action="store_true", help="tell every broken world, not only the first")
+    arguments = parser.parse_args()
+    seeds = [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
+    started = time.perf_counter()
+    happened: Counter[str] = Counter()
+    broken = 0
+    for seed in seeds:
+        world = World(seed)
+        try:
+            happened += world.run()
+        except Exception:
+            broken += 1
+            traceback.print_exc()
+            print(f"seed {seed} FAILED: PYTHONHASHSEED=0 .venv/bin/python -m tests.world {seed}", flush=True)
+            if not arguments.go_on:
+                return 1
+        finally:
+            world.close()
+        if arguments.seed is not None:
+            print(f"digest {world.clockwork.digest}")
+    took = time.perf_counter() - started
+    for kind, count in sorted(happened.items()):
+        print(f"{count:8d} {kind}")
+    print(f"{len(seeds)} worlds in {took:.1f} s, {broken} broken")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

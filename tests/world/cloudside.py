@@ -1,0 +1,206 @@
+"""The cloud's half: the real receiver, gate, consents, forwarders and journal over a store that can crash or fall back.
+
+Law: a crash ends everything of the process that is under way, also what it was called from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from carnet import jws
+from carnet.topics import topic_up
+from carnet_cloud.catalogue import Catalogue, read_entries
+from carnet_cloud.consents import Consents, Waits
+from carnet_cloud.core import Receiver
+from carnet_cloud.enqueue import Outlet
+from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.journal import Journal
+from carnet_cloud.push import Pusher
+from carnet_cloud.recipients import Recipient
+from carnet_cloud.store import Store
+from carnet_cloud.store.devices import Device
+from carnet_cloud.wrapping import Wrapping
+from tests import consentkit as kit
+from tests.cloud.kit import DEVICE, KEYS, VEHICLE
+from tests.world.agentside import RECEIVE, SIGN
+from tests.world.car import MAPPING
+from tests.world.clockwork import Clockwork, PowerCut
+from tests.world.disk import Disk
+from tests.world.ledger import Ledger
+from tests.world.listeners import Listener
+
+T = TypeVar("T")
+STORE = "store.db"
+SENDS_AT_ONCE = 6
+GROUP_MAX = 256
+
+
+class CloudSide:
+    """``send(payload)`` takes what goes down to the unit; ``folder`` holds journal and wrapping keys."""
+
+    def __init__(
+        self,
+        clockwork: Clockwork,
+        ledger: Ledger,
+        folder: Path,
+        listeners: dict[str, Listener],
+        send: Callable[[bytes], None],
+    ) -> None:
+        self._clockwork, self._ledger, self._folder, self._send = clockwork, ledger, folder, send
+        self._listeners = listeners
+        self._recipients: dict[str, Recipient] = dict(listeners)
+        self.disk = Disk()
+        self.is_up = False
+        self._depth = 0
+        self._inbox: list[tuple[str, bytes]] = []
+        self._answers_left: int | None = None
+        self._sending: set[str] = set()
+        self._catalogue = Catalogue(read_entries(MAPPING, "world.map.toml"))
+        self._incarnation = clockwork.random.randbytes(16)
+        self._is_new = True
+
+    def start(self) -> None:
+        """The process begins; what a crash left half is finished first."""
+        random = self._clockwork.random.randbytes
+        self.store = Store(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
+        journal = Journal(
+            self._folder / "journal" / "narrowings",
+            self.store.incarnation,
+            new_store=self._is_new,
+            fsync=lambda _: None,
+        )
+        self.wrapping = Wrapping(self._folder / "wrapping", random)
+        book, leases = GrantBook(self._recipients), Leases()
+        outlet = Outlet(book, self._catalogue, self.wrapping, b"p" * 32, random)
+        self.receiver = Receiver(self.store, KEYS, outlet, random)
+        clock = self._clockwork
+        waits = Waits(lambda: clock.now_ms, lambda: float(clock.now_ms), lambda: clock.run(clock.now_ms + 5))
+        self.pusher = Pusher(self.store, KEYS.sign, random)
+        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
+        clocks = Clocks(lambda: clock.now_ms, lambda: float(clock.now_ms), clock.random.random)
+        owner = random(8)
+        self.forwarders = {
+            name: Forwarder(self.store, self._recipients, self.wrapping, leases, book.may_send, clocks, owner)
+            for name in self._recipients
+        }
+        self.is_up = True
+        self._sending.clear()
+        if self._is_new:
+            self._enrol()
+            self._is_new = False
+        self.consents.replay_journal()
+        self.consents.finish_endings()
+
+    def _enrol(self) -> None:
+        with self.store.transaction() as t:
+            device = Device(DEVICE, VEHICLE, kit.TENANT, 1, SIGN.public, RECEIVE.public, "active")
+            t.devices.add(device, self._clockwork.now_ms)
+            t.devices.pin_owner_key(VEHICLE, 1, jws.thumbprint(kit.OWNER_KEY.public), kit.OWNER_KEY.public)
+
+    def call(self, work: Callable[[], T]) -> T | None:
+        """Let the cloud work; None if it is down or went down at that."""
+        if not self.is_up:
+            return None
+        self._depth += 1
+        try:
+            return work()
+        except PowerCut:
+            if self._depth > 1:
+                raise
+            self._clockwork.note("cloud_cut_at_answer" if self._answers_left == 0 else "cloud_cut_at_commit")
+            self._stop(None)
+            self.on_cut()
+            return None
+        finally:
+            self._depth -= 1
+
+    def on_cut(self) -> None:
+        """What the world does about a cut; set by it."""
+        raise NotImplementedError
+
+    def crash(self, back_to: int | None = None) -> None:
+        """The process ends. ``back_to``: an operator restores that backup of the store; the journal is not in it."""
+        if not self.is_up:
+            return
+        if self._depth:
+            raise PowerCut
+        self._stop(back_to)
+
+    def _stop(self, back_to: int | None) -> None:
+        self.look()
+        self.disk.crash(back_to)
+        self.is_up = False
+        self._inbox.clear()
+        self._answers_left = None
+
+    def look(self) -> None:
+        """No reading lies in the store unsealed."""
+        for data in self.disk.images().values():
+            self._ledger.hidden(data, "the cloud's store")
+
+    def no_more_cuts(self) -> None:
+        """From now on it runs on."""
+        self._answers_left = None
+
+    @property
+    def busy(self) -> bool:
+        """Something of it is under way: this is an event within one that takes time."""
+        return self._depth > 0
+
+    def cut_at_answer(self, answers: int) -> None:
+        """Stop after so many more answers."""
+        self._answers_left = answers
+
+    # work
+
+    def arrive(self, payload: bytes) -> None:
+        """The broker hands over a message."""
+        if self.is_up:
+            self._inbox.append((topic_up(DEVICE), payload))
+
+    def receive(self) -> None:
+        """One turn of the receiver's loop."""
+        self.call(self._receive)
+
+    def _receive(self) -> None:
+        messages, self._inbox = self._inbox[:GROUP_MAX], self._inbox[GROUP_MAX:]
+        now_ms = self._clockwork.now_ms
+        answers = self.receiver.process(messages, now_ms) if messages else []
+        for _, payload in [*answers, *self.pusher.due(now_ms)]:
+            if self._answers_left is not None:
+                if self._answers_left == 0:
+                    raise PowerCut
+                self._answers_left -= 1
+            self._send(payload)
+        with self.store.transaction() as t:
+            self._ledger.rises(t.consents.generation(VEHICLE, 1))
+
+    def forward(self, recipient: str) -> None:
+        """One turn of a forwarder's loop."""
+        if recipient in self._sending:
+            return
+        self._sending.add(recipient)
+        try:
+            for _ in range(SENDS_AT_ONCE):
+                if not self.call(lambda: self.forwarders[recipient].step(recipient)):
+                    break
+                self._settled(recipient)
+        finally:
+            self._sending.discard(recipient)
+
+    def _settled(self, recipient: str) -> None:
+        final = self._listeners[recipient].final
+        if final:
+            self._ledger.settled(final)
+
+    def keep_house(self) -> None:
+        """What the keeper does every hour."""
+        self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
+        self.call(lambda: self.wrapping.rotate(self.store))
+
+    def counters(self) -> dict[str, int]:
+        with self.store.transaction() as t:
+            return t.counters.all()

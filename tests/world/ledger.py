@@ -1,0 +1,202 @@
+"""Every sample that a grant let the car keep, and what became of it; the laws that are checked while the world turns.
+
+Law: what the car may keep is told by an oracle over cantools and fractions (`tests.agent.collect_oracle`), from frames and
+from what the owner agreed to. Nothing of the product decides here whether the product was right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from carnet.box import open_box
+from carnet.codec import decode
+from carnet.envelope import Envelope, parse_envelope
+from carnet.envelopetype import EnvelopeType
+from carnet.ids import RECORD, format_id
+from carnet.schema import Schema
+from tests.cloud.kit import SEAL
+from tests.world.clockwork import Clockwork, law
+from tests.world.truth import Agreed
+
+NEEDLES_KEPT = 64
+NEEDLE_BYTES = 16
+CLOCK_SLACK_MS = 3
+
+
+@dataclass
+class Sample:
+    """One sample of one column for one record."""
+
+    true_ms: int
+    boot: int
+    boot_ms: int
+    sealed: bool = False
+    """It was seen in an envelope on the wire."""
+    event: str = ""
+    """The event that brought it to the recipient."""
+
+
+@dataclass
+class Received:
+    """One event id at a recipient."""
+
+    record: str
+    samples: frozenset[tuple[str, str, float]]
+    is_final: bool = False
+    """The recipient answered for good and the cloud wrote that down."""
+
+
+@dataclass
+class Ledger:
+    """``agreed``: the owner's records by id."""
+
+    clockwork: Clockwork
+    agreed: dict[str, Agreed]
+    vin: bytes
+    kept: defaultdict[tuple[str, str, str], dict[float, Sample]] = field(default_factory=lambda: defaultdict(dict))
+    """(record, path, transform) -> value -> sample."""
+    received: dict[str, Received] = field(default_factory=dict)
+    fallen_back: bool = False
+    """The cloud was restored: what it confirmed before, it may send again under the same id."""
+    generation: int = 0
+    """Highest that the cloud ever had."""
+    unit_generation: int = 0
+    """Highest that the unit ever named, but for a disk that lied."""
+    needles: list[bytes] = field(default_factory=list)
+    _seen: set[bytes] = field(default_factory=set)
+
+    # what the car may keep
+
+    def keep(self, record: str, path: str, transform: dict[str, Any], value: float, sample: Sample) -> None:
+        """The oracle says that this sample is the record's."""
+        column = self.kept[record, path, spelled(transform)]
+        name = named(value)
+        law(name not in column, f"the world made {path} {value} twice")
+        column[name] = sample
+
+    # what the car says
+
+    def published(self, payload: bytes, schemas: dict[bytes, bytes]) -> None:
+        """An envelope leaves the car; ``schemas``: documents that the car has, by hash."""
+        envelope = parse_envelope(payload)
+        self.hidden(payload, "an envelope")
+        if envelope.manifest_hash in self._seen:
+            return
+        for index, part in enumerate(envelope.parts):
+            if part.box is None:
+                continue
+            prelude, body = open_box(part.box, SEAL, envelope.place(index))
+            if envelope.header.seq == 0:
+                law(prelude.generation >= self.unit_generation, "law 3: the unit's generation fell")
+                self.unit_generation = prelude.generation
+            if envelope.header.type is not EnvelopeType.DATA:
+                continue
+            self._seen.add(envelope.manifest_hash)
+            self._read(prelude.records, body, Schema.parse(schemas[prelude.schema_hash]))
+            self._hide(body, payload)
+        self.clockwork.trace(envelope.header.type, envelope.header.seq, envelope.manifest_hash.hex())
+
+    def _read(self, records: tuple[bytes, ...], body: bytes, schema: Schema) -> None:
+        """Every sample of a box is one that each of its records was granted on the car."""
+        batch = decode(body, schema, size_max=1 << 22)
+        for column, raw in zip(schema.columns, batch.values, strict=True):
+            for record in (format_id(RECORD, each) for each in records):
+                law(record in self.agreed, "law 2: the car collected for a record that the owner never signed")
+                kept = self.kept[record, column.path, spelled(column.transform.document())]
+                for value in raw.tolist():
+                    name = named(value * float(column.factor) + float(column.offset))
+                    law(name in kept, f"law 1: the car sealed {column.path} for a record that was not granted it then")
+                    kept[name].sealed = True
+
+    def _hide(self, body: bytes, payload: bytes) -> None:
+        """From now on these bytes may be nowhere."""
+        if len(body) >= 2 * NEEDLE_BYTES:
+            needle = body[len(body) // 2 - NEEDLE_BYTES // 2 :][:NEEDLE_BYTES]
+            law(needle not in payload, "law 4: a body stands in its envelope unsealed")
+            self.needles = [*self.needles[1 - NEEDLES_KEPT :], needle]
+
+    def hidden(self, data: bytes, where: str) -> None:
+        """No planted byte is in there."""
+        law(self.vin not in data and self.vin[::-1] not in data, f"law 1: the VIN is in {where}")
+        for needle in self.needles:
+            law(needle not in data, f"law 4: readings lie unsealed in {where}")
+
+    # what a recipient hears
+
+    def heard(self, recipient: str, event_id: str, body: bytes) -> None:
+        """The bytes of an event reach a recipient now."""
+        now_ms = self.clockwork.now_ms
+        law(self.vin not in body, "law 1: the VIN is in an event")
+        event = json.loads(body)
+        data = event["data"]
+        law(event["id"] == event_id, "law 5: an event has another id than its sender says")
+        agreed = self.agreed.get(data["record"])
+        law(agreed is not None, "law 6: an event names no record of the owner")
+        assert agreed is not None
+        law(agreed.recipient == recipient, "law 1: an event reached another recipient than its record's")
+        law(not agreed.silent, f"law 3: an event of {agreed.record} after its withdrawal or pause had returned")
+        law(now_ms < agreed.expires_ms, "law 1: an event of an expired record")
+        law(0 < data["generation"] <= self.generation, "law 6: an event names a generation that never was")
+        law(data["log_position"] == 0 and data["receipt"] is None, "law 6: an event names a place in no log")
+        samples = frozenset(
+            (column["path"], spelled(column["transform"]), named(value))
+            for column in data["columns"]
+            for value in self._column(agreed, column, event_id)
+        )
+        law(samples, "an event without a sample")
+        before = self.received.get(event_id)
+        if before is None:
+            self.received[event_id] = Received(agreed.record, samples)
+        else:
+            law(before.samples == samples, "law 5: one event id with two contents")
+            law(self.fallen_back or not before.is_final, "law 5: an event came again after it was settled")
+            self.clockwork.note("event_again")
+        self.clockwork.trace(event_id, len(body))
+
+    def _column(self, agreed: Agreed, column: dict[str, Any], event_id: str) -> list[float]:
+        """Its values, if each of them is the record's: made, kept, captured inside, told at its time, and once."""
+        path, transform = column["path"], column["transform"]
+        law(agreed.item(path, transform), f"law 1: {path} under a transform that the record does not have")
+        kept = self.kept[agreed.record, path, spelled(transform)]
+        for value, t_ms in zip(column["v"], column["t_ms"], strict=True):
+            sample = kept.get(named(value))
+            law(sample is not None, f"law 1: {path} {value} was never granted to {agreed.record}")
+            assert sample is not None
+            law(
+                agreed.covers_from_ms <= sample.true_ms < agreed.expires_ms,
+                f"law 1: {path} was captured outside of the grant",
+            )
+            law(
+                abs(t_ms - sample.true_ms) <= column["uncertainty_ms"] + CLOCK_SLACK_MS,
+                f"{path} is told with a wrong time: {t_ms - sample.true_ms} ms",
+            )
+            law(sample.event in {"", event_id}, f"law 5: {path} {value} in two events")
+            sample.event = event_id
+        return list(column["v"])
+
+    def settled(self, event_id: str) -> None:
+        """The recipient has confirmed or refused, and the cloud has written that down."""
+        self.received[event_id].is_final = True
+
+    def rises(self, generation: int) -> None:
+        """The cloud's generation of the vehicle, looked at now."""
+        law(self.fallen_back or generation >= self.generation, "law 3: the cloud's generation fell")
+        self.generation = max(self.generation, generation)
+
+
+def spelled(transform: dict[str, Any]) -> str:
+    """One spelling of a transform."""
+    return json.dumps(transform, sort_keys=True)
+
+
+def named(value: float) -> float:
+    """A value as a name: floats that differ in their last bits are one."""
+    return round(float(value), 7)
+
+
+def type_of(payload: bytes) -> EnvelopeType:
+    envelope: Envelope = parse_envelope(payload)
+    return envelope.header.type

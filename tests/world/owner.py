@@ -1,0 +1,131 @@
+"""The owner: offers to answer, records, pauses, withdrawals; every call is repeated until the cloud has answered.
+
+Law: the truth is written down before the cloud hears of what widens, and after it has answered to what narrows.
+"""
+
+from __future__ import annotations
+
+from carnet.errors import ConsentError
+from carnet.ids import format_id
+from tests import consentkit as kit
+from tests.world.car import IGNITION, LATITUDE, LONGITUDE, ODOMETER, SERVICE, SPEED
+from tests.world.clockwork import Clockwork, law
+from tests.world.cloudside import CloudSide
+from tests.world.truth import Agreed, Item
+
+INSURER, GARAGE, MAP = (format_id("rcp_", name) for name in (b"insurer---", b"repairshop", b"mapmaker--"))
+AGAIN_MS = 1_500
+CELL = {"cell_m": 50, "interval_ms": 2000}
+ITEMS: dict[str, list[Item]] = {
+    INSURER: [
+        kit.item(ODOMETER),
+        kit.item(SPEED, transform={"interval_ms": 1000, "round": "0.5"}, **{"class": "live"}),
+    ],
+    GARAGE: [
+        kit.item(ODOMETER),
+        kit.item(SERVICE, transform={"dead_band": "7"}, **{"class": "event"}),
+        kit.item(SPEED, transform={"interval_ms": 2000}, when=[kit.when(IGNITION, "==", "1")]),
+        kit.item(IGNITION, "condition"),
+    ],
+    MAP: [
+        kit.item(LATITUDE, transform=CELL, **{"class": "live"}),
+        kit.item(LONGITUDE, transform=CELL, **{"class": "live"}),
+        kit.item(SPEED, **{"class": "live"}),
+    ],
+}
+OFFERS = {
+    recipient: kit.offer_bytes(id=format_id("off_", recipient[4:14].encode()), recipient=recipient, items=items)
+    for recipient, items in ITEMS.items()
+}
+
+
+class Owner:
+    """Keeps ``agreed``: what is true."""
+
+    def __init__(self, clockwork: Clockwork, cloud: CloudSide, agreed: dict[str, Agreed]) -> None:
+        self._clockwork, self._cloud, self._agreed = clockwork, cloud, agreed
+
+    def give(self, recipient: str, days_ms: int = 30 * kit.DAY_MS) -> Agreed:
+        """A new record for this recipient."""
+        now_ms, offer = self._clockwork.now_ms, OFFERS[recipient]
+        name = format_id("rec_", self._clockwork.random.randbytes(10))
+        token = kit.token(offer, optional=(), id=name, given_ms=now_ms, not_before_ms=now_ms, expires_ms=now_ms + days_ms)
+        agreed = Agreed(name, recipient, offer, ITEMS[recipient], token, now_ms, now_ms + days_ms, [token])
+        self._agreed[name] = agreed
+        self._deliver_record(agreed)
+        return agreed
+
+    def _deliver_record(self, agreed: Agreed) -> None:
+        def work() -> bool:
+            self._cloud.consents.offer(agreed.offer)
+            self._cloud.consents.give(agreed.token, kit.VEHICLE)
+            return True
+
+        if not self._cloud.call(work):
+            self._clockwork.at(AGAIN_MS, "give again", lambda: self._deliver_record(agreed))
+            return
+        self._clockwork.note("given")
+
+    def withdraw(self, agreed: Agreed) -> None:
+        """From the moment at which this has returned the recipient hears nothing more under it."""
+        if not agreed.ended:
+            agreed.ended = agreed.narrowed = True
+            self._event(agreed, "withdraw")
+
+    def pause(self, agreed: Agreed) -> None:
+        if not agreed.ended and self._clockwork.now_ms < agreed.expires_ms:
+            agreed.narrowed = True
+            self._event(agreed, "pause")
+
+    def resume(self, agreed: Agreed) -> None:
+        if agreed.ended or self._clockwork.now_ms >= agreed.expires_ms:
+            return
+        if not agreed.silent:
+            self._clockwork.at(AGAIN_MS, "resume later", lambda: self.resume(agreed))
+            return
+        self._event(agreed, "resume")
+
+    def _event(self, agreed: Agreed, kind: str) -> None:
+        now_ms = self._clockwork.now_ms
+        entry = kit.event(kind, agreed.entries, now_ms, record=agreed.record)
+        agreed.entries.append(entry)
+        self._clockwork.note(kind)
+        if kind == "resume":
+            agreed.covers_from_ms = now_ms
+            agreed.silent = False
+        self._deliver(agreed, kind, entry)
+
+    def _deliver(self, agreed: Agreed, kind: str, entry: str) -> None:
+        began_ms = self._clockwork.now_ms
+        if self._cloud.call(lambda: self._cloud.consents.event(entry, agreed.record)) is None:
+            self._clockwork.at(AGAIN_MS, "event again", lambda: self._deliver(agreed, kind, entry))
+            return
+        if kind != "resume" and entry == agreed.entries[-1]:
+            law(self._clockwork.now_ms - began_ms <= 1_500, "law 3: a narrowing did not return in time")
+            agreed.silent = True
+            self._clockwork.note(f"{kind}_returned")
+
+    def make_up(self) -> None:
+        """A restored cloud: the tool gives it back what it has forgotten and confirms what still holds."""
+        for agreed in list(self._agreed.values()):
+            agreed.narrowed = True
+            done = self._cloud.call(lambda one=agreed: self._make_up(one))  # type: ignore[misc]
+            if done is None:
+                self._clockwork.at(AGAIN_MS, "make up again", self.make_up)
+                return
+
+    def _make_up(self, agreed: Agreed) -> bool:
+        """A late request, sent twice, may bring a record back that has ended: nothing may come of it."""
+        consents = self._cloud.consents
+        consents.offer(agreed.offer)
+        try:
+            consents.give(agreed.token, kit.VEHICLE)
+        except ConsentError as refused:
+            self._clockwork.note(f"give_refused_{refused.reason}")
+        if agreed.ended:
+            # the tool that withdrew is gone; only what the journal holds protects
+            return True
+        for entry in agreed.entries[1:]:
+            consents.event(entry, agreed.record)
+        consents.confirm(agreed.record)
+        return True

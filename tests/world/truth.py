@@ -1,0 +1,43 @@
+"""What the owner has really said, to whom and when; the judge of everything that reaches a recipient.
+
+Law: this is filled by the owner's own acts and reads no document of ours back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Item = dict[str, Any]
+
+
+@dataclass
+class Agreed:
+    """One record of the owner. Times in ms since 1970, true."""
+
+    record: str
+    recipient: str
+    offer: bytes
+    items: list[Item]
+    token: str
+    covers_from_ms: int
+    expires_ms: int
+    entries: list[str] = field(default_factory=list)
+    """The token and every event made."""
+    silent: bool = False
+    """A pause or a withdrawal has returned, and no resume was asked for since."""
+    ended: bool = False
+    """A withdrawal was asked for."""
+    narrowed: bool = False
+    """It was ever paused or withdrawn, or its store fell back."""
+
+    def item(self, path: str, transform: Item) -> Item | None:
+        """What it allows of this path under this transform."""
+        return next(
+            (
+                one
+                for one in self.items
+                if one.get("path") == path and one["transform"] == transform and one["need"] != "condition"
+            ),
+            None,
+        )
