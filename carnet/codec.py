@@ -181,9 +181,7 @@ def _batch(head: _Head, x: Int64) -> Batch:
     """One batch of its restored numbers."""
     groups = head.schema.group_count
     times = x[: head.time_numbers]
-    # the sum of two numbers below 2^53 cannot wrap
-    if times.max() > NUMBER_MAX:
-        raise FormatError("batch_times", "a time of a batch is 2^53 or more")
+    # a sum that wraps is negative, because the base is below 2^53, and refused as such
     times += head.base
     if _times_are_wrong(times, head.lengths[:groups]):
         raise FormatError("batch_times", "the times of a batch fall, are negative or 2^53")

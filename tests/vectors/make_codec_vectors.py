@@ -235,7 +235,8 @@ def refused_example() -> Iterator[tuple[str, str, bytes, list[int]]]:
     yield "one_quotient_less", "batch_length", start + heads + remainders + quotients[:-1] + b"\x40", EXAMPLE_GROUPS
     yield "no_quotients", "batch_length", start + heads + remainders, EXAMPLE_GROUPS
     yield "no_remainders", "batch_length", start + heads, EXAMPLE_GROUPS
-    yield "filling_bit_set", "batch_padding", start + heads + b"\x41" + quotients, EXAMPLE_GROUPS
+    yield "first_filling_bit_set", "batch_padding", start + heads + b"\x50" + quotients, EXAMPLE_GROUPS
+    yield "last_filling_bit_set", "batch_padding", start + heads + b"\x41" + quotients, EXAMPLE_GROUPS
 
 
 def refused_sparse() -> Iterator[tuple[str, str, bytes, list[int]]]:
