@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,8 @@ def facts() -> dict[str, object]:
         "others_seen": any(path.name == "1" for path in Path("/proc").iterdir()),
         "namespace": attempt(_unshare),
         "credentials": modes(Path(os.environ["CREDENTIALS_DIRECTORY"])),
+        "clock_read": attempt(read_clock),
+        "clock_set": attempt(set_clock),
     } | ({"can_bind": attempt(can_bind)} if "agent" in states[0].name else {})
 
 
@@ -96,6 +99,17 @@ def _unshare() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x10000000):
         raise OSError(ctypes.get_errno(), "unshare")
+
+
+def read_clock() -> None:
+    """Ask the kernel how well its clock goes, and change nothing: adjtimex with modes 0."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.adjtimex(ctypes.byref(ctypes.create_string_buffer(512))) < 0:
+        raise OSError(ctypes.get_errno(), "adjtimex")
+
+
+def set_clock() -> None:
+    time.clock_settime(time.CLOCK_REALTIME, time.time())
 
 
 if __name__ == "__main__":
