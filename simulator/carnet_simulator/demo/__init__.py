@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--mode", choices=("normal", "no_location", "guest", "off"), default="normal", help="what the driver set")
     add("--headless", action="store_true", help="no moving picture in the terminal, only lines")
     add("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
-    add("--keep", action="store_true", help="keep the folder with all keys, stores and logs")
+    add("--keep", action="store_true", help="keep the folder with all keys, stores and logs also after a good end")
     add("--folder", type=Path, help="work in this new folder (default: one under the system's temporary folder)")
     default = Path(tempfile.gettempdir()) / "carnet-demo.svg"
     add(

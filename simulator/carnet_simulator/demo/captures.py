@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from carnet_simulator.replay import read_capture
 
 FRAMES_MAX: Final = 20_000
 ROWS_MAX: Final = 100_000
-LOOK_S: Final = 10.0
+LOOK_S: Final = 3.0
 
 
 def buses_of(file: Path, dbcs: Sequence[str], mappings: Sequence[Path], match: str) -> tuple[Bus, ...]:
@@ -46,12 +47,12 @@ def buses_of(file: Path, dbcs: Sequence[str], mappings: Sequence[Path], match: s
 
 
 def signals_in(file: Path, buses: Sequence[Bus]) -> list[Name]:
-    """The signals that occur in the beginning of the capture, in the order in which they first occur."""
-    found: dict[Name, None] = {}
+    """The signals that occur in the beginning of the capture, the most frequent first."""
+    found: Counter[Name] = Counter()
     for bus in buses:
         for dbc in bus.dbc:
-            found.update(dict.fromkeys(_decoded(file, bus, dbc)))
-    return list(found)
+            found.update(_decoded(file, bus, dbc))
+    return [name for name, _ in found.most_common()]
 
 
 def _decoded(file: Path, bus: Bus, dbc: Path) -> Iterator[Name]:

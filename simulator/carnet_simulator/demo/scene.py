@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from carnet import canonical, ids
 from carnet.errors import CaptureError
-from carnet.signals import Category
+from carnet.signals import is_private
 from carnet.transforms import LATITUDE, LONGITUDE
 from carnet_simulator.dbcs import BUSES, dbc_folder, demo_databases
 from carnet_simulator.demo.catalogue import Bus, Name, Signal, describe
@@ -81,10 +81,12 @@ def simulated_car(seed: int, tenant: str, now_ms: int) -> Scene:
 
 
 def capture(file: Path, buses: tuple[Bus, ...], names: Iterable[Name], speed: str, tenant: str, now_ms: int) -> Scene:
-    """Any capture: offers are made of the signals that were seen in it, mapped ones first."""
+    """Any capture: offers are made of the signals that were seen in it, of those with a name in the specification if
+    there are any.
+    """
     signals = describe(names, [path for bus in buses for path in bus.mapping])
-    known = [signal for signal in signals if signal.kind.category is not Category.UNMAPPED]
-    offered = [signal.path for signal in (known or list(signals)) if signal.path not in (LATITUDE, LONGITUDE)]
+    known = [signal for signal in signals if not is_private(signal.path)]
+    offered = [signal.path for signal in (known or signals) if signal.path not in (LATITUDE, LONGITUDE)]
     if not offered:
         raise CaptureError("capture_empty", f"{file}: these DBCs decode nothing of it; is --match right?")
     shop = [_item(path, {"interval_ms": 1000}) for path in offered[:CAPTURE_PATHS]]

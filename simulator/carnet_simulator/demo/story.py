@@ -40,12 +40,10 @@ def tell(arguments: argparse.Namespace) -> int:
     began_ms = now_ms()
     live = Live(sys.stderr if arguments.json else sys.stdout, plain=arguments.headless or arguments.json)
     folder = _folder(arguments.folder)
-    live.say(f"folder {folder}{'' if arguments.keep else ' (removed at the end; --keep keeps it)'}")
-    try:
-        report = _play(arguments, live, folder, began_ms)
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    live.say(f"folder {folder}{'' if arguments.keep else ' (removed after a good end; --keep keeps it)'}")
+    report = _play(arguments, live, folder, began_ms)
+    if report["ok"] and not arguments.keep:
+        shutil.rmtree(folder, ignore_errors=True)
     if arguments.json:
         print(json.dumps(report, ensure_ascii=False))
     return 0 if report["ok"] else 1
