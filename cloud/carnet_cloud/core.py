@@ -54,8 +54,17 @@ class _Waiting:
 class Receiver:
     """``process`` is called by one thread with whatever has come in since the last call."""
 
-    def __init__(self, store: Store, keys: CloudKeys, outlet: Outlet, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: CloudKeys,
+        outlet: Outlet,
+        random: Callable[[int], bytes],
+        saw: Callable[[bytes, int, int], None] = lambda *_: None,
+    ) -> None:
+        """``saw`` is told (vehicle, generation that its unit has, generation that is current) as boxes name them."""
         self._store = store
+        self._saw = saw
         self._keys = keys
         self._outlet = outlet
         self._random = random
@@ -237,7 +246,11 @@ class Receiver:
         our store was restored, so nothing of this vehicle goes out.
         """
         device = arrived.device
-        if epoch != device.epoch or generation <= t.consents.generation(device.vehicle, device.epoch):
+        if epoch != device.epoch:
+            return
+        current = t.consents.generation(device.vehicle, device.epoch)
+        self._saw(device.vehicle, generation, current)
+        if generation <= current:
             return
         for record in t.consents.records(device.vehicle, device.epoch):
             t.consents.set_silent(record.id, True)
