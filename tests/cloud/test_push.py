@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from carnet.down import GrantSetMessage
 from carnet.topics import topic_down
 from carnet_cloud.push import REPEATS_MAX, Pusher
