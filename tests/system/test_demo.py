@@ -23,7 +23,7 @@ from tests.realparts import real_part
 from tests.system.mosquitto import require_mosquitto, version
 
 HOOKS = Path(__file__).with_name("hooks")
-SECONDS = 16
+SECONDS = 20
 LIMIT_S = 100
 DEMO = [sys.executable, "-m", "carnet_simulator", "demo", "--headless", "--json", "--seconds", str(SECONDS)]
 

@@ -1,0 +1,156 @@
+"""What the demonstration knows and shows: signals, captures, words, and the terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from carnet.errors import CaptureError, ConfigError, MappingError
+from carnet.narrowing import Block, BlockReason
+from carnet.signals import Category, Sensitivity
+from carnet_cloud.catalogue import Catalogue, read_entries
+from carnet_simulator.demo import captures, scene
+from carnet_simulator.demo.catalogue import Bus, Name, cloud_catalogue, describe
+from carnet_simulator.demo.live import Live, Row, picture
+from carnet_simulator.demo.received import Latest, Received
+from carnet_simulator.demo.words import how, refused
+
+MAPPING = """
+[dbc]
+name = "car.dbc"
+sha256 = "00"
+[[signal]]
+message = "A"
+signal = "Speed"
+path = "Vehicle.Speed"
+unit = "km/h"
+category = "driving"
+sensitivity = "personal"
+[[signal]]
+message = "A"
+signal = "Wheel"
+bus = "can1"
+category = "maintenance"
+sensitivity = "low"
+"""
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    path = tmp_path / "car.map.toml"
+    path.write_text(MAPPING)
+    return path
+
+
+def names(bus: str = "can0", dbc: str = "car") -> list[Name]:
+    return [Name(bus, dbc, "A", signal, unit) for signal, unit in (("Speed", "kph"), ("Wheel", ""), ("X y", '"'))]
+
+
+def test_a_row_names_a_signal_and_what_has_none_is_private_and_unmapped(mapping: Path) -> None:
+    speed, wheel, other = describe(names(), [mapping])
+    assert (speed.path, speed.unit, speed.kind.category) == ("Vehicle.Speed", "km/h", Category.DRIVING)
+    assert (wheel.path, wheel.kind.category) == ("Vehicle.Private.can0.car.A.Wheel", Category.UNMAPPED)
+    assert (other.path, other.kind.sensitivity) == ("Vehicle.Private.can0.car.A.X_y", Sensitivity.SPECIAL)
+
+
+def test_a_row_for_one_bus_holds_there_alone_and_for_its_dbc_alone(mapping: Path) -> None:
+    assert describe(names("can1"), [mapping])[1].kind.category is Category.MAINTENANCE
+    assert describe(names(dbc="other"), [mapping])[0].path == "Vehicle.Private.can0.other.A.Speed"
+
+
+def test_the_cloud_reads_the_catalogue_that_is_written_for_it(mapping: Path) -> None:
+    signals = describe(names(), [mapping])
+    found = Catalogue(read_entries(cloud_catalogue(signals).encode(), "catalogue"))
+    for signal in signals:
+        entry = found.get(signal.path)
+        assert entry is not None
+        assert (entry.unit, entry.category) == (signal.unit, signal.kind.category)
+
+
+def test_a_mapping_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    for text in ("", "[dbc", "dbc = 3"):
+        (tmp_path / "x.toml").write_text(text)
+        with pytest.raises(MappingError):
+            describe(names(), [tmp_path / "x.toml"])
+    with pytest.raises(MappingError):
+        describe(names(), [tmp_path / "nowhere"])
+
+
+def test_dbcs_and_mappings_are_given_to_the_buses_of_a_capture(tmp_path: Path, mapping: Path) -> None:
+    log = tmp_path / "drive.log"
+    log.write_text("(0.1) can0 123#11\n(0.2) can1 123#11\n")
+    buses = captures.buses_of(log, [f"can1={tmp_path / 'car.dbc'}"], [mapping], "id")
+    assert buses == (Bus("can1", (tmp_path / "car.dbc",), (mapping,), "id"),)
+    assert [bus.name for bus in captures.buses_of(log, ["car.dbc"], [], "id")] == ["can0", "can1"]
+    with pytest.raises(ConfigError) as refusal:
+        captures.buses_of(log, ["can7=car.dbc"], [], "id")
+    assert refusal.value.reason == "bus_unknown"
+    with pytest.raises(ConfigError):
+        captures.buses_of(log, [], [], "id")
+    with pytest.raises(MappingError) as unused:
+        captures.buses_of(log, ["other.dbc"], [mapping], "id")
+    assert unused.value.reason == "mapping_unused"
+
+
+def test_a_capture_offers_named_signals_if_there_are_any(mapping: Path) -> None:
+    def offered(mappings: tuple[Path, ...]) -> list[str]:
+        bus = Bus("can0", (Path("car.dbc"),), mappings)
+        made = scene.capture(Path("x.log"), (bus,), names(), "1", "ten_aaaaaaaaaaaaaaaa", 1)
+        return [item["path"] for item in made.parties[0].items()]
+
+    assert offered((mapping,)) == ["Vehicle.Speed"]
+    assert len(offered(())) == 3
+    with pytest.raises(CaptureError) as refusal:
+        scene.capture(Path("x.log"), (), [], "1", "ten_aaaaaaaaaaaaaaaa", 1)
+    assert refusal.value.reason == "capture_empty"
+
+
+def test_transforms_in_words() -> None:
+    assert how({}) == "every reading"
+    assert how({"interval_ms": 5000, "round": "5"}) == "every 5 s, to 5"
+    assert how({"aggregate": {"window_ms": 5000, "fields": ["min", "max"]}}) == "min/max of 5 s"
+
+
+def test_what_is_refused_is_told_by_reason_with_all_counted() -> None:
+    blocks = [Block("rec", f"Vehicle.X{n}", BlockReason.OFFER) for n in range(40)]
+    blocks += [Block("rec", "Vehicle.Y", BlockReason.CEILING)]
+    first, second = refused(blocks)
+    assert first.split()[0] == "40" and second.split()[0] == "1"
+
+
+def rows(tmp_path: Path) -> list[Row]:
+    received = Received(tmp_path / "none")
+    received.latest["Vehicle.Speed"] = Latest(12.345678, "km/h", {}, 1)
+    received.counts["Vehicle.Speed"] = 7
+    return [Row("shop", "Oldtown", received, [Block("rec", "Vehicle.X", BlockReason.DRIVER)], "given")]
+
+
+def test_the_picture_shows_value_count_and_reason(tmp_path: Path) -> None:
+    text = "\n".join(picture(rows(tmp_path), 1.0, "note"))
+    assert "12.3457 km/h" in text and " 7 " in text and "the driver's mode" in text and "note" in text
+
+
+def test_without_a_terminal_there_are_only_lines(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    live = Live(stream, plain=False)
+    live.say("hello")
+    live.show(rows(tmp_path), 1.0, 1000, "note")
+    live.show(rows(tmp_path), 1.1, 1100, "note")
+    assert stream.getvalue() == "hello\n   1.0 s  shop: 0 events, 7 samples\n"
+
+
+def test_a_terminal_is_drawn_over_and_what_is_said_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    live = Live(stream, plain=False)
+    live.show(rows(tmp_path), 1.0, 1000, "note")
+    height = stream.getvalue().count("\n")
+    live.say("hello")
+    assert f"\x1b[{height}A\x1b[Jhello\n" in stream.getvalue()
+    widest = max(
+        len(line.encode("ascii", "ignore").decode().split("\x1b")[0]) for line in stream.getvalue().split("\n")
+    )
+    assert widest <= 40
