@@ -220,12 +220,15 @@ class Agent:
         if ack.watermark == self._buffer.last_seq:
             ours = self._buffer.head
         forked = ours is not None and NO_HASH not in {ack.head, ours} and ack.head != ours
-        if ack.watermark > self._buffer.last_seq or forked:
+        # what has a number beyond all that was ever offered was sent by a life that the disk forgot
+        known = max([ack.watermark, *(last for _, last in ack.ranges)])
+        if known > self._buffer.offered[0] or forked:
             self._counters["rolled_back"] += 1
             self._counters["samples_rolled_back"] += self._buffer.new_stream()
             self._out.sender.forget()
             self._contact.up(moment.boot_ms)
             return [Note("warning", "the cloud has other envelopes of this stream than we: a new stream begins")]
+        self._buffer.offer()
         self._counters["rows_reopened"] += self._buffer.reopen(ack.stream, ack.watermark)
         self._out.sender.again(moment.boot_ms)
         return []

@@ -124,8 +124,7 @@ class Outgoing:
         """What this unit has, under a fresh nonce."""
         body = CheckIn(
             nonce,
-            self._buffer.last_seq,
-            self._buffer.head,
+            *self._buffer.offered,
             self.cloud.version,
             tuple(self._buffer.schema_hashes()[:SCHEMAS_MAX]),
             self._store.mode.value,

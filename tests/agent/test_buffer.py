@@ -155,6 +155,8 @@ def test_a_destroyed_box_leaves_its_note_and_an_intact_chain(buffer: Buffer) -> 
     assert envelope.manifest_hash == manifest
     assert [p.note is not None for p in envelope.parts] == [True, False]
     assert buffer.handles() == {b"b" * 8}
+    # what was destroyed is not lost a second time if the row is
+    assert sent(buffer)[0].samples == 3
 
 
 def test_destroyed_bytes_are_in_no_file(tmp_path: Path, source: random.Random) -> None:

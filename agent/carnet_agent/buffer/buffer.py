@@ -16,6 +16,7 @@ from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Prior
 
 CUT_BYTES = 8
 STREAM_BYTES = 8
+SEQ_BYTES = 8
 _TABLES = ("row", "box", "checkpoint", "schema_use", "schema", "gap", "destroyed")
 _ROW = "select number, stream, seq, type, priority, samples, envelope from row "
 
@@ -35,6 +36,7 @@ class Buffer:
         self._device = device
         self._key = key
         self._random = random
+        self._is_offering = False
         if self._disk.meta("stream") is None:
             with self._disk.transaction():
                 self._begin_stream(b"")
@@ -61,6 +63,18 @@ class Buffer:
     def head(self) -> bytes:
         """Manifest hash of the last envelope; zeros before the first."""
         return self._disk.meta("head") or NO_PREVIOUS
+
+    @property
+    def offered(self) -> tuple[int, bytes]:
+        """The last number that may ever have been sent, with its manifest hash; beyond it nobody saw anything."""
+        value = self._disk.meta("offered") or b""
+        return int.from_bytes(value[:SEQ_BYTES], "big"), value[SEQ_BYTES:] or NO_PREVIOUS
+
+    def offer(self) -> None:
+        """The cloud agrees with the chain: from now on every number may be sent, and that is on disk before it is."""
+        if self.offered[0] != self.last_seq:
+            self._disk.with_room(lambda: self._set_offered(self.last_seq, self.head))
+        self._is_offering = True
 
     def manifest(self, stream: bytes, seq: int) -> bytes | None:
         """Manifest hash of an envelope that is still here, or whose follower is; None if neither is."""
@@ -356,6 +370,8 @@ class Buffer:
         self._disk.set_meta("previous", previous)
         self._disk.set_meta("last_seq", b"")
         self._disk.set_meta("head", NO_PREVIOUS)
+        self._disk.set_meta("offered", b"")
+        self._is_offering = False
         self._disk.acked.clear()
 
     def _insert(self, new: NewEnvelope) -> int:
@@ -373,9 +389,14 @@ class Buffer:
             self._db.executemany(
                 "insert into schema_use values (?, ?)", [(number, one) for one in sorted({b.schema for b in new.boxes})]
             )
-        self._disk.set_meta("last_seq", seq.to_bytes(8, "big"))
+        self._disk.set_meta("last_seq", seq.to_bytes(SEQ_BYTES, "big"))
         self._disk.set_meta("head", manifest)
+        if self._is_offering:
+            self._set_offered(seq, manifest)
         return seq
+
+    def _set_offered(self, seq: int, manifest: bytes) -> None:
+        self._disk.set_meta("offered", seq.to_bytes(SEQ_BYTES, "big") + manifest if seq else b"")
 
     def _store(self, *values: object) -> int:
         """Write one row: stream, seq, type, priority, samples, manifest, envelope."""

@@ -49,7 +49,14 @@ def _create(connection: sqlite3.Connection) -> None:
 
     db = sqlite_utils.Database(connection)
     with db.atomic():
-        db.table("meta").create({"name": str, "value": bytes}, pk="name")
+        # These three are written with every row. Without a rowid a table is one tree instead of two, and each tree
+        # that a commit touches costs a page of the log (bench/buffer.py).
+        db.execute("create table meta (name text primary key, value blob) without rowid")
+        db.execute(
+            "create table box (number integer, idx integer, handle blob, samples integer, primary key (number, idx))"
+            " without rowid"
+        )
+        db.execute("create table schema_use (number integer, hash blob, primary key (number, hash)) without rowid")
         db.table("row").create(
             {
                 "number": int,
@@ -66,8 +73,6 @@ def _create(connection: sqlite3.Connection) -> None:
         )
         db.table("row").create_index(["stream", "seq"], unique=True)
         db.execute("create index row_waiting on row (priority, number) where acked = 0")
-        db.table("box").create({"number": int, "idx": int, "handle": bytes, "samples": int}, pk=("number", "idx"))
-        db.table("box").create_index(["handle"])
         db.table("checkpoint").create(
             {
                 "number": int,
@@ -82,7 +87,6 @@ def _create(connection: sqlite3.Connection) -> None:
             pk="number",
         )
         db.table("schema").create({"hash": bytes, "document": bytes}, pk="hash")
-        db.table("schema_use").create({"number": int, "hash": bytes}, pk=("number", "hash"))
         db.table("gap").create(
             {"stream": bytes, "first": int, "last": int, "reason": str, "samples": int}, pk=("stream", "first")
         )
