@@ -59,7 +59,8 @@ def main() -> None:
     """Print one line per number of boxes."""
     seed = random.Random(1)
     print(
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {BODY_BYTES} bytes of bodies"
+        f"{platform.processor() or platform.machine()}, Python {platform.python_version()},"
+        f" {BODY_BYTES} bytes of bodies"
     )
     print("boxes  seal+sign us  verify+open us  envelopes/s/core  envelope B  format B  padding B")
     for count in (1, 4, 7):

@@ -85,4 +85,5 @@ def _count_kept_back(identifier: NDArray[np.uint32], sizes: NDArray[np.uint32], 
     counters.malformed += len(identifier) - int(error.sum()) - int(remote.sum())
 
 
-assert SLOT.itemsize == FD_SIZE_BYTES and EXTENDED == 1
+assert SLOT.itemsize == FD_SIZE_BYTES
+assert EXTENDED == 1

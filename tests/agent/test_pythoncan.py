@@ -207,7 +207,7 @@ def test_adapters_are_told_to_listen_only_whatever_the_operator_wrote(
     given: dict[str, Any] = {}
     monkeypatch.setattr(can, "Bus", lambda **options: given.update(options))
     silent = listen_only(interface)
-    loud = {name: "loud" for name in silent} | {"bitrate": 500_000}
+    loud = dict.fromkeys(silent, "loud") | {"bitrate": 500_000}
     open_adapter(interface, "somewhere", loud)()
     assert silent and silent.items() <= given.items()
     assert given["bitrate"] == 500_000

@@ -358,7 +358,10 @@ def test_drop_a_box_without_its_note() -> None:
     assert refused(data[:165] + b"\x01" + data[166:-half] + forged.encode()) == "note_signature_wrong"
 
 
-@pytest.mark.parametrize(("device", "stream", "seq"), [(THIEF_DEVICE, STREAM, 1), (VICTIM_DEVICE, b"stream-2", 1), (VICTIM_DEVICE, STREAM, 2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("device", "stream", "seq"),
+    [(THIEF_DEVICE, STREAM, 1), (VICTIM_DEVICE, b"stream-2", 1), (VICTIM_DEVICE, STREAM, 2)],
+)
 def test_use_a_note_for_another_envelope(device: bytes, stream: bytes, seq: int) -> None:
     """A note names device, stream and number besides the box."""
     data = half_destroyed()

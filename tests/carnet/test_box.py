@@ -34,7 +34,8 @@ def test_prelude_and_body_come_back(prelude: Prelude, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"type": EnvelopeType.GAP}, {"index": 1}, {"device": b"e" * 16}, {"stream": b"t" * 8}, {"cut": b"d" * 8}, {"device_kid": b"l" * 8},
+    {"type": EnvelopeType.GAP}, {"index": 1}, {"device": b"e" * 16}, {"stream": b"t" * 8}, {"cut": b"d" * 8},
+    {"device_kid": b"l" * 8},
 ])  # fmt: skip
 def test_a_box_opens_in_its_own_place_only(change: dict[str, object]) -> None:
     """The binding covers every field of the place."""
