@@ -289,7 +289,7 @@ class Oracle:
         message = self.messages.get((can_id, extended))
         if self.by_pgn and extended and message is None:
             message = self.groups.get(pgn(can_id))
-        if message is None:
+        if message is None or not any(signal.path in self.needed for signal in self.by_message[message.name]):
             return
         time = time_ns // 1_000_000
         raw = message.decode(data, decode_choices=False, scaling=False, allow_truncated=True)
