@@ -60,8 +60,12 @@ class Answers:
         self._sealed.append((device, message))
 
     def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, epoch: int, generation: int) -> None:
-        """Echo the nonce and send everything that differs."""
+        """Echo the nonce and send everything that differs.
+
+        A number beyond the unit's head is named too: a unit whose disk forgot it must not use it for anything else.
+        """
         device, stream, _ = arrived.key
+        self._of(device, stream).seqs.update(t.streams.last_after(device, stream, check_in.head_seq))
         self._of(device, stream).nonce = check_in.nonce
         if check_in.key_set < self._key_set.version:
             self.seal(arrived.device, self._key_set)

@@ -117,6 +117,11 @@ class Forwarder:
         with self._store.transaction() as t:
             for queued in t.outbox.due(recipient, now_ms, LOOK_AT_ONCE):
                 if not self._given(t, queued.record, now_ms):
+                    stored = t.consents.record(queued.record)
+                    if stored is None or stored.expires_ms <= now_ms:
+                        # nothing brings it back; expiry has no event that would have destroyed it
+                        t.outbox.destroy(queued.record, now_ms)
+                        continue
                     t.outbox.postpone(queued.event_id, now_ms + POSTPONE_MS)
                     continue
                 plain = self._open(t, queued)

@@ -73,6 +73,7 @@ class AgentSide:
         self.boots = 0
         self.frames = 0
         self.is_parked = False
+        self.boot_ids: list[bytes] = []
         self._boot_id = b""
         self._boot_true_ms = 0
         self._drift = 1.0
@@ -81,6 +82,7 @@ class AgentSide:
         self._true_of: dict[int, int] = {}
         self._granted: bytes | None = b""
         self._entries_seen: dict[str, int] = {}
+        self._ended: set[str] = set()
         self._new_boot()
 
     # time
@@ -89,6 +91,7 @@ class AgentSide:
         random = self._clockwork.random
         self.boots += 1
         self._boot_id = random.randbytes(8)
+        self.boot_ids.append(self._boot_id)
         self._boot_true_ms = self._clockwork.now_ms - random.randrange(1_000, 100_000)
         self._drift = 1 + random.uniform(-100e-6, 100e-6)
         self._true_of = {}
@@ -139,6 +142,7 @@ class AgentSide:
             self.outages += [Outage(boot, 0, 1e15) for boot in range(self.boots)]
             self._ledger.unit_generation = 0
             self._entries_seen.clear()
+            self._ended.clear()
         self.agent = None
         self.online = False
         self._effects_left = None
@@ -252,14 +256,17 @@ class AgentSide:
         driver allows it.
         """
         row = self._consent_db.execute("select value from meta where name = 'grant_set'").fetchone()
-        documents = json.loads(bytes(row[0]))["records"] if row else []
+        grant_set = json.loads(bytes(row[0])) if row else {"records": [], "ended": []}
+        self._ended.update(one["id"] for one in grant_set["ended"])
         mode = self._store.mode
         found: dict[str, list[Item]] = {}
-        for one in documents:
+        for one in grant_set["records"]:
             record = _payload(one["record"])["id"]
             agreed = self._ledger.agreed.get(record)
             events = one["events"]
-            if agreed is None or agreed.token != one["record"] or len(events) < self._entries_seen.get(record, 0):
+            if agreed is None or agreed.token != one["record"] or record in self._ended:
+                continue
+            if len(events) < self._entries_seen.get(record, 0):
                 continue
             self._entries_seen[record] = len(events)
             kinds = [_payload(event)["event"] for event in events]

@@ -33,8 +33,8 @@ class Sample:
     true_ms: int
     boot: int
     boot_ms: int
-    sealed: bool = False
-    """It was seen in an envelope on the wire."""
+    sealed: tuple[bytes, int] | None = None
+    """Stream and number of the envelope in which it was seen on the wire."""
     event: str = ""
     """The event that brought it to the recipient."""
 
@@ -95,11 +95,12 @@ class Ledger:
             if envelope.header.type is not EnvelopeType.DATA:
                 continue
             self._seen.add(envelope.manifest_hash)
-            self._read(prelude.records, body, Schema.parse(schemas[prelude.schema_hash]))
+            place = envelope.header.stream, envelope.header.seq
+            self._read(place, prelude.records, body, Schema.parse(schemas[prelude.schema_hash]))
             self._hide(body, payload)
         self.clockwork.trace(envelope.header.type, envelope.header.seq, envelope.manifest_hash.hex())
 
-    def _read(self, records: tuple[bytes, ...], body: bytes, schema: Schema) -> None:
+    def _read(self, place: tuple[bytes, int], records: tuple[bytes, ...], body: bytes, schema: Schema) -> None:
         """Every sample of a box is one that each of its records was granted on the car."""
         batch = decode(body, schema, size_max=1 << 22)
         for column, raw in zip(schema.columns, batch.values, strict=True):
@@ -109,7 +110,7 @@ class Ledger:
                 for value in raw.tolist():
                     name = named(value * float(column.factor) + float(column.offset))
                     law(name in kept, f"law 1: the car sealed {column.path} for a record that was not granted it then")
-                    kept[name].sealed = True
+                    kept[name].sealed = place
 
     def _hide(self, body: bytes, payload: bytes) -> None:
         """From now on these bytes may be nowhere."""

@@ -33,10 +33,18 @@ ITEMS: dict[str, list[Item]] = {
         kit.item(SPEED, **{"class": "live"}),
     ],
 }
+SHORT_ITEMS = [kit.item(SPEED, **{"class": "live"}), kit.item(ODOMETER)]
+"""Of a record that expires. The unit decides by its own clock when; so it shares no column that has a state."""
+
+
+def _offer(name: bytes, recipient: str, items: list[Item]) -> bytes:
+    return kit.offer_bytes(id=format_id("off_", name), recipient=recipient, items=items)
+
+
 OFFERS = {
-    recipient: kit.offer_bytes(id=format_id("off_", recipient[4:14].encode()), recipient=recipient, items=items)
-    for recipient, items in ITEMS.items()
+    recipient: _offer(recipient[4:14].encode(), recipient, items) for recipient, items in ITEMS.items()
 }
+SHORT_OFFER = _offer(b"short-time", MAP, SHORT_ITEMS)
 
 
 class Owner:
@@ -45,15 +53,21 @@ class Owner:
     def __init__(self, clockwork: Clockwork, cloud: CloudSide, agreed: dict[str, Agreed]) -> None:
         self._clockwork, self._cloud, self._agreed = clockwork, cloud, agreed
 
-    def give(self, recipient: str, days_ms: int = 30 * kit.DAY_MS) -> Agreed:
+    def give(self, recipient: str) -> None:
         """A new record for this recipient."""
-        now_ms, offer = self._clockwork.now_ms, OFFERS[recipient]
+        self._give(recipient, OFFERS[recipient], ITEMS[recipient], 30 * kit.DAY_MS)
+
+    def give_for(self, length_ms: int) -> None:
+        """A record that expires soon."""
+        self._give(MAP, SHORT_OFFER, SHORT_ITEMS, length_ms)
+
+    def _give(self, recipient: str, offer: bytes, items: list[Item], length_ms: int) -> None:
+        now_ms = self._clockwork.now_ms
         name = format_id("rec_", self._clockwork.random.randbytes(10))
-        token = kit.token(offer, optional=(), id=name, given_ms=now_ms, not_before_ms=now_ms, expires_ms=now_ms + days_ms)
-        agreed = Agreed(name, recipient, offer, ITEMS[recipient], token, now_ms, now_ms + days_ms, [token])
+        token = kit.token(offer, optional=(), id=name, given_ms=now_ms, not_before_ms=now_ms, expires_ms=now_ms + length_ms)
+        agreed = Agreed(name, recipient, offer, items, token, now_ms, now_ms + length_ms, [token])
         self._agreed[name] = agreed
         self._deliver_record(agreed)
-        return agreed
 
     def _deliver_record(self, agreed: Agreed) -> None:
         def work() -> bool:

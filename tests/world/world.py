@@ -229,7 +229,7 @@ class World:
         for recipient in (INSURER, GARAGE, MAP):
             at(random.randrange(500, 8_000), "give", lambda to=recipient: self.owner.give(to))  # type: ignore[misc]
         if self.clockwork.chance(0.2):
-            at(9_000, "give for a while", lambda: self._give_short())
+            at(9_000, "give for a while", self._give_short)
         at(random.randrange(30_000, 150_000), "withdraw", self._withdraw)
         some(random.choice([0, 1, 2]), "pause", self._pause)
         some(random.choice([1, 1, 2, 3]), "unit crash", self._unit_crash)
@@ -251,10 +251,10 @@ class World:
 
     def _give_short(self) -> None:
         self.clockwork.note("given_for_a_while")
-        self.owner.give(MAP, self._random.randrange(60_000, 140_000))
+        self.owner.give_for(self._random.randrange(60_000, 140_000))
 
     def _of(self, recipient: str) -> list[Agreed]:
-        return [one for one in self.agreed.values() if one.recipient == recipient and not one.ended]
+        return [one for one in self.agreed.values() if one.recipient == recipient and not one.ended and one.offer in OFFERS.values()]
 
     def _withdraw(self) -> None:
         for agreed in self._of(GARAGE):
@@ -354,13 +354,14 @@ class World:
         full = agent.counters().get("samples_lost_full", 0)
         with self.cloud.store.transaction() as t:
             blocks = t.blocks.of(VEHICLE)
+            waiting = {(h.stream, h.seq) for boot_id in self.unit.boot_ids for h in t.streams.held(DEVICE, boot_id, 10_000)}
         for agreed in self.agreed.values():
             missing = [
                 (path, sample)
                 for (record, path, _), column in self.ledger.kept.items()
                 if record == agreed.record
                 for sample in column.values()
-                if not sample.event and not self._excused(agreed, sample)
+                if not sample.event and sample.sealed not in waiting and not self._excused(agreed, sample)
             ]
             if not missing:
                 continue
@@ -372,9 +373,8 @@ class World:
             )
 
     def _excused(self, agreed: Agreed, sample: Sample) -> bool:
-        """Whether it may be gone without a count: the owner ended it, or a crash took the open window."""
-        if agreed.ended or agreed.silent or sample.true_ms < agreed.covers_from_ms:
-            return True
-        if sample.true_ms >= agreed.expires_ms - 5_000:
+        """Whether it may be gone without a count: it ended or was paused, or a crash took the open window."""
+        is_over = agreed.ended or agreed.silent or agreed.expires_ms <= self.clockwork.now_ms
+        if is_over or sample.true_ms < agreed.covers_from_ms:
             return True
         return any(one.boot == sample.boot and one.from_ms <= sample.boot_ms <= one.to_ms for one in self.unit.outages)

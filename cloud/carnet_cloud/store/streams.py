@@ -88,6 +88,13 @@ class Streams:
         )
         return [(int(s), bytes(m)) for s, m in rows]
 
+    def last_after(self, device: bytes, stream: bytes, seq: int) -> list[int]:
+        """The highest number known, if it is above ``seq``; else nothing."""
+        row = self._db.execute(
+            "select max(seq) from replay where device = ? and stream = ? and seq > ?", (device, stream, seq)
+        ).fetchone()
+        return [int(row[0])] if row[0] is not None else []
+
     # gaps the device has named
 
     def name_gap(self, device: bytes, stream: bytes, first: int, last: int) -> None:
