@@ -4,7 +4,9 @@
     .venv/bin/python tools/bugs.py [--only WORD]
 
 A bug is a line of ours changed as somebody in a hurry might. The named tests must fail with it and pass without it;
-the table is in ``docs/bugs-on-purpose.md`` and a test compares the two. Law: a test that never failed has not been tested.
+the table is in ``docs/bugs-on-purpose.md`` and a test compares the two.
+
+Law: a test that never failed has not been tested.
 """
 
 from __future__ import annotations
