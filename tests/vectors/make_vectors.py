@@ -462,7 +462,10 @@ def worked_example() -> str:
     outer_names = "magic;suite;type;flags;box count;device;stream;seq;cut;device key id;prev;signature"
     plain = unpad(open_sealed(data[165:], SEAL_KEY))
     inner = [32, 4, 4, 8, 16, 8, 8, 8, 4, 1, 1, len(plain) - 94]
-    inner_names = "binding;epoch;generation;log size;schema hash;boot id;boot time;wall time;wall uncertainty;class;record count;body"
+    inner_names = (
+        "binding;epoch;generation;log size;schema hash;boot id;boot time;wall time;wall uncertainty;class;"
+        "record count;body"
+    )
     return "".join(
         [
             f"```\nenvelope, {len(data)} bytes\n",
