@@ -64,15 +64,16 @@ def require_mosquitto() -> str:
 
 
 class Mosquitto:
-    """One broker. ``config`` holds ``{port}`` and ``{folder}``; the port stays the same over ``kill`` and ``start``.
+    """One broker. ``config`` holds ``{port}`` and ``{folder}``; the port (0: a free one) stays the same over ``kill``
+    and ``start``.
 
     As a context manager it is started and stopped. ``folder`` must exist; store and log are in it.
     """
 
-    def __init__(self, folder: Path, config: str = PLAIN) -> None:
+    def __init__(self, folder: Path, config: str = PLAIN, port: int = 0) -> None:
         self.folder = folder
         self.host = HOST
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = folder / "mosquitto.log"
         self._program = require_mosquitto()
         self._file = folder / "mosquitto.conf"
