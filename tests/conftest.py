@@ -54,7 +54,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _differences(config: pytest.Config) -> list[str]:
     """Only a whole run in CI is compared: a chosen test cannot exercise everything."""
-    chosen = any(config.getoption(name) for name in ("keyword", "markexpr", "deselect", "ignore", "lf"))
+    chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "ignore", "lf"))
     whole = not chosen and config.args == config.getini("testpaths")
     if os.environ.get("CI") != "true" or not whole:
         return []
