@@ -17,7 +17,7 @@ from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Prior
 CUT_BYTES = 8
 STREAM_BYTES = 8
 SEQ_BYTES = 8
-_TABLES = ("row", "box", "checkpoint", "schema_use", "schema", "gap", "destroyed")
+_TABLES = ("row", "box", "checkpoint", "schema", "gap", "destroyed")
 _ROW = "select number, stream, seq, type, priority, samples, envelope from row "
 
 
@@ -172,7 +172,7 @@ class Buffer:
         """The document of a schema is gone, so nobody can ever read what names it: rows become gaps; their numbers."""
         rows = self._db.execute(
             "select number, stream, seq, samples from row where number in"
-            " (select number from schema_use where hash = ?) order by number",
+            " (select number from box where schema = ?) order by number",
             (digest,),
         ).fetchall()
         if rows:
@@ -319,7 +319,7 @@ class Buffer:
         """Forget schemas that no row and no checkpoint names."""
         self._disk.with_room(
             lambda: self._db.execute(
-                "delete from schema where hash not in (select hash from schema_use union select schema from checkpoint)"
+                "delete from schema where hash not in (select schema from box union select schema from checkpoint)"
             )
         )
 
@@ -356,8 +356,7 @@ class Buffer:
                 last[header.stream] = header.seq
                 place = header.stream, header.seq, header.type
                 number = self._store(*place, each.priority, each.samples, envelope.manifest_hash, each.envelope)
-                self._db.executemany("insert into box values (?, ?, ?, ?)", [(number, *box) for box in each.boxes])
-                self._db.executemany("insert into schema_use values (?, ?)", [(number, one) for one in each.schemas])
+                self._db.executemany("insert into box values (?, ?, ?, ?, ?)", [(number, *box) for box in each.boxes])
                 self._disk.set_meta("previous", header.stream)
             return len(saved)
 
@@ -383,11 +382,8 @@ class Buffer:
         number = self._store(stream, seq, new.type, new.priority, samples, manifest, data)
         if new.type is EnvelopeType.DATA:
             self._db.executemany(
-                "insert into box values (?, ?, ?, ?)",
-                [(number, index, box.handle, box.samples) for index, box in enumerate(new.boxes)],
-            )
-            self._db.executemany(
-                "insert into schema_use values (?, ?)", [(number, one) for one in sorted({b.schema for b in new.boxes})]
+                "insert into box values (?, ?, ?, ?, ?)",
+                [(number, index, box.handle, box.samples, box.schema) for index, box in enumerate(new.boxes)],
             )
         self._disk.set_meta("last_seq", seq.to_bytes(SEQ_BYTES, "big"))
         self._disk.set_meta("head", manifest)

@@ -65,11 +65,7 @@ class Disk:
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Take rows out, with all that hangs on them."""
-        for statement in (
-            "delete from row where number = ?",
-            "delete from box where number = ?",
-            "delete from schema_use where number = ?",
-        ):
+        for statement in ("delete from row where number = ?", "delete from box where number = ?"):
             self.db.executemany(statement, [(number,) for number in numbers])
 
     def meta(self, name: str) -> bytes | None:

@@ -94,8 +94,8 @@ def _salvage(path: Path, device: bytes, key: SigningKey) -> tuple[list[Saved], d
     schemas: dict[bytes, bytes] = {}
     with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as db:
         with contextlib.suppress(sqlite3.DatabaseError):
-            for document in _blobs(db, "select document from schema order by hash"):
-                schemas[digest(SCHEMA, document)] = document
+            for (document,) in db.execute("select document from schema order by hash"):
+                schemas[digest(SCHEMA, bytes(document))] = bytes(document)
         for row in db.execute("select number, priority, samples, envelope from row where acked = 0 order by number"):
             with contextlib.suppress(Error, TypeError):
                 one = _saved(db, *row)
@@ -110,10 +110,5 @@ def _salvage(path: Path, device: bytes, key: SigningKey) -> tuple[list[Saved], d
 
 
 def _saved(db: sqlite3.Connection, number: int, priority: int, samples: int, envelope: bytes) -> Saved:
-    boxes = db.execute("select idx, handle, samples from box where number = ? order by idx", (number,)).fetchall()
-    used = _blobs(db, "select hash from schema_use where number = ? order by hash", number)
-    return Saved(bytes(envelope), int(priority), int(samples), tuple(boxes), tuple(used))
-
-
-def _blobs(db: sqlite3.Connection, query: str, *values: int) -> list[bytes]:
-    return [bytes(row[0]) for row in db.execute(query, values)]
+    query = "select idx, handle, samples, schema from box where number = ? order by idx"
+    return Saved(bytes(envelope), int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))

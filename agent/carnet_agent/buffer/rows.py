@@ -76,10 +76,9 @@ class Destroyed:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A row of a corrupt buffer whose signature still holds; ``boxes``: index, handle, samples, where still known."""
+    """A row of a corrupt buffer whose signature still holds; ``boxes``: index, handle, samples, schema."""
 
     envelope: bytes
     priority: int
     samples: int
-    boxes: tuple[tuple[int, bytes, int], ...]
-    schemas: tuple[bytes, ...]
+    boxes: tuple[tuple[int, bytes, int, bytes], ...]

@@ -49,14 +49,13 @@ def _create(connection: sqlite3.Connection) -> None:
 
     db = sqlite_utils.Database(connection)
     with db.atomic():
-        # These three are written with every row. Without a rowid a table is one tree instead of two, and each tree
-        # that a commit touches costs a page of the log (bench/buffer.py).
+        # These two are written with every row. Without a rowid a table is one tree instead of two, and each tree that a
+        # commit touches costs a page of the log (bench/buffer.py).
         db.execute("create table meta (name text primary key, value blob) without rowid")
         db.execute(
-            "create table box (number integer, idx integer, handle blob, samples integer, primary key (number, idx))"
-            " without rowid"
+            "create table box (number integer, idx integer, handle blob, samples integer, schema blob,"
+            " primary key (number, idx)) without rowid"
         )
-        db.execute("create table schema_use (number integer, hash blob, primary key (number, hash)) without rowid")
         db.table("row").create(
             {
                 "number": int,
