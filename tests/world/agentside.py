@@ -81,6 +81,7 @@ class AgentSide:
         self._reading: set[int] = set()
         self._true_of: dict[int, int] = {}
         self._granted: bytes | None = b""
+        self._in_force: tuple[str, ...] = ()
         self._entries_seen: dict[str, int] = {}
         self._ended: set[str] = set()
         self._new_boot()
@@ -170,10 +171,18 @@ class AgentSide:
         try:
             effects = call(self.agent)
             self._regrant()
+            self._look_at_force(self.agent)
             self._carry_out(effects)
         except PowerCut:
             self._clockwork.note("agent_cut_at_effect" if self._effects_left == 0 else "agent_cut_at_commit")
             self.on_cut()
+
+    def _look_at_force(self, agent: Agent) -> None:
+        """When the clock ends a record its columns end too, and take no frame that was still to be read."""
+        if agent._in_force != self._in_force:
+            self._in_force = agent._in_force
+            now_ms = self.boot_ms(self._clockwork.now_ms)
+            self.outages.append(Outage(self.boots, now_ms - DRAIN_MS, now_ms))
 
     def on_cut(self) -> None:
         """What the world does about a cut; set by it."""
@@ -275,6 +284,8 @@ class AgentSide:
         return found
 
 
+DRAIN_MS = 500
+"""Between two readings of the bus."""
 LOST_MS = 10_000 + 2_500
 """Loss bound: a checkpoint every ten seconds, at a tick."""
 

@@ -201,6 +201,15 @@ class CloudSide:
         self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
         self.call(lambda: self.wrapping.rotate(self.store))
 
+    def remains(self, record: str) -> bool:
+        """Whether a payload of the record, or the key to one, is still in the store."""
+        database = self.disk.connection(STORE)
+        queries = (
+            "select count(*) from outbox where record = ? and payload is not null",
+            "select count(*) from outbox_key where record = ?",
+        )
+        return any(database.execute(query, (record,)).fetchone()[0] for query in queries)
+
     def counters(self) -> dict[str, int]:
         with self.store.transaction() as t:
             return t.counters.all()

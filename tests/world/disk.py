@@ -54,13 +54,13 @@ class Disk:
         self._open[name] = connection
         return connection
 
+    def connection(self, name: str) -> Connection:
+        """The one that is open."""
+        return self._open[name]
+
     def cut_at_commit(self, commits: int, *, after: bool) -> None:
         """Cut the power at one of the next commits: before it is done, or right after it."""
         self._cut_in, self._cut_after = commits, after
-
-    @property
-    def armed(self) -> bool:
-        return self._cut_in is not None
 
     def images(self) -> dict[str, bytes]:
         """What is on the disk now."""

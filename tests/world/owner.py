@@ -11,6 +11,7 @@ from tests import consentkit as kit
 from tests.world.car import IGNITION, LATITUDE, LONGITUDE, ODOMETER, SERVICE, SPEED
 from tests.world.clockwork import Clockwork, law
 from tests.world.cloudside import CloudSide
+from tests.world.ledger import Ledger
 from tests.world.truth import Agreed, Item
 
 INSURER, GARAGE, MAP = (format_id("rcp_", name) for name in (b"insurer---", b"repairshop", b"mapmaker--"))
@@ -50,8 +51,8 @@ SHORT_OFFER = _offer(b"short-time", MAP, SHORT_ITEMS)
 class Owner:
     """Keeps ``agreed``: what is true."""
 
-    def __init__(self, clockwork: Clockwork, cloud: CloudSide, agreed: dict[str, Agreed]) -> None:
-        self._clockwork, self._cloud, self._agreed = clockwork, cloud, agreed
+    def __init__(self, clockwork: Clockwork, cloud: CloudSide, ledger: Ledger) -> None:
+        self._clockwork, self._cloud, self._ledger, self._agreed = clockwork, cloud, ledger, ledger.agreed
 
     def give(self, recipient: str) -> None:
         """A new record for this recipient."""
@@ -111,12 +112,20 @@ class Owner:
 
     def _deliver(self, agreed: Agreed, kind: str, entry: str) -> None:
         began_ms = self._clockwork.now_ms
-        if self._cloud.call(lambda: self._cloud.consents.event(entry, agreed.record)) is None:
+        try:
+            answer = self._cloud.call(lambda: self._cloud.consents.event(entry, agreed.record))
+        except ConsentError as refused:
+            # a restored store has forgotten what came before; see make_up
+            self._clockwork.note(f"event_refused_{refused.reason}")
+            law(self._ledger.fallen_back, f"an event of the owner was refused: {refused.reason}")
+            answer = None
+        if answer is None:
             self._clockwork.at(AGAIN_MS, "event again", lambda: self._deliver(agreed, kind, entry))
             return
         if kind != "resume" and entry == agreed.entries[-1]:
             law(self._clockwork.now_ms - began_ms <= 1_500, "law 3: a narrowing did not return in time")
             agreed.silent = True
+            law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of a silent record remain in the store")
             self._clockwork.note(f"{kind}_returned")
 
     def make_up(self) -> None:

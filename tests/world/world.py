@@ -13,7 +13,7 @@ from carnet.down import GrantSetMessage, seal_down
 from carnet.ids import format_id
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, VEHICLE
-from tests.world.agentside import RECEIVE, AgentSide
+from tests.world.agentside import DRAIN_MS, RECEIVE, AgentSide
 from tests.world.car import Car
 from tests.world.clockwork import Clockwork, law
 from tests.world.cloudside import CloudSide
@@ -55,7 +55,7 @@ class World:
         }
         self.cloud = CloudSide(clockwork, self.ledger, self._folder, self.listeners, self._down)
         self.cloud.on_cut = self._cloud_cut  # type: ignore[method-assign]
-        self.owner = Owner(clockwork, self.cloud, self.agreed)
+        self.owner = Owner(clockwork, self.cloud, self.ledger)
 
     def close(self) -> None:
         """Remove what is on a real disk."""
@@ -239,11 +239,18 @@ class World:
         some(random.choice([0, 0, 1]), "mode", self._mode)
         some(random.choice([0, 0, 1]), "lie", self._lie)
         some(random.choice([0, 0, 0, 1]), "house", self.cloud.keep_house)
+        at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
         backwards = random.choice(["", "", "", "", "disk", "backup"])
         if backwards == "disk":
             at(random.randrange(60_000, 170_000), "disk lied", self._disk_lied)
         if backwards == "backup":
             at(random.randrange(60_000, 170_000), "restored", self._cloud_restored)
+
+    def _crash_at_the_latest(self) -> None:
+        """No seed without a crash of the unit."""
+        if not self.clockwork.happened["agent_crash"]:
+            self.clockwork.note("agent_kill")
+            self._unit_down(power=False)
 
     def _outage(self) -> None:
         self.disconnect()
@@ -277,7 +284,7 @@ class World:
         self.unit.start()
         clockwork.at(self._random.randrange(100, 5_000), "connect", self.connect)
         self._plan()
-        clockwork.every(500, "drive", self.unit.drive)
+        clockwork.every(DRAIN_MS, "drive", self.unit.drive)
         clockwork.every(250, "receive", self.cloud.receive)
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]

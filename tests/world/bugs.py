@@ -1,0 +1,171 @@
+"""Bugs to put in on purpose: each takes one promise away from the product, and a named seed of the world must notice.
+
+Law: a bug is a patch of real code, and is taken out again. ``python -m tests.world.bugs`` looks for the seeds anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from carnet import grantsets
+from carnet_agent.buffer import Buffer
+from carnet_agent.outgoing import Outgoing
+from carnet_agent.sender import Sender
+from carnet_cloud import enqueue, forward, gate
+from carnet_cloud.answers import Answers
+from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.journal import Journal
+from carnet_cloud.lease import Lease
+from carnet_cloud.store.outbox import Outbox
+from tests.world.clockwork import Broken
+from tests.world.cloudside import CloudSide
+from tests.world.world import World
+
+Patch = tuple[Any, str, Any]
+SEEDS_TRIED = 40
+NONCE = bytes(24)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """``seed`` finds it, with a sentence that begins with ``law``."""
+
+    name: str
+    what: str
+    patches: tuple[Patch, ...]
+    seed: int
+    law: str
+
+    @contextmanager
+    def put_in(self) -> Iterator[None]:
+        """The product with this bug."""
+        with ExitStack() as stack:
+            for where, name, wrong in self.patches:
+                stack.enter_context(patch.object(where, name, wrong))
+            yield
+
+    def found_by(self, seed: int) -> str:
+        """The sentence of the law that this seed sees broken; empty if it sees nothing."""
+        with self.put_in():
+            world = World(seed)
+            try:
+                world.run()
+            except Broken as broken:
+                return str(broken)
+            finally:
+                world.close()
+        return ""
+
+
+_publish, _window, _add_all = Outgoing.publish, Outgoing.window, Buffer.add_all
+_close, _receive = Answers.close, CloudSide._receive
+
+
+def _published_is_gone(self: Outgoing, *arguments: Any) -> Any:
+    found = _publish(self, *arguments)
+    self._buffer.acknowledge(self._buffer.stream, [(1, self._buffer.last_seq)])
+    return found
+
+
+def _answers_before_commit(self: CloudSide) -> None:
+    def early(answers: Answers, *arguments: Any) -> list[Any]:
+        for _, payload in _close(answers, *arguments):
+            self._send(payload)
+        return []
+
+    with patch.object(Answers, "close", early):
+        _receive(self)
+
+
+def _keeps_checkpoints(self: Buffer, envelopes: Any, **kinds: Any) -> Any:
+    return _add_all(self, envelopes, schemas=kinds.get("schemas"))
+
+
+def _constant(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        "published_is_gone",
+        "a row counts as delivered once the broker has it",
+        ((Outgoing, "publish", _published_is_gone),),
+        0,
+        "law 5",
+    ),
+    Bug(
+        "answers_before_commit",
+        "the receiver acknowledges before its transaction has committed",
+        ((CloudSide, "_receive", _answers_before_commit),),
+        0,
+        "law 5",
+    ),
+    Bug(
+        "judged_only_at_ingest",
+        "nobody asks at sending whether the record still allows it",
+        ((GrantBook, "may_send", _constant(True)),),
+        0,
+        "law 1",
+    ),
+    Bug(
+        "withdrawn_but_kept",
+        "a narrowing leaves keys and payloads in the outbox",
+        ((Outbox, "destroy", _constant((0, 0))),),
+        0,
+        "law 3",
+    ),
+    Bug("capture_time_ignored", "the gate looks only at now", ((gate, "captured_inside", lambda grant, earliest, _: np.ones(len(earliest), bool)),), 0, "law 1"),
+    Bug("lease_not_asked", "a slow sender writes without asking its lease", ((Lease, "guard", _constant(None)),), 0, "law 3"),
+    Bug("no_journal", "narrowings are written into the database alone", ((Journal, "append", _constant(None)),), 0, "law 3"),
+    Bug("generation_may_fall", "the unit takes an older grant set", ((grantsets, "_check_place", _constant(None)),), 0, "law"),
+    Bug("history_may_shrink", "the unit takes a record that has lost its events", ((grantsets, "_check_history", _constant(None)),), 0, "law"),
+    Bug("no_retry", "what was not answered is not sent again on a connection that stands", ((Sender, "due", _constant([])),), 0, "law 5"),
+    Bug("no_promotion", "checkpoints that a crash left are forgotten", ((Buffer, "promote", _constant(0)),), 0, "law 5"),
+    Bug("checkpoint_and_row", "the row of a window leaves the window's checkpoints behind", ((Buffer, "add_all", _keeps_checkpoints),), 0, "law 5"),
+    Bug(
+        "numbers_used_again",
+        "a unit whose disk fell back trusts its head",
+        ((Buffer, "offered", property(lambda self: (self.last_seq, self.head))),),
+        0,
+        "law",
+    ),
+    Bug(
+        "outbox_unsealed",
+        "what waits for a recipient lies in the store as it is",
+        (
+            (enqueue, "seal", lambda plain, *_: NONCE + plain),
+            (forward, "open_sealed", lambda sealed, *_: sealed[len(NONCE) :]),
+        ),
+        0,
+        "law 4",
+    ),
+)
+
+
+def search(names: list[str]) -> None:
+    """Print the first seed that finds each bug."""
+    for bug in BUGS:
+        if names and bug.name not in names:
+            continue
+        for seed in range(SEEDS_TRIED):
+            try:
+                found = bug.found_by(seed)
+            except Exception as error:  # noqa: BLE001  a bug may show as any error; it has to show as a law
+                found = ""
+                print(f"  {bug.name} {seed}: {type(error).__name__} {error}")
+            if found:
+                print(f"{bug.name}: seed {seed}: {found}", flush=True)
+                break
+        else:
+            print(f"{bug.name}: not found", flush=True)
+
+
+if __name__ == "__main__":
+    search(sys.argv[1:])
