@@ -10,20 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from carnet.compression import compress
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
+from carnet.grantsets import parse_grant_set
 from carnet.ids import device_bytes, device_text
+from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
-from carnet.states import ALIVE, WIDENING, EventKind, State
+from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import owner_keys
+from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
 
 DRAIN_MS = 500
+GRANT_SET_BYTES_MAX = MESSAGE_BYTES_MAX // 2
+"""Of a compressed set; the rest is padding, and room for the events that narrow it later."""
 CLOCK_MS_MAX = 300_000
 """How far from the server's clock an event that widens may be dated."""
 ON_OWNERS_WORD: Mapping[EventKind, EventKind] = {
@@ -44,6 +50,17 @@ class Ended:
     unknown: int
     last_event_id: str
     silent_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An event that a commit made; ``destroyed`` and ``unknown`` count deliveries."""
+
+    stored: StoredRecord
+    grant: Grant
+    narrows: bool
+    destroyed: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,10 @@ class Consents:
             if known is not None:
                 if known.jws != jws:
                     raise ConsentError("record_changed", "a record with this id exists and is another one")
-                return grant
+                return self._grant(t, known)
+            if self._journal.names(record.id):
+                # the store was restored to before the yes, and what came after it was a no
+                raise ConsentError("record_ended", "this record was narrowed before: give a new one")
             if grant.state_at(now_ms) is not State.GIVEN:
                 raise ConsentError("record_expired", "the record has already ended")
             stored = StoredRecord(
@@ -107,6 +127,7 @@ class Consents:
             )  # fmt: skip
             t.consents.add_record(stored, now_ms)
             t.consents.raise_generation(name, epoch)
+            _require_deliverable(t, name, epoch)
         self._changed(name)
         return grant
 
@@ -124,30 +145,29 @@ class Consents:
             event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
             if event.record != record:
                 raise ConsentError("event_record", "an event is of another record")
-            if entry in t.consents.events(record) or (
-                event.kind in ON_OWNERS_WORD and State(stored.state) not in ALIVE
-            ):
-                return self._grant(t, stored) if State(stored.state) in ALIVE else self._drain(record)
             if event.kind in WIDENING and abs(event.time_ms - now_ms) > CLOCK_MS_MAX:
                 raise ConsentError("event_clock", "the event is dated far from now: check the clock of this machine")
-            try:
-                grant = self._follow(t, stored, entry)
-            except ConsentError:
-                if event.kind not in ON_OWNERS_WORD:
-                    raise
-                entry = self._operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked")
-                event = parse_event(entry, ())
-                grant = self._follow(t, stored, entry)
-        return self._apply(stored, event, entry, grant)
+            done = None
+            if not _is_known(t, stored, event, entry):
+                try:
+                    grant = self._follow(t, stored, entry)
+                except ConsentError:
+                    if event.kind not in ON_OWNERS_WORD:
+                        raise
+                    entry = self._operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked")
+                    grant = self._follow(t, stored, entry)
+                done = self._write(t, stored, entry, grant)
+            elif State(stored.state) in ALIVE:
+                return self._grant(t, stored)
+        return self._finish(done) if done else self._drain(record)
 
     def operate(self, record: str, kind: EventKind, reason: str) -> Ended | Grant:
         """An event of the operator, which can only narrow: suspend, revoke, terminate, invalidate."""
         with self._store.transaction() as t:
             stored = _known(t, record)
             entry = self._operator_entry(t, stored, kind, reason)
-            parsed = parse_event(entry, ())
-            grant = self._follow(t, stored, entry)
-        return self._apply(stored, parsed, entry, grant)
+            done = self._write(t, stored, entry, self._follow(t, stored, entry))
+        return self._finish(done)
 
     def confirm(self, record: str) -> None:
         """The owner's tool has seen this record as it stands: it may be sent again after a restored store."""
@@ -158,21 +178,25 @@ class Consents:
     # at start
 
     def replay_journal(self) -> int:
-        """Apply every journalled narrowing that the store does not know (it was restored); how many records."""
+        """Apply every journalled narrowing that the store has not (it was restored, or a crash came in between);
+        how many records.
+
+        They end as the operator's events, for the owner's are lost: the car and the owner's tool are told of them.
+        """
         mended = 0
         with self._store.transaction() as t:
+            applied = t.consents.journal_lines()
             if not self._journal.known:
+                applied = 0
                 for record in t.consents.all_records():
                     t.consents.set_silent(record.id, True)
                 t.counters.add("journal_missing")
-            for narrowing in self._journal.narrowings:
-                stored = t.consents.record(narrowing.record) if narrowing.record else None
-                if stored is None or _is_applied(t, stored, narrowing):
-                    continue
-                t.consents.set_silent(stored.id, True)
-                t.outbox.destroy(stored.id, self._waits.now_ms())
-                mended += 1
+            for narrowing in self._journal.narrowings[applied:]:
+                stored = t.consents.record(narrowing.record)
+                mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
+            t.consents.set_journal_lines(len(self._journal.narrowings))
             t.counters.add("journal_applied", mended)
+        self._journal.adopt()
         return mended
 
     def finish_endings(self) -> int:
@@ -196,38 +220,58 @@ class Consents:
         keys = owner_keys(t, stored.vehicle, stored.epoch)
         return compile_grant(offer, stored.jws, t.consents.events(stored.id), keys)
 
-    def _apply(self, stored: StoredRecord, event: RecordEvent, entry: str, grant: Grant) -> Ended | Grant:
+    def _write(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> _Written:
+        """Event, state, generation and, for a narrowing, journal and the destruction of key and payloads.
+
+        That holds for a pause too: after a resume only later captures are covered, so what waits would never be sent.
+        The line is on disk before the transaction commits: a crash in between is finished by `replay_journal`.
+        """
         now_ms = self._waits.now_ms()
-        if event.kind in WIDENING:
-            self._write(stored, event, entry, grant, now_ms)
+        event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
+        narrows = event.kind not in WIDENING
+        self._keep(t, stored, entry, grant)
+        if narrows:
+            by = "operator" if entry.startswith("{") else "owner"
+            self._journal.append(Narrowing(stored.id, event.kind.value, by, now_ms))
+            t.consents.set_journal_lines(len(self._journal.narrowings))
+        else:
+            _require_deliverable(t, stored.vehicle, stored.epoch)
+        t.counters.add(f"consent_{event.kind.value}")
+        destroyed, unknown = t.outbox.destroy(stored.id, now_ms) if narrows else (0, 0)
+        return _Written(stored, grant, narrows, destroyed, unknown)
+
+    def _keep(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> None:
+        """The new entry, and the record as it stands after it."""
+        t.consents.add_event(stored.id, grant.event_seq, entry, self._waits.now_ms())
+        t.consents.set_record(stored.id, grant.state.value, grant.expires_ms)
+        t.consents.raise_generation(stored.vehicle, stored.epoch)
+
+    def _finish(self, written: _Written) -> Ended | Grant:
+        """After the commit: cut what flies, tell the car, and wait until a narrowed record is silent."""
+        stored, grant = written.stored, written.grant
+        if not written.narrows:
             self._changed(stored.vehicle)
             return grant
-        self._journal.append(Narrowing(stored.id, event.kind.value, "owner" if entry[0] != "{" else "operator", now_ms))
-        destroyed, unknown = self._write(stored, event, entry, grant, now_ms)
         self._leases.cut(stored.id)
         self._changed(stored.vehicle)
         if grant.state in ALIVE:
             self._wait_silent(stored.id)
             return grant
-        return self._drain(stored.id, destroyed, unknown)
+        return self._drain(stored.id, written.destroyed, written.unknown)
 
-    def _write(
-        self, stored: StoredRecord, event: RecordEvent, entry: str, grant: Grant, now_ms: int
-    ) -> tuple[int, int]:
-        """One transaction: event, state, generation and, for a narrowing, the destruction of key and payloads.
-
-        That holds for a pause too: after a resume only later captures are covered, so what waits would never be sent.
-        """
-        with self._store.transaction() as t:
-            if len(t.consents.events(stored.id)) != event.seq - 1:
-                raise ConsentError(
-                    "event_seq", "another event of this record came first: read the record and try again"
-                )
-            t.consents.add_event(stored.id, event.seq, entry, now_ms)
-            t.consents.set_record(stored.id, grant.state.value, grant.expires_ms)
-            t.consents.raise_generation(stored.vehicle, stored.epoch)
-            t.counters.add(f"consent_{event.kind.value}")
-            return (0, 0) if event.kind in WIDENING else t.outbox.destroy(stored.id, now_ms)
+    def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind) -> bool:
+        """Narrow as the journal says, on the operator's word; False if the record stands no wider than that."""
+        again = ON_OWNERS_WORD.get(kind, kind)
+        if (State(stored.state), again) not in TRANSITIONS:
+            return False
+        t.outbox.destroy(stored.id, self._waits.now_ms())
+        try:
+            entry = self._operator_entry(t, stored, again, "journal")
+            self._keep(t, stored, entry, self._follow(t, stored, entry))
+        except RemoteError:
+            # documents that no longer compile forward nothing anyway
+            t.consents.set_silent(stored.id, True)
+        return True
 
     def _drain(self, record: str, destroyed: int = 0, unknown: int = 0) -> Ended:
         """Wait for what is in flight, at most DRAIN_MS, then write that it is silent."""
@@ -240,9 +284,7 @@ class Consents:
             if state in ENDINGS:
                 entry = self._operator_entry(t, stored, ENDINGS[state], "drained")
                 grant = self._follow(t, stored, entry)
-                t.consents.add_event(record, grant.event_seq, entry, self._waits.now_ms())
-                t.consents.set_record(record, grant.state.value, grant.expires_ms)
-                t.consents.raise_generation(stored.vehicle, stored.epoch)
+                self._keep(t, stored, entry, grant)
                 state = grant.state
             last = t.outbox.last_event(record)
         self._changed(stored.vehicle)
@@ -253,7 +295,7 @@ class Consents:
         until = self._waits.monotonic_ms() + DRAIN_MS
         while self._waits.monotonic_ms() < until:
             with self._store.transaction() as t:
-                if not t.outbox.in_flight(record, self._waits.now_ms()):
+                if not self._leases.flying(record) and not t.outbox.in_flight(record, self._waits.now_ms()):
                     return
             self._waits.pause()
 
@@ -279,13 +321,20 @@ def _tenure(t: Transaction, vehicle: bytes) -> tuple[int, str]:
     return newest.epoch, newest.tenant
 
 
-def _is_applied(t: Transaction, stored: StoredRecord, narrowing: Narrowing) -> bool:
-    """Whether the store already holds an event of this kind for the record."""
-    for entry in t.consents.events(stored.id):
-        try:
-            keys = owner_keys(t, stored.vehicle, stored.epoch).keys
-            if parse_event(entry, keys).kind.value == narrowing.event:
-                return True
-        except RemoteError:
-            continue
-    return False
+def _is_known(t: Transaction, stored: StoredRecord, event: RecordEvent, entry: str) -> bool:
+    """Whether it happened already: the very entry, or a narrowing of what is as narrow by another event."""
+    if entry in t.consents.events(stored.id):
+        return True
+    return event.kind in ON_OWNERS_WORD and (State(stored.state), event.kind) not in TRANSITIONS
+
+
+def _require_deliverable(t: Transaction, vehicle: bytes, epoch: int) -> None:
+    """ConsentError ``grants_excess`` if the vehicle's grant set would no longer fit a message to the car."""
+    data = grant_set_bytes(t, vehicle, epoch)
+    try:
+        parse_grant_set(data)
+        size_bytes = len(compress(data))
+    except RemoteError as e:
+        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of") from e
+    if size_bytes > GRANT_SET_BYTES_MAX:
+        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of")

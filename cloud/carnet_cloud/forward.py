@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from carnet.schema import Schema
 from carnet_cloud.boxes import parse_schema
-from carnet_cloud.event import Payload, render, unpack
+from carnet_cloud.event import render, unpack
 from carnet_cloud.lease import LEASE_MS, Lease
 from carnet_cloud.recipients.base import Event, Outcome, Recipient
 from carnet_cloud.recipients.webhook import retry_delay_ms
@@ -20,7 +22,6 @@ from carnet_cloud.store.outbox import Queued
 from carnet_cloud.wrapping import Wrapping, open_sealed
 
 GIVE_UP_MS = 3 * 24 * 3_600_000
-LOOK_AT_ONCE = 4
 POSTPONE_MS = 10_000
 """How long an event waits whose record may not be sent now (silent until confirmed, recipient unknown)."""
 
@@ -36,11 +37,11 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A leased event with the schema documents (by hash) that its columns need."""
+    """A leased event, opened, with the lease that lets it go."""
 
     queued: Queued
-    payload: Payload
-    schemas: Mapping[bytes, bytes]
+    plain: bytes
+    lease: Lease
 
 
 class Leases:
@@ -58,9 +59,22 @@ class Leases:
         with self._turn:
             self._open.pop(lease.event_id, None)
 
-    def cut(self, record: str) -> int:
+    def flying(self, record: str) -> bool:
+        """Whether a send of this record may still write; no clock is asked."""
         with self._turn:
-            mine = [lease for lease in self._open.values() if lease.record == record]
+            return any(lease.record == record for lease in self._open.values())
+
+    def cut(self, record: str) -> int:
+        """End every lease of a record now; how many."""
+        return self._cut(lambda lease: lease.record == record)
+
+    def cut_begun_before(self, monotonic_ms: float) -> int:
+        """End every send that began before then: a recipient that drips or hangs holds nobody up; how many."""
+        return self._cut(lambda lease: lease.started_ms < monotonic_ms)
+
+    def _cut(self, chosen: Callable[[Lease], bool]) -> int:
+        with self._turn:
+            mine = [lease for lease in self._open.values() if chosen(lease)]
         for lease in mine:
             lease.cut()
         return len(mine)
@@ -93,47 +107,49 @@ class Forwarder:
     def step(self, recipient: str) -> bool:
         """Lease, send and settle the oldest due event of ``recipient``; False if none may go now."""
         started_ms = self._clocks.monotonic_ms()
-        taken = self._take(recipient)
+        taken = self._take(recipient, started_ms)
         if taken is None:
             return False
-        queued = taken.queued
-        body = render(taken.payload, lambda digest: parse_schema(taken.schemas[digest]))
-        lease = Lease(
-            queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, lambda: self._renew(queued)
-        )
-        self._leases.add(lease)
         try:
-            outcome = self._recipients[recipient].send(
-                Event(queued.event_id, body), lease, self._clocks.now_ms() // 1000
-            )
-        finally:
-            self._leases.remove(lease)
-        self._settle(queued, outcome)
+            body = render(unpack(taken.plain), self._schema)
+            event = Event(taken.queued.event_id, body)
+            outcome = self._recipients[recipient].send(event, taken.lease, self._clocks.now_ms() // 1000)
+        except Exception:
+            # an event that cannot be sent waits like one that nobody took, and holds no other up
+            self._leases.remove(taken.lease)
+            self._settle(taken.queued, Outcome.RETRY, "send_failed")
+            raise
+        self._leases.remove(taken.lease)
+        self._settle(taken.queued, outcome, f"send_{outcome.value}")
         return True
 
-    def _take(self, recipient: str) -> Taken | None:
-        """Lease the next event whose record may be sent now; others wait a while without being opened."""
+    def _take(self, recipient: str, started_ms: float) -> Taken | None:
+        """Lease the next event whose record may be sent now; the others of its record wait without being opened.
+
+        The lease is among the open ones before the transaction ends, so that whoever narrows after it finds it.
+        """
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
-            for queued in t.outbox.due(recipient, now_ms, LOOK_AT_ONCE):
+            while due := t.outbox.due(recipient, now_ms, 1):
+                (queued,) = due
                 if not self._given(t, queued.record, now_ms):
-                    stored = t.consents.record(queued.record)
-                    if stored is None or stored.expires_ms <= now_ms:
-                        # nothing brings it back; expiry has no event that would have destroyed it
-                        t.outbox.destroy(queued.record, now_ms)
-                        continue
-                    t.outbox.postpone(queued.event_id, now_ms + POSTPONE_MS)
+                    t.outbox.postpone(queued.record, recipient, now_ms, now_ms + POSTPONE_MS)
                     continue
                 plain = self._open(t, queued)
                 if plain is None:
-                    t.outbox.destroy(queued.record, now_ms)
+                    t.outbox.lose(queued.event_id, now_ms)
                     t.counters.add("outbox_key_gone")
                     continue
                 t.outbox.lease(queued.event_id, self._owner, now_ms + LEASE_MS)
-                payload = unpack(plain)
-                documents = {piece.schema_hash: t.streams.schema_by_hash(piece.schema_hash) for piece in payload.pieces}
-                return Taken(queued, payload, documents)
+                renew = partial(self._renew, queued)
+                lease = Lease(queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, renew)
+                self._leases.add(lease)
+                return Taken(queued, plain, lease)
         return None
+
+    def _schema(self, digest: bytes) -> Schema:
+        with self._store.transaction() as t:
+            return parse_schema(t.streams.schema_by_hash(digest))
 
     def _open(self, t: Transaction, queued: Queued) -> bytes | None:
         wrapped = t.outbox.key(queued.record, queued.recipient)
@@ -147,7 +163,7 @@ class Forwarder:
                 queued.event_id, self._owner, now_ms + LEASE_MS
             )
 
-    def _settle(self, queued: Queued, outcome: Outcome) -> None:
+    def _settle(self, queued: Queued, outcome: Outcome, counter: str) -> None:
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
             if outcome is Outcome.CONFIRMED:
@@ -159,4 +175,4 @@ class Forwarder:
                 delay_ms = retry_delay_ms(queued.attempts, self._clocks.random)
                 t.outbox.retry(queued.event_id, self._owner, now_ms + delay_ms)
             t.outbox.give_back(queued.event_id, self._owner)
-            t.counters.add(f"send_{outcome.value}")
+            t.counters.add(counter)

@@ -9,11 +9,12 @@ line (power cut while writing) was never promised to anybody and is cut off.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from carnet import canonical
 from carnet.errors import ConfigError, FormatError, UnavailableError
@@ -34,24 +35,34 @@ class Narrowing:
 
 
 class Journal:
-    """Append-only file; ``known`` is False when it was missing or belonged to another store when it was opened."""
+    """Append-only file; ``known`` is False when it was missing or belonged to another store when it was opened.
+
+    A store that does not know it calls `adopt` once it has done what that asks for: a crash before comes here again.
+    """
 
     def __init__(
         self, path: Path, incarnation: bytes, *, new_store: bool, fsync: Callable[[int], None] = os.fsync
     ) -> None:
         self._path = path
         self._fsync = fsync
+        self._head = _head(incarnation)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lines = self._read()
-        head = _head(incarnation)
-        self.known = new_store or (bool(lines) and lines[0] == head)
-        self.narrowings: tuple[Narrowing, ...] = tuple(_parse(line) for line in lines[1:]) if lines else ()
-        if not lines:
-            self._write(path.open("wb"), head)
+        heads = [line for line in lines if _is_head(line)]
+        self._adopted = heads[-1:] == [self._head]
+        self.known = new_store or self._adopted
+        # what another store narrowed is kept: applying it once more can only silence
+        self.narrowings: list[Narrowing] = [_parse(line) for line in lines if not _is_head(line)]
+        self._records = {each.record for each in self.narrowings}
+        if new_store:
+            self.adopt()
+
+    def adopt(self) -> None:
+        """From here on the journal is this store's."""
+        if not self._adopted:
+            self._write(self._head)
             self._sync_folder()
-        elif not self.known:
-            # keep what the other store narrowed: applying it once more can only silence
-            self._write(path.open("ab"), head)
+            self._adopted = True
 
     def append(self, narrowing: Narrowing) -> None:
         """On disk when it returns. Raises UnavailableError: then the narrowing must not be reported as done."""
@@ -59,12 +70,17 @@ class Journal:
             {"by": narrowing.by, "event": narrowing.event, "record": narrowing.record, "time_ms": narrowing.time_ms}
         )
         try:
-            self._write(self._path.open("ab"), line)
+            self._write(line)
         except OSError as e:
             raise UnavailableError(
                 "journal_unavailable", f"the journal of narrowings cannot be written: {e.strerror}"
             ) from e
-        self.narrowings = (*self.narrowings, narrowing)
+        self.narrowings.append(narrowing)
+        self._records.add(narrowing.record)
+
+    def names(self, record: str) -> bool:
+        """Whether a narrowing of this record was ever written."""
+        return record in self._records
 
     def _read(self) -> list[bytes]:
         if not self._path.exists():
@@ -77,11 +93,16 @@ class Journal:
                 self._fsync(file.fileno())
         return whole.splitlines()
 
-    def _write(self, file: IO[bytes], line: bytes) -> None:
-        with file:
-            file.write(line + b"\n")
-            file.flush()
-            self._fsync(file.fileno())
+    def _write(self, line: bytes) -> None:
+        """Add a whole line or nothing: half a line would make one unreadable line with the next."""
+        with FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                _write_whole(file, line + b"\n")
+                self._fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY)
@@ -95,11 +116,18 @@ def _head(incarnation: bytes) -> bytes:
     return canonical.encode({"journal": 1, "store": incarnation.hex()})
 
 
+def _write_whole(file: FileIO, data: bytes) -> None:
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_head(line: bytes) -> bool:
+    return line.startswith(b'{"journal":')
+
+
 def _parse(line: bytes) -> Narrowing:
     try:
         value = canonical.parse(line, LINE_BYTES_MAX)
-        if isinstance(value, dict) and "journal" in value:
-            return Narrowing("", "opened", "", 0)
         assert isinstance(value, dict)
         return Narrowing(str(value["record"]), str(value["event"]), str(value["by"]), int(str(value["time_ms"])))
     except (FormatError, KeyError, AssertionError, ValueError) as e:

@@ -35,6 +35,7 @@ class Lease:
     ) -> None:
         self.event_id = event_id
         self.record = record
+        self.started_ms = started_ms
         self._until_ms = started_ms + LEASE_MS
         self._monotonic_ms = monotonic_ms
         self._renew = renew

@@ -43,6 +43,10 @@ GROUP_WAIT_S = 0.05
 IDLE_S = 0.2
 HOUSEKEEPING_S = 60.0
 STALLED_S = 20.0
+SEND_S_MAX = 15.0
+"""A send that takes longer is cut, whatever its recipient still says."""
+CONNECT_S_MAX = 120.0
+"""How long a forwarder may stand still: looking up and connecting to a recipient's addresses cannot be cut."""
 
 log = logging.getLogger("carnet.cloud")
 
@@ -66,6 +70,7 @@ class Parts:
     consents: Consents
     pusher: Pusher
     forwarders: dict[str, Forwarder]
+    leases: Leases
     recipients: dict[str, Recipient]
     wrapping: Wrapping
     link: BrokerLink
@@ -150,13 +155,16 @@ class Service:
             return why(t, book, catalogue, vehicle, path, now)
 
         api = make_api(store, consents, token, now_ms, self.facts, explain)
-        return Parts(store, receiver, consents, pusher, forwarders, recipients, wrapping, link, api)
+        return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api)
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
         def changed(vehicle: bytes) -> None:
             pusher.changed(vehicle)
-            for message in pusher.due(now_ms()):
-                self._parts.link.publish(message)
+            try:
+                for message in pusher.due(now_ms()):
+                    self._parts.link.publish(message)
+            except Exception as error:  # noqa: BLE001 - a withdrawal is finished whether the car can be told or not
+                self._count("push", type(error).__name__)
 
         return changed
 
@@ -210,6 +218,7 @@ class Service:
         the wrapping key is changed and the WAL emptied.
         """
         parts = self._parts
+        parts.consents.finish_endings()
         parts.receiver.sweep(now_ms())
         with parts.store.transaction() as t:
             t.outbox.drop_replayed(now_ms())
@@ -234,10 +243,19 @@ class Service:
                 connected = not connected
                 systemd.notify(f"STATUS={'receiving' if connected else 'waiting for the broker'}")
                 log.info("ready: connected to the broker" if connected else "the broker is gone; trying again")
-            stalled = [name for name, last in self._progress.items() if time.monotonic() - last > STALLED_S]
-            if not stalled:
+            parts.leases.cut_begun_before(monotonic_ms() - SEND_S_MAX * 1000)
+            if not self._stalled():
                 systemd.notify("WATCHDOG=1")
         systemd.notify("STOPPING=1")
+
+    def _stalled(self) -> list[str]:
+        """The loops that have stood still for too long."""
+        now = time.monotonic()
+        return [
+            name
+            for name, last in self._progress.items()
+            if now - last > (CONNECT_S_MAX if name.startswith("forward") else STALLED_S)
+        ]
 
     def facts(self) -> dict[str, Any]:
         """What ``/healthz`` answers."""
@@ -250,11 +268,15 @@ class Service:
             }
 
     def _say(self, name: str, reason: str, sentence: str) -> None:
+        count = self._count(name, reason)
+        if count == 1:
+            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
+        self._stop.wait(min(5.0, 0.1 * count))
+
+    def _count(self, name: str, reason: str) -> int:
         key = f"{name}: {reason}"
         self._counted[key] = self._counted.get(key, 0) + 1
-        if self._counted[key] == 1:
-            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
-        self._stop.wait(min(5.0, 0.1 * self._counted[key]))
+        return self._counted[key]
 
 
 def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:

@@ -34,7 +34,7 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
     journal(tmp_path, new=True).append(WITHDRAWN)
     again = journal(tmp_path)
     assert again.known
-    assert again.narrowings == (WITHDRAWN,)
+    assert again.narrowings == [WITHDRAWN]
 
 
 def test_a_torn_last_line_was_never_promised_and_is_cut_off(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_torn_last_line_was_never_promised_and_is_cut_off(tmp_path: Path) -> N
     with (tmp_path / "j" / "narrowings").open("ab") as file:
         file.write(b'{"by":"owner","ev')
     again = journal(tmp_path)
-    assert again.narrowings == (WITHDRAWN,)
+    assert again.narrowings == [WITHDRAWN]
     again.append(WITHDRAWN)
     assert len(journal(tmp_path).narrowings) == 2
 

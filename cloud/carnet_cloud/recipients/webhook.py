@@ -43,13 +43,16 @@ class Webhook:
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         try:
-            connection = self._connect()
+            connection = self._of_now()
             lease.on_cut(lambda: _reset(connection))
+            if connection.sock is None:
+                connection.connect()
             return self._exchange(connection, event, lease, now_s)
         except LeaseOver:
             self._drop()
             return Outcome.CUT
-        except (OSError, http.client.HTTPException, ValueError):
+        except (OSError, http.client.HTTPException, ValueError, AttributeError):
+            # AttributeError: http.client met the socket that a cut took away
             self._drop()
             return Outcome.CUT if lease.over else Outcome.RETRY
 
@@ -58,11 +61,13 @@ class Webhook:
             self._connection.close()
             self._connection = None
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _of_now(self) -> http.client.HTTPConnection:
+        """The open connection, or a new one that is still to be connected."""
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
             self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
-            self._connection.connect()
+            # or a write after a cut would quietly open another connection and go on there
+            self._connection.auto_open = 0
         return self._connection
 
     def _exchange(self, connection: http.client.HTTPConnection, event: Event, lease: Lease, now_s: int) -> Outcome:
@@ -81,7 +86,8 @@ class Webhook:
             connection.send(event.body[at : at + WRITE_BYTES_MAX])
         answer = connection.getresponse()
         answer.read(ANSWER_BYTES_MAX)
-        if not answer.isclosed() or answer.will_close:
+        if not answer.isclosed() or answer.will_close or not 200 <= answer.status < 300:
+            # after 1xx another answer would follow, and be taken for the next event's
             self._drop()
         return _judge(answer.status)
 

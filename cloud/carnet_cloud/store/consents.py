@@ -114,3 +114,12 @@ class Consents:
             (vehicle, epoch, generation),
         )
         return generation
+
+    # the journal of narrowings, which lies outside
+
+    def journal_lines(self) -> int:
+        """How many narrowings of the journal this store has applied."""
+        return int(self._db.execute("select journal_lines from incarnation").fetchone()[0])
+
+    def set_journal_lines(self, lines: int) -> None:
+        self._db.execute("update incarnation set journal_lines = ?", (lines,))

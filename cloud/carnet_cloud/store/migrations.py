@@ -97,4 +97,6 @@ STEPS: tuple[str, ...] = (
         first_ms integer not null, last_ms integer not null, primary key (vehicle, record, path, reason)
     ) without rowid;
     """,
+    # how much of the journal of narrowings this store has applied: a restored store has less, and applies the rest
+    "alter table incarnation add column journal_lines integer not null default 0;",
 )

@@ -109,9 +109,24 @@ class Outbox:
             found += [Queued(*row) for row in rows]
         return found
 
-    def postpone(self, event_id: bytes, next_ms: int) -> None:
-        """Look at a waiting event again later: its record may not be sent now, but has not ended."""
-        self._db.execute("update outbox set next_ms = ? where event_id = ? and state = 'queued'", (next_ms, event_id))
+    def postpone(self, record: str, recipient: str, now_ms: int, next_ms: int) -> None:
+        """Look at a record's due events again later: it may not be sent now, but has not ended.
+
+        All at once, or a thousand events of one silent record would stand before everybody else's.
+        """
+        self._db.execute(
+            "update outbox set state = 'queued', next_ms = ?, lease_owner = null, lease_until_ms = null"
+            " where record = ? and recipient = ? and"
+            " (state = 'queued' and next_ms <= ? or state = 'leased' and lease_until_ms <= ?)",
+            (next_ms, record, recipient, now_ms, now_ms),
+        )
+
+    def lose(self, event_id: bytes, now_ms: int) -> None:
+        """The key of this one event is gone (a restored store): its payload goes too, the others of its record stay."""
+        self._db.execute("update outbox set state = 'destroyed', payload = null where event_id = ?", (event_id,))
+        self._db.execute(
+            "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ?", (now_ms, event_id)
+        )
 
     def lease(self, event_id: bytes, owner: bytes, until_ms: int) -> None:
         self._db.execute(

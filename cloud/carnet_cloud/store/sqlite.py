@@ -148,4 +148,4 @@ class Store:
                 f"begin immediate; {script} pragma user_version={step}; pragma application_id={APPLICATION_ID}; commit;"
             )
         if self._connection.execute("select count(*) from incarnation").fetchone()[0] == 0:
-            self._connection.execute("insert into incarnation values (?, ?)", (incarnation, now_ms))
+            self._connection.execute("insert into incarnation (id, created_ms) values (?, ?)", (incarnation, now_ms))

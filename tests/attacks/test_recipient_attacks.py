@@ -1,0 +1,273 @@
+"""A recipient's endpoint that is malicious or broken, and an event that nobody can send."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.lease import Lease, LeaseOver
+from carnet_cloud.recipients import Event, Outcome, Webhook
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
+
+SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
+EVENT = Event(b"e" * 16, b'{"id":"x","data":"' + b"d" * 40_000 + b'"}')
+Behaviour = Callable[[socket.socket], None]
+
+
+class Villain:
+    """A server whose every connection does what ``behave`` says; counts what it was sent."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._behave = behave
+        self.connections = 0
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self._behave(connection)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def villain() -> Iterator[Callable[[Behaviour], Villain]]:
+    made: list[Villain] = []
+
+    def make(behave: Behaviour) -> Villain:
+        made.append(Villain(behave))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def take_all(connection: socket.socket) -> None:
+    """Read one request: its header and the 40 kB of its body."""
+    got = b""
+    while b"\r\n\r\n" not in got or len(got) < len(EVENT.body):
+        got += connection.recv(65_536)
+
+
+def new_lease() -> Lease:
+    return Lease(EVENT.event_id, "rec", time.monotonic() * 1000, lambda: time.monotonic() * 1000, lambda: True)
+
+
+def drip(connection: socket.socket) -> None:
+    """An answer that never ends: a byte of a header now and then."""
+    take_all(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while True:
+        connection.sendall(b"a")
+        time.sleep(0.01)
+
+
+def continue_for_ever(connection: socket.socket) -> None:
+    """100 Continue without end."""
+    take_all(connection)
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
+def endless_body(connection: socket.socket) -> None:
+    """A body of which a byte comes now and then."""
+    take_all(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+    while True:
+        connection.sendall(b"a")
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("behave", [drip, continue_for_ever, endless_body])
+def test_a_recipient_that_never_ends_its_answer_is_cut(
+    villain: Callable[[Behaviour], Villain], behave: Behaviour
+) -> None:
+    """No time-out of a single read ever fires; the age of the send does, or one recipient stopped the whole cloud."""
+    leases, lease = Leases(), new_lease()
+    leases.add(lease)
+    webhook = Webhook(villain(behave).url, SECRET)
+    outcomes: list[Outcome] = []
+    sender = threading.Thread(target=lambda: outcomes.append(webhook.send(EVENT, lease, 1)), daemon=True)
+    sender.start()
+    sender.join(0.2)
+    assert sender.is_alive()
+    assert leases.cut_begun_before(time.monotonic() * 1000) == 1
+    sender.join(5)
+    assert not sender.is_alive()
+    assert len(outcomes) == 1
+
+
+def test_after_a_cut_no_write_opens_another_connection(villain: Callable[[Behaviour], Villain]) -> None:
+    """A withdrawal between the last look at the lease and the write: the rest goes nowhere."""
+    server = villain(take_all)
+    webhook = Webhook(server.url, SECRET)
+    cut_at = 3
+
+    class Withdrawn(Lease):
+        looks = 0
+
+        def guard(self) -> None:
+            super().guard()
+            self.looks += 1
+            if self.looks == cut_at:
+                self.cut()
+
+    lease = Withdrawn(EVENT.event_id, "rec", 0.0, lambda: 0.0, lambda: True)
+    assert webhook.send(EVENT, lease, 1) is Outcome.CUT
+    time.sleep(0.05)
+    assert server.connections == 1
+
+
+def test_an_early_hint_is_not_taken_for_the_next_events_answer(villain: Callable[[Behaviour], Villain]) -> None:
+    """103 and then 200 on one connection: the 200 confirms nothing that was not sent yet."""
+
+    def hint(connection: socket.socket) -> None:
+        take_all(connection)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        time.sleep(0.2)
+
+    server = villain(hint)
+    webhook = Webhook(server.url, SECRET)
+    assert webhook.send(EVENT, new_lease(), 1) is Outcome.RETRY
+    assert webhook.send(EVENT, new_lease(), 1) is Outcome.RETRY
+    assert server.connections == 2
+
+
+def test_a_redirect_is_not_followed(villain: Callable[[Behaviour], Villain]) -> None:
+    """Nobody moves an owner's data to another address by an answer."""
+    other = villain(take_all)
+
+    def redirect(connection: socket.socket) -> None:
+        take_all(connection)
+        connection.sendall(f"HTTP/1.1 307 Go\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    assert Webhook(villain(redirect).url, SECRET).send(EVENT, new_lease(), 1) is Outcome.RETRY
+    assert other.connections == 0
+
+
+# what waits before others
+
+
+class Picky:
+    """A recipient in memory that fails on chosen events."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self.poison: bytes | None = None
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        if self.poison is None:
+            self.poison = event.event_id
+        if event.event_id == self.poison:
+            raise AttributeError
+        lease.guard()
+        self.got.append(event.event_id)
+        return Outcome.CONFIRMED
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
+
+
+def make_forwarder(cloud: Cloud, recipient: Picky) -> Forwarder:
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    return Forwarder(
+        cloud.store, {kit.RECIPIENT: recipient}, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01"
+    )
+
+
+def test_an_event_that_cannot_be_sent_holds_no_other_up(cloud: Cloud) -> None:
+    """Its failure is counted, and it waits like one that nobody took."""
+    unit, picky = Unit(), Picky()
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.send(unit.schema(), unit.data(), unit.data())
+    forwarder = make_forwarder(cloud, picky)
+    with pytest.raises(AttributeError):
+        forwarder.step(kit.RECIPIENT)
+    cloud.clock.ms += 450
+    assert forwarder.step(kit.RECIPIENT)
+    assert len(picky.got) == 1
+    assert cloud.counters()["send_failed"] == 1
+
+
+def test_a_thousand_events_of_a_silent_record_stand_before_nobody(cloud: Cloud) -> None:
+    """A restored store silences one record; the others of that recipient go on at once."""
+    unit, picky = Unit(), Picky()
+    picky.poison = b""
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.send(unit.schema(), *(unit.data() for _ in range(20)))
+    with cloud.store.transaction() as t:
+        t.consents.set_silent(kit.RECORD_ID, True)
+    forwarder = make_forwarder(cloud, picky)
+    assert not forwarder.step(kit.RECIPIENT)
+    with cloud.store.transaction() as t:
+        assert t.outbox.due(kit.RECIPIENT, cloud.clock.ms, 10) == []
+        t.consents.set_silent(kit.RECORD_ID, False)
+    cloud.clock.ms += 10_000
+    assert forwarder.step(kit.RECIPIENT)
+
+
+def test_a_lost_key_costs_its_own_event_alone(cloud: Cloud) -> None:
+    """A restored store holds events that no key opens; what came later under a new key still goes."""
+    unit, picky = Unit(), Picky()
+    picky.poison = b""
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    with cloud.store.transaction() as t:
+        t.outbox.set_key(kit.RECORD_ID, kit.RECIPIENT, *cloud.wrapping.wrap(b"k" * 32))
+    cloud.clock.ms += 1000
+    cloud.send(unit.data())
+    forwarder = make_forwarder(cloud, picky)
+    assert forwarder.step(kit.RECIPIENT)
+    assert len(picky.got) == 1
+    assert cloud.counters()["outbox_key_gone"] == 1
+
+
+def test_a_withdrawal_right_after_a_lease_was_taken_finds_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the transaction and the send there is no moment in which a cut could miss the lease."""
+    unit, picky = Unit(), Picky()
+    picky.poison = b""
+    cloud.enrol(unit)
+    token = cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    cloud.clock.ms += 1000
+
+    def withdrawn_meanwhile(*_: object) -> bytes:
+        cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms), kit.RECORD_ID)
+        return b"{}"
+
+    monkeypatch.setattr("carnet_cloud.forward.render", withdrawn_meanwhile)
+    with pytest.raises(LeaseOver):
+        make_forwarder(cloud, picky).step(kit.RECIPIENT)
+    assert picky.got == []
