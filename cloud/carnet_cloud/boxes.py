@@ -20,6 +20,8 @@ from carnet.schema import Schema
 from carnet_cloud.store import Transaction
 
 INFLATED_BYTES_MAX = 1 << 22
+KEPT_BYTES_MAX = 1 << 16
+"""A longer schema is parsed again each time: a lying unit could fill the memory with them."""
 
 
 class SchemaMissing(UnavailableError):
@@ -70,9 +72,13 @@ def schemas_of(t: Transaction, device: bytes, boxes: Sequence[OpenBox]) -> list[
     return [parse_schema(document) for document in found if document is not None]
 
 
-@lru_cache(maxsize=4096)
 def parse_schema(document: bytes) -> Schema:
-    """Schemas repeat for months: the parsed form is kept under the bytes themselves."""
+    """Schemas repeat for months: the parsed form is kept under the bytes themselves, unless they are many."""
+    return _kept_schema(document) if len(document) <= KEPT_BYTES_MAX else Schema.parse(document)
+
+
+@lru_cache(maxsize=2048)
+def _kept_schema(document: bytes) -> Schema:
     return Schema.parse(document)
 
 

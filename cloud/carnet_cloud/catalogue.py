@@ -38,6 +38,9 @@ class Catalogue:
     def get(self, path: str) -> Entry | None:
         return self._entries.get(path)
 
+    def __contains__(self, path: str) -> bool:
+        return path in self._entries
+
     def __len__(self) -> int:
         return len(self._entries)
 

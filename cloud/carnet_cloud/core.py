@@ -6,14 +6,15 @@ or found durable. Pure of sockets, threads and clocks: the caller hands in time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from carnet.bodies import CheckIn, DestructionReceipt, Gap, Health, SchemaBody
 from carnet.down import Refusal, SchemaRequest
 from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import RemoteError, UnavailableError
+from carnet.grantsets import GENERATION_MAX
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
@@ -23,11 +24,22 @@ from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, s
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
+from carnet_cloud.store.devices import Device
 from carnet_cloud.store.streams import Held
-from carnet_cloud.timing import HOLD_MS, learn_anchor
+from carnet_cloud.timing import HOLD_MS, best_anchor, learn_anchor
 
 STREAMS_MAX = 256
 HELD_AT_ONCE = 256
+HELD_MAX = 1024
+"""Envelopes of one device that may wait for their time."""
+SCHEMA_BYTES_MAX = 1 << 26
+"""Of all schemas of one device."""
+BOXES_AT_ONCE = 16
+"""Columns of so many boxes are in memory together: one box of 300 bytes may hold 2 MB of them."""
+ANSWERS_MAX = 1 << 17
+"""Questions to the gate (columns times records) in one envelope: a hundred times what a car asks."""
+GENERATION_CLAIM_MAX = GENERATION_MAX // 2
+"""No vehicle comes near; one that claims more would leave the cloud no number to count on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,14 @@ class _Waiting:
     boxes: list[tuple[OpenBox, Schema]]
     received_ms: int
     was_held: bool
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a group leaves to do: data to judge, and (device, boot id) of clocks that became better."""
+
+    waiting: list[_Waiting] = field(default_factory=list)
+    better_clocks: set[tuple[bytes, bytes]] = field(default_factory=set)
 
 
 class Receiver:
@@ -73,13 +93,31 @@ class Receiver:
         """Take a group of (topic, payload) in one transaction; the answers to publish, once it has committed.
 
         UnavailableError when the store cannot be written: then nothing of the group was taken and nothing is answered.
+        A message that fails in a way nobody thought of is set aside, without an answer, and takes no other with it.
         """
+        try:
+            return self._group(messages, now_ms)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - what it is does not matter: it must not stop the other messages
+            if len(messages) > 1:
+                half = len(messages) // 2
+                return [*self.process(messages[:half], now_ms), *self.process(messages[half:], now_ms)]
+            with self._store.transaction() as t:
+                t.counters.add("failed_unexpected")
+            return []
+
+    def _group(self, messages: Sequence[tuple[str, bytes]], now_ms: int) -> list[Message]:
         answers = Answers(self._keys.sign, self._keys.public, self._random)
         with self._store.transaction() as t:
-            waiting: list[_Waiting] = []
+            work = _Work()
             for topic, payload in messages:
-                self._take(t, topic, payload, now_ms, answers, waiting)
-            self._judge(t, Enqueuer(self._outlet, t), waiting, now_ms, answers)
+                self._take(t, topic, payload, now_ms, answers, work)
+            enqueuer = Enqueuer(self._outlet, t)
+            for piece in _pieces(work.waiting):
+                self._judge(t, enqueuer, piece, now_ms, answers, work)
+            for device, boot_id in sorted(work.better_clocks):
+                self._release(t, enqueuer, device, boot_id, now_ms, answers)
             return answers.close(t, now_ms)
 
     def sweep(self, now_ms: int) -> int:
@@ -93,9 +131,7 @@ class Receiver:
 
     # one message
 
-    def _take(
-        self, t: Transaction, topic: str, payload: bytes, now_ms: int, answers: Answers, waiting: list[_Waiting]
-    ) -> None:
+    def _take(self, t: Transaction, topic: str, payload: bytes, now_ms: int, answers: Answers, work: _Work) -> None:
         t.counters.add("envelopes_received")
         try:
             arrived = authenticate(t, topic, payload)
@@ -107,19 +143,19 @@ class Receiver:
             t.counters.add(f"deferred_{error.reason}")
             return
         try:
-            self._open(t, arrived, now_ms, answers, waiting)
+            self._open(t, arrived, now_ms, answers, work)
         except SchemaMissing as error:
             t.counters.add("deferred_schema_missing")
             answers.seal(arrived.device, SchemaRequest(error.hashes))
         except UnavailableError as error:
             t.counters.add(f"deferred_{error.reason}")
         except RemoteError as error:
-            self._refuse(t, arrived, error.reason, answers)
+            self._refuse(t, arrived, error.reason, now_ms, answers)
 
-    def _open(self, t: Transaction, arrived: Arrived, now_ms: int, answers: Answers, waiting: list[_Waiting]) -> None:
+    def _open(self, t: Transaction, arrived: Arrived, now_ms: int, answers: Answers, work: _Work) -> None:
         header = arrived.envelope.header
         if header.seq == 0:
-            self._check_in(t, arrived, now_ms, answers)
+            self._check_in(t, arrived, now_ms, answers, work)
             return
         seen = replay(t, arrived)
         if seen is Seen.CLONE:
@@ -130,22 +166,33 @@ class Receiver:
             t.counters.add("duplicates")
             answers.acknowledge(arrived)
             return
-        if t.streams.get(header.device, header.stream).watermark == 0 and t.streams.count(header.device) >= STREAMS_MAX:
-            raise UnavailableError("streams_excess", "the device has begun too many streams")
+        self._require_room(t, arrived)
         boxes = open_boxes(arrived.envelope, self._keys.seal)
         if header.type is EnvelopeType.DATA:
             schemas = schemas_of(t, header.device, boxes)
-            waiting.append(_Waiting(arrived, list(zip(boxes, schemas, strict=True)), now_ms, False))
+            _require_bounds(boxes, schemas)
+            work.waiting.append(_Waiting(arrived, list(zip(boxes, schemas, strict=True)), now_ms, False))
         else:
             self._note(t, arrived, boxes[0].body, now_ms)
-        self._remember(t, arrived, answers)
+        self._remember(t, arrived, now_ms)
+        answers.acknowledge(arrived)
 
-    def _check_in(self, t: Transaction, arrived: Arrived, now_ms: int, answers: Answers) -> None:
+    def _require_room(self, t: Transaction, arrived: Arrived) -> None:
+        """UnavailableError if the device keeps more open here than any honest one does: it has to wait."""
+        device, stream, _ = arrived.key
+        if not t.streams.is_begun(device, stream) and t.streams.count(device) >= STREAMS_MAX:
+            raise UnavailableError("streams_excess", "the device has begun too many streams")
+        if arrived.envelope.header.type is EnvelopeType.DATA and t.streams.held_count(device) >= HELD_MAX:
+            raise UnavailableError("held_excess", "too much of the device waits here for its time")
+
+    def _check_in(self, t: Transaction, arrived: Arrived, now_ms: int, answers: Answers, work: _Work) -> None:
         (box,) = open_boxes(arrived.envelope, self._keys.seal)
         check_in = CheckIn.parse(box.body)
         t.counters.add("check_ins")
+        _require_generation(box.prelude.generation)
         self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
-        learn_anchor(t, arrived.device.device, [box], now_ms)
+        if learn_anchor(t, arrived.device.device, [box], now_ms):
+            work.better_clocks.add((arrived.device.device, box.prelude.boot_id))
         answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation)
 
     def _note(self, t: Transaction, arrived: Arrived, body: bytes, now_ms: int) -> None:
@@ -159,6 +206,8 @@ class Receiver:
         elif header.type is EnvelopeType.SCHEMA:
             document = SchemaBody.parse(body).schema
             Schema.parse(document)
+            if t.streams.schema_bytes(header.device) + len(document) > SCHEMA_BYTES_MAX:
+                raise RemoteError("schemas_excess", "the device has sent more schemas than any car has")
             t.streams.add_schema(header.device, digest(SCHEMA, document), document)
         elif header.type is EnvelopeType.DESTRUCTION_RECEIPT:
             DestructionReceipt.parse(body)
@@ -167,18 +216,18 @@ class Receiver:
             Health.parse(body)
             t.streams.report(header.device, "health", header.stream, header.seq, body, now_ms, keep=False)
 
-    def _remember(self, t: Transaction, arrived: Arrived, answers: Answers) -> None:
+    def _remember(self, t: Transaction, arrived: Arrived, now_ms: int) -> None:
         envelope = arrived.envelope
+        t.streams.begin(*arrived.key[:2], now_ms)
         t.streams.remember(*arrived.key, envelope.manifest_hash, envelope.header.prev)
-        answers.acknowledge(arrived)
 
-    def _refuse(self, t: Transaction, arrived: Arrived, reason: str, answers: Answers) -> None:
+    def _refuse(self, t: Transaction, arrived: Arrived, reason: str, now_ms: int, answers: Answers) -> None:
         """A good signature over what can never be read: say so, or the device would send it for ever."""
         t.counters.add(f"refused_{reason}")
         envelope = arrived.envelope
         if envelope.header.seq == 0:
             return
-        t.streams.remember(*arrived.key, envelope.manifest_hash, envelope.header.prev)
+        self._remember(t, arrived, now_ms)
         refusal = Refusal(envelope.header.stream, envelope.header.seq, envelope.manifest_hash, reason)
         answers.seal(arrived.device, refusal)
         answers.touch(arrived)
@@ -186,7 +235,7 @@ class Receiver:
     # all data envelopes of the group together
 
     def _judge(
-        self, t: Transaction, enqueuer: Enqueuer, waiting: list[_Waiting], now_ms: int, answers: Answers
+        self, t: Transaction, enqueuer: Enqueuer, waiting: list[_Waiting], now_ms: int, answers: Answers, work: _Work
     ) -> None:
         read = read_boxes([box for each in waiting for box in each.boxes])
         at = 0
@@ -203,20 +252,21 @@ class Receiver:
                 t.counters.add("envelopes_empty")
                 continue
             self._floor(t, each.arrived, good[0].prelude.epoch, good[0].prelude.generation)
-            had = t.streams.anchor(each.arrived.device.device, good[0].prelude.boot_id)
-            anchor = learn_anchor(t, each.arrived.device.device, [box for box, _ in each.boxes], each.received_ms)
+            device, boot_id = each.arrived.device.device, good[0].prelude.boot_id
+            opened = [box for box, _ in each.boxes]
+            if learn_anchor(t, device, opened, each.received_ms) and not each.was_held:
+                work.better_clocks.add((device, boot_id))
+            anchor = best_anchor(t, device, opened, each.received_ms)
             if anchor is None:
-                self._hold(t, each, "no_anchor", good[0].prelude.boot_id)
+                self._hold(t, each, "no_anchor", boot_id)
                 continue
             try:
                 enqueuer.enqueue(each.arrived, good, anchor, each.received_ms, now_ms)
             except TimeUnknown as unknown:
-                self._hold(t, each, str(unknown), good[0].prelude.boot_id)
+                self._hold(t, each, str(unknown), boot_id)
                 continue
             if each.was_held:
                 t.streams.release(*each.arrived.key)
-            if anchor != had:
-                self._release(t, enqueuer, each.arrived, good[0].prelude.boot_id, now_ms, answers)
 
     def _hold(self, t: Transaction, each: _Waiting, reason: str, boot_id: bytes) -> None:
         """Keep the sealed envelope until its time is known; it is durable, so it is acknowledged."""
@@ -228,18 +278,26 @@ class Receiver:
         t.streams.hold(Held(device, stream, seq, each.arrived.data, reason, each.received_ms, until_ms), boot_id)
 
     def _release(
-        self, t: Transaction, enqueuer: Enqueuer, arrived: Arrived, boot_id: bytes, now_ms: int, answers: Answers
+        self, t: Transaction, enqueuer: Enqueuer, device: bytes, boot_id: bytes, now_ms: int, answers: Answers
     ) -> None:
         """A better clock has come: judge again what waited for it."""
-        again: list[_Waiting] = []
-        for held in t.streams.held(arrived.device.device, boot_id, HELD_AT_ONCE):
-            envelope = parse_envelope(held.envelope)
+        known, after = t.devices.get(device), (b"", 0)
+        while known and (some := t.streams.held(device, boot_id, after, HELD_AT_ONCE)):
+            after = some[-1].stream, some[-1].seq
+            again = [each for each in (self._held_again(t, known, held) for held in some) if each is not None]
+            for piece in _pieces(again):
+                self._judge(t, enqueuer, piece, now_ms, answers, _Work())
+
+    def _held_again(self, t: Transaction, device: Device, held: Held) -> _Waiting | None:
+        """A held envelope, opened once more; None if its key has gone meanwhile: then it waits on."""
+        envelope = parse_envelope(held.envelope)
+        try:
             boxes = open_boxes(envelope, self._keys.seal)
             schemas = schemas_of(t, held.device, boxes)
-            once = Arrived(arrived.device, envelope, held.envelope)
-            again.append(_Waiting(once, list(zip(boxes, schemas, strict=True)), held.received_ms, True))
-        if again:
-            self._judge(t, enqueuer, again, now_ms, answers)
+        except UnavailableError:
+            return None
+        arrived = Arrived(device, envelope, held.envelope)
+        return _Waiting(arrived, list(zip(boxes, schemas, strict=True)), held.received_ms, True)
 
     def _floor(self, t: Transaction, arrived: Arrived, epoch: int, generation: int) -> None:
         """A device has seen a higher generation than we know:
@@ -256,3 +314,31 @@ class Receiver:
             t.consents.set_silent(record.id, True)
         t.consents.raise_generation(device.vehicle, device.epoch, above=generation)
         t.counters.add("behind_floor")
+
+
+def _pieces(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
+    """Envelopes in their order, together at most BOXES_AT_ONCE boxes, or one envelope."""
+    piece: list[_Waiting] = []
+    count = 0
+    for each in waiting:
+        if piece and count + len(each.boxes) > BOXES_AT_ONCE:
+            yield piece
+            piece, count = [], 0
+        piece.append(each)
+        count += len(each.boxes)
+    if piece:
+        yield piece
+
+
+def _require_bounds(boxes: Sequence[OpenBox], schemas: Sequence[Schema]) -> None:
+    """RemoteError for what no honest unit sends, and what would cost or break more than its own data."""
+    for box in boxes:
+        _require_generation(box.prelude.generation)
+    questions = (len(schema.columns) * len(box.prelude.records) for box, schema in zip(boxes, schemas, strict=True))
+    if sum(questions) > ANSWERS_MAX:
+        raise RemoteError("envelope_cost", "the envelope asks for too many columns under too many records")
+
+
+def _require_generation(generation: int) -> None:
+    if generation > GENERATION_CLAIM_MAX:
+        raise RemoteError("generation_impossible", "no vehicle has had so many grant sets")

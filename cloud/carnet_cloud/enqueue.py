@@ -94,14 +94,17 @@ class Enqueuer:
                 standing = self._standing(record)
                 refused = gate.may_take(standing, sender, box.prelude.epoch, now_ms)
                 if refused is not None or standing is None:
-                    for column, values in zip(box.batch.schema.columns, box.batch.values, strict=True):
-                        blocked[record, column.path, refused or Blocked.OWNER] += len(values)
+                    mine = record if standing is not None and standing.grant.vehicle == sender.vehicle else ""
+                    for path, count in _counts(box).items():
+                        blocked[mine, path, refused or Blocked.OWNER] += count
                     continue
                 part = self._judge(device.device, box, when, standing, anchor, blocked)
                 if part is not None:
                     kept.setdefault(record, []).append(part)
         for (record, path, reason), samples in sorted(blocked.items()):
-            self._t.blocks.add(device.vehicle, record, path, reason.value, samples, now_ms)
+            # names that only the unit knows get no row of their own: it could invent them for ever
+            named = path if path in self._outlet.catalogue else ""
+            self._t.blocks.add(device.vehicle, record, named, reason.value, samples, now_ms)
             self._t.counters.add(f"blocked_{reason.value}", samples)
         for record, parts in sorted(kept.items()):
             self._add(arrived, record, parts, received_ms, now_ms)
@@ -254,7 +257,14 @@ def _interval(box: ReadBox, times: NDArray[np.int64], window_ms: int, anchor: An
     return Interval(begins[0], ends[1], int((ends[1] - ends[0]).max(initial=0)))
 
 
-@lru_cache(maxsize=4096)
+def _counts(box: ReadBox) -> Counter[str]:
+    """Samples of a box by path."""
+    counts: Counter[str] = Counter()
+    for column, values in zip(box.batch.schema.columns, box.batch.values, strict=True):
+        counts[column.path] += len(values)
+    return counts
+
+
 def _windows(schema: Schema) -> tuple[int, ...]:
     """Per group the longest aggregate window of its columns in ms, 0 if none is an aggregate."""
     longest = [0] * schema.group_count

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 
+from carnet.limits import NUMBER_MAX
+
 
 class Counters:
-    """Names are snake_case words, never data. What is added is written once, when the transaction commits."""
+    """Names are snake_case words, never data; a unit's claims may be added, so a counter stops at 2^53 - 1.
+    What is added is written once, when the transaction commits.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
@@ -25,8 +29,8 @@ class Counters:
     def flush(self) -> None:
         """Write what was added; called by the transaction before it commits."""
         self._db.executemany(
-            "insert into counter values (?, ?) on conflict (name) do update set value = value + excluded.value",
-            sorted((name, value) for name, value in self._added.items() if value),
+            "insert into counter values (?1, ?2) on conflict (name) do update set value = min(value + ?2, ?3)",
+            sorted((name, min(value, NUMBER_MAX), NUMBER_MAX) for name, value in self._added.items() if value),
         )
         self._added.clear()
 

@@ -116,10 +116,13 @@ class Store:
                 yield self._tables
                 self._tables.counters.flush()
                 self._connection.execute("commit")
-            except BaseException:
+            except BaseException as e:
                 self._tables.counters.forget()
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
+                if isinstance(e, sqlite3.OperationalError) or type(e) is sqlite3.DatabaseError:
+                    # full, read-only, damaged: the disk's fault, not the message's
+                    raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
                 raise
 
     @property

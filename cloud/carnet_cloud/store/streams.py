@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from carnet.times import Anchor
 
+ANCHORS_KEEP = 256  # boots of a device whose clock is known
 REPLAY_KEEP = 4096  # manifests kept below the watermark: older numbers are duplicates without a verdict
 
 
@@ -57,6 +58,15 @@ class Streams:
             (device, stream, value.watermark, value.head, now_ms),
         )
 
+    def is_begun(self, device: bytes, stream: bytes) -> bool:
+        """Whether anything of this stream was ever taken."""
+        row = self._db.execute("select 1 from stream where device = ? and stream = ?", (device, stream)).fetchone()
+        return row is not None
+
+    def begin(self, device: bytes, stream: bytes, now_ms: int) -> None:
+        """Something of the stream was taken, whether or not its watermark moves."""
+        self._db.execute("insert or ignore into stream values (?, ?, 0, ?, ?)", (device, stream, bytes(32), now_ms))
+
     # replay table
 
     def manifest(self, device: bytes, stream: bytes, seq: int) -> bytes | None:
@@ -78,6 +88,9 @@ class Streams:
     def forget_below(self, device: bytes, stream: bytes, watermark: int) -> None:
         self._db.execute(
             "delete from replay where device = ? and stream = ? and seq <= ?", (device, stream, watermark - REPLAY_KEEP)
+        )
+        self._db.execute(
+            "delete from named_gap where device = ? and stream = ? and last <= ?", (device, stream, watermark)
         )
 
     def seen_after(self, device: bytes, stream: bytes, seq: int, limit: int) -> list[tuple[int, bytes]]:
@@ -131,13 +144,25 @@ class Streams:
     def add_schema(self, device: bytes, digest: bytes, document: bytes) -> None:
         self._db.execute("insert or ignore into column_schema values (?, ?, ?)", (device, digest, document))
 
+    def schema_bytes(self, device: bytes) -> int:
+        """Size of all schemas of a device."""
+        row = self._db.execute(
+            "select coalesce(sum(length(document)), 0) from column_schema where device = ?", (device,)
+        ).fetchone()
+        return int(row[0])
+
     # anchors and what waits for them
 
     def set_anchor(self, device: bytes, anchor: Anchor) -> None:
-        """The narrowest anchor of a boot replaces the one before."""
+        """The narrowest anchor of a boot replaces the one before; of the oldest boots none is kept."""
         self._db.execute(
             "insert or replace into anchor values (?, ?, ?, ?, ?)",
             (device, anchor.boot_id, anchor.boot_ms, anchor.earliest_ms, anchor.latest_ms),
+        )
+        self._db.execute(
+            "delete from anchor where device = ? and boot_id in"
+            " (select boot_id from anchor where device = ? order by latest_ms desc, boot_id limit -1 offset ?)",
+            (device, device, ANCHORS_KEEP),
         )
 
     def anchor(self, device: bytes, boot_id: bytes) -> Anchor | None:
@@ -172,12 +197,16 @@ class Streams:
             (held.device, held.stream, held.seq, held.envelope, held.reason, held.received_ms, held.until_ms, boot_id),
         )
 
-    def held(self, device: bytes, boot_id: bytes, limit: int) -> list[Held]:
+    def held_count(self, device: bytes) -> int:
+        return int(self._db.execute("select count(*) from held where device = ?", (device,)).fetchone()[0])
+
+    def held(self, device: bytes, boot_id: bytes, after: tuple[bytes, int], limit: int) -> list[Held]:
+        """What waits for the clock of this boot, behind (stream, seq), in rising order."""
         rows = self._db.execute(
             "select device, stream, seq, envelope, reason, received_ms, until_ms from held"
-            " where device = ? and boot_id = ?"
+            " where device = ? and boot_id = ? and (stream, seq) > (?, ?)"
             " order by stream, seq limit ?",
-            (device, boot_id, limit),
+            (device, boot_id, *after, limit),
         )
         return [Held(*row) for row in rows]
 
