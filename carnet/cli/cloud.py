@@ -50,16 +50,16 @@ class Cloud:
         return self._owned("GET", "statement")
 
     def confirm(self, record: str) -> dict[str, Any]:
-        return self._owned("POST", "confirm", f"?record={record}")
+        return self._owned("POST", f"confirm/{record}")
 
-    def _owned(self, method: str, what: str, query: str = "") -> dict[str, Any]:
-        """A request that only the owner may make."""
+    def _owned(self, method: str, what: str) -> dict[str, Any]:
+        """A request that only the owner may make; his signature covers the whole path."""
         if self._key is None:
             raise ConfigError("key_missing", "this needs the owner's key: --key FILE")
         path = f"/v1/vehicles/{self._vehicle}/{what}"
         document = {"method": method, "path": path, "time_ms": self._now_ms(), "vehicle": self._vehicle}
         token = jws.sign(jws.REQUEST, document, self._key.secret)
-        return self._call(method, path + query, None, {"Authorization": f"Carnet {token}"})
+        return self._call(method, path, None, {"Authorization": f"Carnet {token}"})
 
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None

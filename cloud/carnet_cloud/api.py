@@ -7,8 +7,8 @@ No postponed annotations here: FastAPI reads them, and some name what only a fun
 """
 
 import hmac
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request
@@ -47,6 +47,14 @@ class EventBody(BaseModel):
     event: str = Field(max_length=16_384)
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """An owner of ``vehicle``: what was of another owner's epoch is none of his business."""
+
+    vehicle: bytes
+    epochs: frozenset[int]
+
+
 class Door:
     """Who may come in: the operator with a token, an owner with a signed request."""
 
@@ -61,21 +69,30 @@ class Door:
         if not self._operator_token or not hmac.compare_digest(authorization.encode(), expected):
             raise SignatureError("operator_token", "this needs the operator's token")
 
-    def owner(self, request: Request, vehicle: str, authorization: Annotated[str, Header()] = "") -> bytes:
-        """The vehicle whose owner signed this very request a short while ago."""
+    def owner(self, request: Request, vehicle: str, authorization: Annotated[str, Header()] = "") -> Visitor:
+        """Who signed this very request a short while ago: an owner of the vehicle, in the epochs that are his."""
         scheme, _, token = authorization.partition(" ")
         name = device_bytes(vehicle)
         if scheme != "Carnet" or not token:
             raise SignatureError("request_unsigned", "this needs a request that the owner's key signed")
         with self._store.transaction() as t:
-            keys = [key for device in t.devices.of_vehicle(name) for key in owner_keys(t, name, device.epoch).keys]
-        document = jws.verify(token, jws.REQUEST, keys)
+            epochs = sorted({device.epoch for device in t.devices.of_vehicle(name)})
+            keys = {epoch: owner_keys(t, name, epoch).keys for epoch in epochs}
+        document = jws.verify(token, jws.REQUEST, [key for epoch in epochs for key in keys[epoch]])
         method, path, time_ms, signed_vehicle = fields.members(document, "method", "path", "time_ms", "vehicle")
         if (method, path, signed_vehicle) != (request.method, request.url.path, vehicle):
             raise SignatureError("request_other", "the signature is for another request")
         if abs(self._now_ms() - fields.number(time_ms)) > REQUEST_AGE_MS_MAX:
             raise SignatureError("request_old", "the signed request is too old, or a clock is wrong")
-        return name
+        return Visitor(name, frozenset(epoch for epoch in epochs if _signed(token, keys[epoch])))
+
+
+def _signed(token: str, keys: Sequence[bytes]) -> bool:
+    try:
+        jws.verify(token, jws.REQUEST, keys)
+    except RemoteError:
+        return False
+    return True
 
 
 def make_api(
@@ -124,7 +141,12 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
 
     @api.post("/v1/enrolments", status_code=201, dependencies=guarded)
     async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
-        return {"device": enrol(store, await request.body(), tenant, now_ms())}
+        device = enrol(store, await request.body(), tenant, now_ms())
+        with store.transaction() as t:
+            enrolled = t.devices.get(device_bytes(device))
+        if enrolled is not None:
+            consents.end_tenures(enrolled.vehicle)
+        return {"device": device}
 
 
 def _why(
@@ -172,21 +194,22 @@ def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_
     """What only the owner of the vehicle may read or confirm."""
 
     @api.get("/v1/vehicles/{vehicle}/records")
-    def records(name: Annotated[bytes, Depends(door.owner)]) -> dict[str, Any]:
+    def records(visitor: Annotated[Visitor, Depends(door.owner)]) -> dict[str, Any]:
         with store.transaction() as t:
-            return {"records": records_of(t, name, now_ms())}
+            return {"records": records_of(t, visitor.vehicle, visitor.epochs, now_ms())}
 
     @api.get("/v1/vehicles/{vehicle}/statement")
-    def statement(name: Annotated[bytes, Depends(door.owner)]) -> dict[str, Any]:
+    def statement(visitor: Annotated[Visitor, Depends(door.owner)]) -> dict[str, Any]:
         with store.transaction() as t:
-            return statement_of(t, name, now_ms())
+            return statement_of(t, visitor.vehicle, visitor.epochs, now_ms())
 
-    @api.post("/v1/vehicles/{vehicle}/confirm")
-    def confirm(name: Annotated[bytes, Depends(door.owner)], record: str) -> dict[str, str]:
+    # the record stands in the path, because the path is what the owner signs
+    @api.post("/v1/vehicles/{vehicle}/confirm/{record}")
+    def confirm(visitor: Annotated[Visitor, Depends(door.owner)], record: str) -> dict[str, str]:
         """After a restored store: the owner has seen the record as it stands, and it may be sent again."""
         with store.transaction() as t:
             known = t.consents.record(record)
-        if known is None or known.vehicle != name:
+        if known is None or known.vehicle != visitor.vehicle or known.epoch not in visitor.epochs:
             raise RemoteError("record_unknown", "this vehicle has no such record")
         consents.confirm(record)
         return {"record": record}

@@ -169,6 +169,15 @@ class Consents:
             done = self._write(t, stored, entry, self._follow(t, stored, entry))
         return self._finish(done)
 
+    def end_tenures(self, vehicle: bytes) -> int:
+        """End every record of an epoch before the vehicle's newest: it was sold; how many."""
+        with self._store.transaction() as t:
+            newest = max((device.epoch for device in t.devices.of_vehicle(vehicle)), default=0)
+            old = [r.id for r in t.consents.records(vehicle) if r.epoch < newest and State(r.state) in ALIVE]
+        for record in old:
+            self.operate(record, EventKind.INVALIDATE, "tenure_ended")
+        return len(old)
+
     def confirm(self, record: str) -> None:
         """The owner's tool has seen this record as it stands: it may be sent again after a restored store."""
         with self._store.transaction() as t:
@@ -200,12 +209,13 @@ class Consents:
         return mended
 
     def finish_endings(self) -> int:
-        """Complete what a crash left between the two transactions of an ending."""
+        """Complete what a crash left between the two transactions of an ending, or of a sale; how many records."""
         with self._store.transaction() as t:
-            half = [r for r in t.consents.all_records() if State(r.state) in ENDINGS]
+            half = t.consents.records_in(ENDINGS)
+            vehicles = t.devices.sold()
         for stored in half:
             self._drain(stored.id)
-        return len(half)
+        return len(half) + sum(self.end_tenures(vehicle) for vehicle in vehicles)
 
     # inside
 

@@ -13,6 +13,9 @@ from carnet_cloud.store.devices import Device
 def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
     """The device's id as text. The same file again changes nothing; another one for the same device is refused.
 
+    A later epoch ends the units of the earlier ones; the caller ends their records (`Consents.end_tenures`), as every
+    start does.
+
     RemoteError ``enrolment_differs``, ``vehicle_tenant`` (the vehicle is another tenant's), ``epoch_owner`` (the
     vehicle has another owner in this epoch: only a later epoch changes hands) and all that `parse_enrolment` raises.
     """
@@ -46,6 +49,10 @@ def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
             )
         if known is None:
             t.devices.add(device, now_ms)
+            # a sale: whoever still holds a unit of the owner before sends nothing more
+            for other in t.devices.of_vehicle(enrolment.vehicle):
+                if other.epoch < enrolment.epoch:
+                    t.devices.set_state(other.device, "ended")
         for thumbprint, key in sorted(owners.items()):
             t.devices.pin_owner_key(enrolment.vehicle, enrolment.epoch, thumbprint, key)
     return device_text(enrolment.device)

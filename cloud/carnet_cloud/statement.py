@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from carnet import jws
@@ -14,11 +15,11 @@ from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.outbox import Delivery
 
 
-def records_of(t: Transaction, vehicle: bytes, now_ms: int) -> list[dict[str, Any]]:
-    """Every record of a vehicle with its state now, the hash to hang the next event on, and what waits."""
+def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: int) -> list[dict[str, Any]]:
+    """Every record of a vehicle in these epochs: its state now, the hash to hang the next event on, what waits."""
     book = GrantBook(())
     found = []
-    for stored in t.consents.records(vehicle):
+    for stored in _records(t, vehicle, epochs):
         standing = book.standing(t, stored.id)
         offer = parse_offer(t.consents.offer(stored.offer) or b"")
         found.append(
@@ -42,17 +43,25 @@ def records_of(t: Transaction, vehicle: bytes, now_ms: int) -> list[dict[str, An
     return found
 
 
-def statement_of(t: Transaction, vehicle: bytes, now_ms: int) -> dict[str, Any]:
-    """Per record and outcome: events, samples by path, first and last capture, last event id;
+def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: int) -> dict[str, Any]:
+    """Per record of these epochs and outcome: events, samples by path, first and last capture, last event id;
     and what was blocked, why.
     """
+    records = _records(t, vehicle, epochs)
+    mine = {stored.id for stored in records}
     return {
         "time_ms": now_ms,
-        "records": [_entry(t, stored) for stored in t.consents.records(vehicle)],
+        "records": [_entry(t, stored) for stored in records],
         "blocked": [
-            {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples} for b in t.blocks.of(vehicle)
+            {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples}
+            for b in t.blocks.of(vehicle)
+            if b.record in mine
         ],
     }
+
+
+def _records(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[StoredRecord]:
+    return [stored for stored in t.consents.records(vehicle) if stored.epoch in epochs]
 
 
 def _entry(t: Transaction, stored: StoredRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Law: stored documents are the bytes as they came and are never written again fro
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,13 @@ class Consents:
 
     def all_records(self) -> list[StoredRecord]:
         return [_record(row) for row in self._db.execute(f"select {_RECORD} from record order by id")]
+
+    def records_in(self, states: Iterable[str]) -> list[StoredRecord]:
+        """All records in one of these stored states."""
+        names = sorted(states)
+        marks = ", ".join("?" * len(names))
+        rows = self._db.execute(f"select {_RECORD} from record where state in ({marks}) order by id", names)
+        return [_record(row) for row in rows]
 
     def set_record(self, record: str, state: str, expires_ms: int) -> None:
         self._db.execute("update record set state = ?, expires_ms = ? where id = ?", (state, expires_ms, record))
