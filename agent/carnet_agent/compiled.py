@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,6 +155,8 @@ def _remove_others(folder: Path, keep: set[str]) -> None:
 
 def _compile_in_child(config: Path) -> None:
     """Run this module as a program; its refusal is raised here as if it had happened here."""
+    import subprocess  # not on the warm path
+
     command = [sys.executable, "-m", "carnet_agent.compiled", str(config.absolute())]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False)

@@ -18,7 +18,7 @@ from .plan import STANDARD_IDS, Group, Plan, SignalInfo
 NO_FRAMES: NDArray[np.int32] = np.empty(0, np.int32)
 
 
-COUNTING: NDArray[np.int64] = np.arange(1 << 16)
+COUNTING: NDArray[np.int64] = np.arange(1 << 13)
 COUNTING.flags.writeable = False
 
 

@@ -16,12 +16,27 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, Len
-
 from carnet.signals import Category, Sensitivity
 
-Positive = Annotated[int, Ge(1)]
-NotEmpty = Annotated[str, Len(1)]
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a value must keep to, in the words of pydantic's core (``ge``, ``le``, ``min_length``).
+
+    Of our own, because the packages that have such classes cost the running agent a megabyte.
+    """
+
+    ge: int | None = None
+    le: int | None = None
+    min_length: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {**handler(source), **given}
+
+
+Positive = Annotated[int, Limits(ge=1)]
+NotEmpty = Annotated[str, Limits(min_length=1)]
 STRICT = {"extra": "forbid", "strict": True}
 SIZE_BYTES_DEFAULT = 256 << 20
 SIZE_BYTES_LEAST = 1 << 20
@@ -75,7 +90,7 @@ class MqttSection:
     __pydantic_config__ = STRICT
 
     host: NotEmpty = _key("broker's host name or address")
-    port: Annotated[int, Ge(1), Le(65535)] = _key("broker's port", 8883)
+    port: Annotated[int, Limits(ge=1, le=65535)] = _key("broker's port", 8883)
     username: str = _key("name at the broker; empty: the device's id, if there is a password", "")
     password_file: Path | None = _key("file with the password; absent: no password", None)
     ca_file: Path | None = _key("authority that signed the broker's certificate; absent: no TLS", None)
@@ -89,7 +104,7 @@ class BufferSection:
 
     __pydantic_config__ = STRICT
 
-    size_bytes_max: Annotated[int, Ge(SIZE_BYTES_LEAST)] = _key(
+    size_bytes_max: Annotated[int, Limits(ge=SIZE_BYTES_LEAST)] = _key(
         "largest size of the buffer's database; beyond it the least important and oldest goes, counted",
         SIZE_BYTES_DEFAULT,
     )
@@ -132,7 +147,7 @@ class GrantsSection:
 
     __pydantic_config__ = STRICT
 
-    untimed_days_max: Annotated[int, Ge(0), Le(7)] = _key(
+    untimed_days_max: Annotated[int, Limits(ge=0, le=7)] = _key(
         "days of powered-on time that a grant lasts without trusted time; 0: such a grant gives nothing", 7
     )
 
