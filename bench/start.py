@@ -1,7 +1,7 @@
 """Memory and time of a warm start: ``python bench/start.py [--starts 7]``.
 
-A virtual environment with exactly what a unit has (requirements/run.txt, made once beside this checkout's own .venv;
-``--python`` names another) starts the real ``carnet-agent run`` on a unit that has run before: identity, buffer,
+A virtual environment with exactly what a unit has (requirements/run.txt), made once in ``build/`` from the interpreter
+that ``--base`` names, starts the real ``carnet-agent run`` on a unit that has run before: identity, buffer,
 consents and compiled configuration are there. Measured from exec to the line that systemd is told when the bus is
 read and everything is in force (READY=1), and VmRSS at that moment and five seconds later.
 
@@ -29,25 +29,27 @@ from bench.rig.unit import free_udp_port, make_unit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDERS = (".", "agent", "cloud", "simulator")
-SCRATCH = CHECKOUT / "build" / "bench-venv"
+BUILD = CHECKOUT / "build"
 HEAVY = ("pydantic", "can", "cantools", "sqlite_utils", "fastapi", "asammdf", "pandas")
 SETTLE_S = 5.0
 WAIT_S = 60.0
 COMMAND = ("-m", "carnet_agent", "run", "--config", "agent.toml")
 
 
-def environment(python: Path | None) -> Path:
+def environment(base: str) -> Path:
     """The interpreter of an environment without development packages; made if it is not there."""
-    if python is not None:
-        return python
-    found = SCRATCH / "bin" / "python"
-    if not found.exists():
-        subprocess.run([sys.executable, "-m", "venv", SCRATCH], check=True)
-        requirements = CHECKOUT / "requirements" / "run.txt"
-        pip: list[str | Path] = [found, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements]
-        subprocess.run(pip, check=True, stdout=sys.stderr)
-        packages = next((SCRATCH / "lib").glob("python*")) / "site-packages"
-        (packages / "carnet.pth").write_text("".join(f"{CHECKOUT / name}\n" for name in FOLDERS))
+    name = subprocess.run(
+        [base, "-c", "import sys; print(sys.version.split()[0], sys.base_prefix.strip('/').replace('/', '-'))"],
+        check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout.split()  # fmt: skip
+    folder = BUILD / "-".join(["bench", *name])
+    found = folder / "bin" / "python"
+    packages = folder / "lib" / f"python{'.'.join(name[0].split('.')[:2])}" / "site-packages"
+    if not (packages / "carnet.pth").exists():
+        subprocess.run([base, "-m", "venv", "--without-pip", "--clear", folder], check=True)
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "-q", "--python", found, "install"]
+        subprocess.run([*pip, "-r", CHECKOUT / "requirements" / "run.txt"], check=True, stdout=sys.stderr)
+        (packages / "carnet.pth").write_text("".join(f"{CHECKOUT / each}\n" for each in FOLDERS))
         subprocess.run([found, "-m", "compileall", "-q", CHECKOUT / "carnet", CHECKOUT / "agent"], check=True)
     return found
 
@@ -100,9 +102,9 @@ def imported(python: Path, folder: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=7)
-    parser.add_argument("--python", type=Path, help="interpreter of an environment with requirements/run.txt")
+    parser.add_argument("--base", default=sys.executable, help="interpreter to make the environment from")
     options = parser.parse_args(arguments)
-    python = environment(options.python)
+    python = environment(options.base)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_unit(folder, free_udp_port())

@@ -15,11 +15,11 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """VmRSS of a running process in 10^6 bytes."""
+    """VmRSS of a running process in MB of 1024 kB, as the tools show it."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found is not None
-    return int(found[1]) * 1024 / 1e6
+    return int(found[1]) / 1024
 
 
 def percentile(values: list[float], share: float) -> float:
