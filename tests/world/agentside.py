@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,7 +74,6 @@ class AgentSide:
         self.boots = 0
         self.frames = 0
         self.is_parked = False
-        self.boot_ids: list[bytes] = []
         self._boot_id = b""
         self._boot_true_ms = 0
         self._drift = 1.0
@@ -82,7 +82,8 @@ class AgentSide:
         self._true_of: dict[int, int] = {}
         self._granted: bytes | None = b""
         self._in_force: tuple[str, ...] = ()
-        self._entries_seen: dict[str, int] = {}
+        self._counted: Counter[str] = Counter()
+        self._entries_seen: dict[str, list[str]] = {}
         self._ended: set[str] = set()
         self._new_boot()
 
@@ -92,7 +93,6 @@ class AgentSide:
         random = self._clockwork.random
         self.boots += 1
         self._boot_id = random.randbytes(8)
-        self.boot_ids.append(self._boot_id)
         self._boot_true_ms = self._clockwork.now_ms - random.randrange(1_000, 100_000)
         self._drift = 1 + random.uniform(-100e-6, 100e-6)
         self._true_of = {}
@@ -129,12 +129,19 @@ class AgentSide:
         self._regrant()
         self.do(lambda agent: agent.on_start(self.moment()))
 
+    @property
+    def counted(self) -> Counter[str]:
+        """The agent's counters of all its lives together."""
+        now = Counter(self.agent.counters()) if self.agent is not None else Counter[str]()
+        return self._counted + now
+
     def crash(self, *, power: bool, back_to: int | None = None) -> None:
         """The power goes, or only the process; ``back_to``: the disk had lied."""
         if self.agent is None:
             return
         for data in self.disk.images().values():
             self._ledger.hidden(data, "the unit's disk")
+        self._counted += Counter(self.agent.counters())
         now_ms = self._clockwork.now_ms
         kept_ms = self.disk.crash(back_to)
         since_ms = self.boot_ms(now_ms if kept_ms is None else kept_ms) - LOST_MS
@@ -179,8 +186,9 @@ class AgentSide:
 
     def _look_at_force(self, agent: Agent) -> None:
         """When the clock ends a record its columns end too, and take no frame that was still to be read."""
-        if agent._in_force != self._in_force:
-            self._in_force = agent._in_force
+        gone = set(self._in_force) - set(agent._in_force)
+        self._in_force = agent._in_force
+        if any(self._ledger.agreed[record].expires_ms <= self._clockwork.now_ms + DRAIN_MS for record in gone):
             now_ms = self.boot_ms(self._clockwork.now_ms)
             self.outages.append(Outage(self.boots, now_ms - DRAIN_MS, now_ms))
 
@@ -275,9 +283,10 @@ class AgentSide:
             events = one["events"]
             if agreed is None or agreed.token != one["record"] or record in self._ended:
                 continue
-            if len(events) < self._entries_seen.get(record, 0):
+            seen = self._entries_seen.get(record, [])
+            if events[: len(seen)] != seen:
                 continue
-            self._entries_seen[record] = len(events)
+            self._entries_seen[record] = events
             kinds = [_payload(event)["event"] for event in events]
             if not kinds or kinds[-1] in {"resume", "renew"}:
                 found[record] = _narrowed(agreed.items, mode)

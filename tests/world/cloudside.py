@@ -201,6 +201,10 @@ class CloudSide:
         self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
         self.call(lambda: self.wrapping.rotate(self.store))
 
+    def held(self) -> set[tuple[bytes, int]]:
+        """Stream and number of every envelope that waits for its time to be known."""
+        return set(self.disk.connection(STORE).execute("select stream, seq from held order by stream, seq").fetchall())
+
     def remains(self, record: str) -> bool:
         """Whether a payload of the record, or the key to one, is still in the store."""
         database = self.disk.connection(STORE)

@@ -16,6 +16,8 @@ from tests.world.truth import Agreed, Item
 
 INSURER, GARAGE, MAP = (format_id("rcp_", name) for name in (b"insurer---", b"repairshop", b"mapmaker--"))
 AGAIN_MS = 1_500
+RETURNS_MS = 1_500
+"""Within this a pause or withdrawal has returned, whatever is in flight."""
 CELL = {"cell_m": 50, "interval_ms": 2000}
 ITEMS: dict[str, list[Item]] = {
     INSURER: [
@@ -101,54 +103,67 @@ class Owner:
         self._event(agreed, "resume")
 
     def _event(self, agreed: Agreed, kind: str) -> None:
-        now_ms = self._clockwork.now_ms
-        entry = kit.event(kind, agreed.entries, now_ms, record=agreed.record)
-        agreed.entries.append(entry)
         self._clockwork.note(kind)
-        if kind == "resume":
-            agreed.covers_from_ms = now_ms
-            agreed.silent = False
-        self._deliver(agreed, kind, entry)
+        self._deliver(agreed, kind, "")
 
     def _deliver(self, agreed: Agreed, kind: str, entry: str) -> None:
+        """Send ``entry``, or another one if that does not follow what the cloud has; again until it is answered."""
         began_ms = self._clockwork.now_ms
-        try:
-            answer = self._cloud.call(lambda: self._cloud.consents.event(entry, agreed.record))
-        except ConsentError as refused:
-            # a restored store has forgotten what came before; see make_up
-            self._clockwork.note(f"event_refused_{refused.reason}")
-            law(self._ledger.fallen_back, f"an event of the owner was refused: {refused.reason}")
-            answer = None
-        if answer is None:
+        if kind == "resume":
+            agreed.covers_from_ms = began_ms
+            agreed.silent = False
+
+        def work() -> bool:
+            nonlocal entry
+            history = self._history(agreed)
+            if not history:
+                return False
+            if entry not in history:
+                entry = kit.event(kind, history, began_ms, record=agreed.record)
+            self._cloud.consents.event(entry, agreed.record)
+            agreed.entries = self._history(agreed)
+            return True
+
+        if not self._cloud.call(work):
             self._clockwork.at(AGAIN_MS, "event again", lambda: self._deliver(agreed, kind, entry))
             return
-        if kind != "resume" and entry == agreed.entries[-1]:
-            law(self._clockwork.now_ms - began_ms <= 1_500, "law 3: a narrowing did not return in time")
-            agreed.silent = True
+        if kind != "resume":
+            law(self._clockwork.now_ms - began_ms <= RETURNS_MS, "law 3: a narrowing did not return in time")
             law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of a silent record remain in the store")
+            agreed.silent = True
             self._clockwork.note(f"{kind}_returned")
+
+    def _history(self, agreed: Agreed) -> list[str]:
+        """The record and its events as the cloud has them; empty if it has forgotten the record."""
+        with self._cloud.store.transaction() as t:
+            stored = t.consents.record(agreed.record)
+            return [] if stored is None else [stored.jws, *t.consents.events(agreed.record)]
 
     def make_up(self) -> None:
         """A restored cloud: the tool gives it back what it has forgotten and confirms what still holds."""
         for agreed in list(self._agreed.values()):
             agreed.narrowed = True
-            done = self._cloud.call(lambda one=agreed: self._make_up(one))  # type: ignore[misc]
-            if done is None:
+            if not self._cloud.call(lambda one=agreed: self._make_up(one)):  # type: ignore[misc]
                 self._clockwork.at(AGAIN_MS, "make up again", self.make_up)
                 return
 
     def _make_up(self, agreed: Agreed) -> bool:
-        """A late request, sent twice, may bring a record back that has ended: nothing may come of it."""
+        """Also what has ended is given again, as by a request that somebody recorded: nothing may come of it."""
         consents = self._cloud.consents
         consents.offer(agreed.offer)
         try:
             consents.give(agreed.token, kit.VEHICLE)
         except ConsentError as refused:
             self._clockwork.note(f"give_refused_{refused.reason}")
-        if agreed.ended:
-            # the tool that withdrew is gone; only what the journal holds protects
             return True
-        for entry in agreed.entries[1:]:
-            consents.event(entry, agreed.record)
+        if agreed.ended or self._clockwork.now_ms >= agreed.expires_ms:
+            return True
+        with self._cloud.store.transaction() as t:
+            stored = t.consents.record(agreed.record)
+        assert stored is not None
+        if agreed.silent == (stored.state == "given"):
+            kind = "pause" if agreed.silent else "resume"
+            self._clockwork.note(f"{kind}_after_restore")
+            self._clockwork.at(1, kind, lambda: self._deliver(agreed, kind, ""))
         consents.confirm(agreed.record)
         return True

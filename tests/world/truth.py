@@ -23,7 +23,7 @@ class Agreed:
     covers_from_ms: int
     expires_ms: int
     entries: list[str] = field(default_factory=list)
-    """The token and every event made."""
+    """The token and every event that the cloud has taken."""
     silent: bool = False
     """A pause or a withdrawal has returned, and no resume was asked for since."""
     ended: bool = False

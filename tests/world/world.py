@@ -30,6 +30,24 @@ HEAL_MS = 1_200_000
 FRAMES_MIN = 1_000
 SMALL_BYTES, LARGE_BYTES = 128 << 10, 4 << 20
 FAULTS_FROM_MS = 12_000
+UNIT_COUNTERS = {
+    "rows_evicted": "unit_evicted",
+    "boxes_promoted": "unit_promoted",
+    "rows_reopened": "unit_reopened",
+    "boxes_destroyed": "unit_destroyed",
+    "rolled_back": "unit_rolled_back",
+    "samples_lost_full": "unit_full",
+}
+CLOUD_COUNTERS = {
+    "duplicates": "cloud_duplicates",
+    "held_": "cloud_held",
+    "deferred_schema_missing": "cloud_schema_missing",
+    "blocked_time": "cloud_blocked_time",
+    "blocked_expired": "cloud_blocked_expired",
+    "lost_": "cloud_gap",
+    "behind_floor": "cloud_behind_floor",
+    "journal_applied": "cloud_journal_applied",
+}
 
 
 class World:
@@ -351,6 +369,15 @@ class World:
             self.ledger.hidden(data, "the unit's disk")
         self.cloud.look()
         self._check_sums()
+        self._note_counters()
+
+    def _note_counters(self) -> None:
+        """What only the counters of both sides tell to have happened."""
+        unit, cloud = self.unit.counted, self.cloud.counters()
+        for name, kind in UNIT_COUNTERS.items():
+            self.clockwork.note(kind, unit[name])
+        for name, kind in CLOUD_COUNTERS.items():
+            self.clockwork.note(kind, sum(count for key, count in cloud.items() if key.startswith(name)))
 
     def _check_sums(self) -> None:
         """Every sample that was kept was forwarded, or it is known where it went."""
@@ -358,10 +385,10 @@ class World:
         lost = sum(count for name, count in counters.items() if name.startswith("lost_"))
         agent = self.unit.agent
         assert agent is not None
-        full = agent.counters().get("samples_lost_full", 0)
+        full = self.unit.counted["samples_lost_full"]
         with self.cloud.store.transaction() as t:
             blocks = t.blocks.of(VEHICLE)
-            waiting = {(h.stream, h.seq) for boot_id in self.unit.boot_ids for h in t.streams.held(DEVICE, boot_id, 10_000)}
+        waiting = self.cloud.held()
         for agreed in self.agreed.values():
             missing = [
                 (path, sample)
