@@ -327,17 +327,7 @@ class Buffer:
 
     def counts(self) -> dict[str, int]:
         """Rows, samples, bytes and loss, for status and health."""
-        rows, samples, size = self._db.execute(
-            "select count(*), coalesce(sum(samples), 0), coalesce(sum(length(envelope)), 0) from row where acked = 0"
-        ).fetchone()
-        return {
-            "rows_waiting": rows - len(self._disk.acked),
-            "samples_waiting": samples,
-            "bytes_waiting": size,
-            "checkpoints": self._db.execute("select count(*) from checkpoint").fetchone()[0],
-            "rows_evicted": self._disk.evicted_rows,
-            "samples_evicted": self._disk.evicted_samples,
-        }
+        return self._disk.counts()
 
     # a corrupt file's remains
 

@@ -75,6 +75,20 @@ class Disk:
     def set_meta(self, name: str, value: bytes) -> None:
         self.db.execute("insert or replace into meta values (?, ?)", (name, value))
 
+    def counts(self) -> dict[str, int]:
+        """Rows, samples and bytes that wait, checkpoints, and what was evicted since the start."""
+        rows, samples, size = self.db.execute(
+            "select count(*), coalesce(sum(samples), 0), coalesce(sum(length(envelope)), 0) from row where acked = 0"
+        ).fetchone()
+        return {
+            "rows_waiting": rows - len(self.acked),
+            "samples_waiting": samples,
+            "bytes_waiting": size,
+            "checkpoints": self.db.execute("select count(*) from checkpoint").fetchone()[0],
+            "rows_evicted": self.evicted_rows,
+            "samples_evicted": self.evicted_samples,
+        }
+
     def _evict(self) -> bool:
         """Make room: acknowledged rows first, then the least important and oldest, each of these named in a gap."""
         victims = self.db.execute(
