@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 
 # name: (module with add_parser, one line of help). Only the module of the command in use is imported: start is quick.
@@ -21,21 +20,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("carnet_agent.commands.status", "say what the agent is doing"),
 }
 INTERRUPTED = 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+EXAMPLE = "example: carnet-agent decode drive.log.gz --dbc car.dbc"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = Parser(prog="carnet-agent", description="The part of Carnet that runs in the car.")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    parser = Parser(prog="carnet-agent", description="The part of Carnet that runs in the car.", epilog=EXAMPLE)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, help_line) in COMMANDS.items():
         if words[:1] == [name]:
             importlib.import_module(module).add_parser(subparsers)

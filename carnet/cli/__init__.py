@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from carnet.cli import owner
+from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 
 EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle abc…"
@@ -16,7 +17,9 @@ EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused or failed, 2 command line or configuration wrong."""
-    parser = argparse.ArgumentParser(prog="carnet", description="Carnet for the owner of a car.", epilog=EXAMPLE)
+    parser: argparse.ArgumentParser = Parser(
+        prog="carnet", description="Carnet for the owner of a car.", epilog=EXAMPLE
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     owner.add_parser(subparsers)
     arguments = parser.parse_args(argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from carnet.offers import Offer, parse_offer
 from carnet.recordevents import RecordEvent, write_event
 from carnet.records import Record, choose, sign_record
 from carnet.refusals import DAY_MS
-from carnet.states import EventKind
+from carnet.states import EventKind, State
 
 CLOUD = "http://127.0.0.1:8480"
 EVENTS = {
@@ -27,18 +28,29 @@ EVENTS = {
 }
 HELP = {
     "withdraw": "end a consent; returns when nothing more goes out under it",
-    "pause": "stop for now",
+    "pause": "stop for now; what is captured meanwhile is never sent",
     "resume": "go on after a pause",
     "renew": "let a consent last longer",
 }
+EXAMPLE = "example: carnet owner keygen --out ~/carnet-key"
+ALREADY = {EventKind.PAUSE: State.SUSPENDED, EventKind.RESUME: State.GIVEN}
+"""What a record is when it needs no such event."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register ``owner`` with its commands."""
-    owner = subparsers.add_parser("owner", help="offers, consents and statements of your car")
+    owner = subparsers.add_parser(
+        "owner",
+        help="offers, consents and statements of your car",
+        description="Who asks for what of your car, what you agreed to, and what they got.",
+        epilog=EXAMPLE,
+    )
     commands = owner.add_subparsers(metavar="COMMAND", required=True)
     keygen = commands.add_parser(
-        "keygen", help="make your key", epilog="example: carnet owner keygen --out ~/carnet-key"
+        "keygen",
+        help="make your key",
+        description="Make the key that your consents are signed with. Only its public half leaves this machine.",
+        epilog=EXAMPLE,
     )
     keygen.add_argument("--out", type=Path, required=True, help="new folder for owner.key and owner.public.json")
     keygen.set_defaults(run=_keygen)
@@ -48,15 +60,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     grant = _command(commands, "grant", "agree to an offer", "carnet owner grant off_… --choose 2 --days 90", _grant)
     grant.add_argument("offer", help="the offer's id")
-    grant.add_argument("--choose", type=int, nargs="*", default=[], metavar="N", help="optional items, by number")
+    grant.add_argument(
+        "--choose",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="optional items, by the numbers that `carnet owner offers` shows",
+    )
     grant.add_argument("--days", type=int, help="how long; the offer's own limit if not given")
     grant.add_argument("--reference", default="", help="your policy or job number at the recipient")
-    grant.add_argument("--epoch", type=int, default=1, help="tenure of the vehicle, as `carnet-agent pair` said")
+    grant.add_argument("--epoch", type=int, default=1, help="tenure of the vehicle, as `carnet-agent pair` said (1)")
     grant.add_argument("--language", default="en", help="language in which you read the offer")
     grant.add_argument("--json", action="store_true", help="the answer as JSON")
 
     for name, kind in EVENTS.items():
-        event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…", _event)
+        days = " --days 90" if kind is EventKind.RENEW else ""
+        event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…{days}", _event)
         event.add_argument("record", help="the record's id, as `carnet owner list` shows it")
         event.add_argument("--json", action="store_true", help="the answer as JSON")
         if kind is EventKind.RENEW:
@@ -78,7 +98,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _command(commands: Any, name: str, text: str, example: str, run: object) -> argparse.ArgumentParser:
     """A command that talks to the cloud."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, epilog=f"example: {example}")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}"
+    )
     parser.add_argument(
         "--cloud", default=os.environ.get("CARNET_CLOUD", CLOUD), help="address of the consent API (CARNET_CLOUD)"
     )
@@ -119,8 +141,10 @@ def _offers(arguments: argparse.Namespace) -> int:
     offers = [(parse_offer(document), document) for document in _cloud(arguments).offers()]
     if arguments.json:
         print(show.as_json([document.decode() for _, document in offers]))
-    for offer, _ in [] if arguments.json else offers:
-        print("\n".join(show.offer_lines(offer)))
+    elif not offers:
+        print(f"nobody asks for anything of vehicle {arguments.vehicle}, or the cloud does not know it")
+    else:
+        print("\n".join(line for offer, _ in offers for line in show.offer_lines(offer)))
     return 0
 
 
@@ -139,7 +163,6 @@ def _grant(arguments: argparse.Namespace) -> int:
 
 def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
     now_ms = _now_ms()
-    days = min(arguments.days or offer.valid_days, offer.valid_days)
     return Record(
         id=ids.new_id(ids.RECORD, os.urandom),
         offer=offer.id,
@@ -149,12 +172,27 @@ def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
         vehicle=arguments.vehicle,
         epoch=arguments.epoch,
         items=choose(offer, arguments.choose),
-        reference=arguments.reference,
-        language=arguments.language,
+        reference=_matching("--reference", arguments.reference, r"[ -~]{0,64}", "at most 64 plain ASCII characters"),
+        language=_matching("--language", arguments.language, r"[a-z]{2,3}(-[A-Z]{2})?", "a code such as de or de-AT"),
         given_ms=now_ms,
         not_before_ms=now_ms,
-        expires_ms=now_ms + days * DAY_MS,
+        expires_ms=now_ms + _days(arguments.days, offer) * DAY_MS,
     )
+
+
+def _matching(option: str, text: str, pattern: str, form: str) -> str:
+    if re.fullmatch(pattern, text, re.ASCII) is None:
+        raise ConfigError("option", f"{option}: write {form}")
+    return text
+
+
+def _days(asked: int | None, offer: Offer) -> int:
+    """How long: what was asked, never silently more or less; the offer's own limit if nothing was."""
+    if asked is None:
+        return offer.valid_days
+    if not 1 <= asked <= offer.valid_days:
+        raise ConfigError("days", f"--days: this offer can be agreed to for 1 to {offer.valid_days} days")
+    return asked
 
 
 def _event(arguments: argparse.Namespace) -> int:
@@ -162,6 +200,9 @@ def _event(arguments: argparse.Namespace) -> int:
     known = next((each for each in cloud.records() if each["record"] == arguments.record), None)
     if known is None:
         raise RemoteError("record_unknown", f"this vehicle has no record {arguments.record}: see  carnet owner list")
+    if known["state"] == ALREADY.get(arguments.kind):
+        print(show.as_json(known) if arguments.json else f"{known['record']}  {known['state']} already")
+        return 0
     now_ms = _now_ms()
     event = RecordEvent(
         record=arguments.record,
@@ -178,6 +219,8 @@ def _event(arguments: argparse.Namespace) -> int:
 
 def _event_line(answer: dict[str, Any]) -> str:
     line = f"{answer['record']}  {answer['state']}"
+    if "expires_ms" in answer:
+        line += f", ends {show.day(answer['expires_ms'])}"
     if "silent_after_ms" in answer:
         line += f": silent after {answer['silent_after_ms']} ms, {answer['destroyed']} waiting events destroyed"
         if answer["unknown"]:

@@ -27,7 +27,7 @@ def offer_lines(offer: Offer) -> Iterator[str]:
 def record_line(record: dict[str, Any]) -> str:
     """One record on one line."""
     silent = "  (silent until you confirm it: carnet owner confirm)" if record["silent_until_confirmed"] else ""
-    until = _day(record["expires_ms"])
+    until = day(record["expires_ms"])
     return f"{record['record']}  {record['state']:11} until {until}  {record['recipient_name']}{silent}"
 
 
@@ -71,5 +71,6 @@ def _how(transform: Transform) -> str:
     return ", ".join(words) or "every reading"
 
 
-def _day(time_ms: int) -> str:
+def day(time_ms: int) -> str:
+    """Date and minute, in words."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

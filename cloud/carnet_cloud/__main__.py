@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 from carnet_cloud.commands import enrol, keygen, run, why
 
@@ -13,7 +14,9 @@ EXAMPLE = "example: carnet-cloud keygen keys && carnet-cloud run --config cloud.
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused or failed, 2 command line or configuration wrong."""
-    parser = argparse.ArgumentParser(prog="carnet-cloud", description="The cloud part of Carnet.", epilog=EXAMPLE)
+    parser: argparse.ArgumentParser = Parser(
+        prog="carnet-cloud", description="The cloud part of Carnet.", epilog=EXAMPLE
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (run, enrol, why, keygen):
         command.add_parser(subparsers)

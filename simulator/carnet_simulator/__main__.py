@@ -5,13 +5,13 @@ Exit codes: 0 done, 1 something failed, 2 wrong use.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
+from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 
 COMMANDS: Final = {
@@ -23,14 +23,6 @@ COMMANDS: Final = {
 """Name -> (module with ``add_parser``, one line of help). Only the module of the command in use is imported."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -39,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Cars and captures on virtual buses, and a broker, for trying Carnet without hardware.",
         epilog="example: carnet-sim drive --seed 1 --seconds 60",
     )
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, help_line) in COMMANDS.items():
         if words[:1] == [name]:
             importlib.import_module(module).add_parser(subparsers)
