@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from carnet.bodies import SCHEMAS_MAX, CheckIn, DestructionReceipt, Gap, GapRange, Health, SchemaBody
+from carnet.bodies import COUNTERS_MAX, SCHEMAS_MAX, CheckIn, DestructionReceipt, Gap, GapRange, Health, SchemaBody
 from carnet.box import Prelude
 from carnet.envelopetype import EnvelopeType
 from carnet.ids import RECORD, format_id
@@ -70,8 +70,9 @@ class Outgoing:
             self.counters["checkpoints_full"] += 1
 
     def health(self, counters: Mapping[str, int], moment: Moment) -> None:
-        """Report how the unit is."""
-        self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(counters).encode(), moment)
+        """Report how the unit is; of more counters than a report holds (a cloud may invent reasons) the first ones."""
+        first = dict(sorted(counters.items())[:COUNTERS_MAX])
+        self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(first).encode(), moment)
 
     def schemas(self, hashes: Iterable[bytes], moment: Moment) -> None:
         """Send schemas that the cloud has asked for; rows whose schema is lost can never be read and are given up."""

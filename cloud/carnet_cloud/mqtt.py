@@ -20,6 +20,7 @@ from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
 
 QUEUE_MAX = 10_000
+QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
 RETRY_S_MAX = 30.0
 
@@ -34,10 +35,16 @@ class BrokerLink:
         self._arrived: queue.Queue[Message] = queue.Queue(QUEUE_MAX)
         self.connected = threading.Event()
         self.dropped = 0
+        self.failed = 0
+        """Connections that could not be made or broke on what the broker sent."""
+        self._waiting_bytes = 0
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
+        # a broker that confirms nothing must not fill the memory
+        self._client.max_queued_messages_set(QUEUE_MAX)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
@@ -60,16 +67,22 @@ class BrokerLink:
         """Up to ``limit`` messages: waits for the first, then gathers what comes within ``wait_s``."""
         messages: list[Message] = []
         try:
-            messages.append(self._arrived.get(timeout=0.5))
+            messages.append(self._next(0.5))
         except queue.Empty:
             return messages
         until = time.monotonic() + wait_s
         while len(messages) < limit:
             try:
-                messages.append(self._arrived.get(timeout=max(0.0, until - time.monotonic())))
+                messages.append(self._next(max(0.0, until - time.monotonic())))
             except queue.Empty:
                 break
         return messages
+
+    def _next(self, timeout_s: float) -> Message:
+        message = self._arrived.get(timeout=timeout_s)
+        with self._turn:
+            self._waiting_bytes -= len(message[1])
+        return message
 
     def publish(self, message: Message) -> None:
         """QoS 1; what cannot go now is not kept: the car asks again."""
@@ -88,8 +101,8 @@ class BrokerLink:
                 self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S, clean_start=True)
                 delay = 0.5
                 self._client.loop_forever(retry_first_connection=False)
-            except OSError:
-                pass
+            except Exception:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
+                self.failed += 1
             self.connected.clear()
             self._stop.wait(delay * random.random())  # noqa: S311 - jitter, no secret
             delay = min(RETRY_S_MAX, delay * 2)
@@ -106,11 +119,12 @@ class BrokerLink:
         self.connected.clear()
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        if len(message.payload) > MESSAGE_BYTES_MAX:
-            self.dropped += 1
-            return
-        try:
+        size_bytes = len(message.payload)
+        with self._turn:
+            room = self._waiting_bytes + size_bytes <= QUEUE_BYTES_MAX
+            if size_bytes > MESSAGE_BYTES_MAX or not room or self._arrived.full():
+                # the broker keeps nothing for us and the car sends again what was not acknowledged
+                self.dropped += 1
+                return
+            self._waiting_bytes += size_bytes
             self._arrived.put_nowait((message.topic, bytes(message.payload)))
-        except queue.Full:
-            # the broker keeps nothing for us and the car sends again what was not acknowledged
-            self.dropped += 1

@@ -264,6 +264,7 @@ class Service:
                 "connected": self._parts.link.connected.is_set(),
                 "outbox": t.outbox.depth(),
                 "counters": t.counters.all(),
+                "link": {"dropped": self._parts.link.dropped, "failed": self._parts.link.failed},
                 "failures": dict(sorted(self._counted.items())),
             }
 

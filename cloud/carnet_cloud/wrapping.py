@@ -34,14 +34,19 @@ class Wrapping:
         self._folder = folder
         self._random = random
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._keys = {bytes.fromhex(p.stem): _read(p) for p in sorted(folder.glob("*.key"))}
+        found = {path: _read(path) for path in sorted(folder.glob("*.key"))}
+        self._keys = {bytes.fromhex(path.stem): key for path, key in found.items() if key is not None}
+        for path in (path for path, key in found.items() if key is None):
+            path.unlink()
         self._current = next(iter(self._keys), b"")
         if not self._keys:
             self._make()
 
     def wrap(self, key: bytes) -> tuple[bytes, bytes]:
         """(wrapped, id of the wrapping key)"""
-        return seal(key, self._keys[self._current], self._current, self._random), self._current
+        # read once: another thread may be changing the wrapping key
+        current = self._current
+        return seal(key, self._keys[current], current, self._random), current
 
     def unwrap(self, wrapped: bytes, wrapping_key: bytes) -> bytes | None:
         """None if the wrapping key is gone: what it wrapped is forgotten."""
@@ -79,6 +84,12 @@ class Wrapping:
             file.write(key)
             file.flush()
             os.fsync(file.fileno())
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            # a key whose name a power cut loses would take the whole outbox with it
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         self._keys[name] = key
         self._current = name
 
@@ -101,8 +112,11 @@ def open_sealed(sealed: bytes, key: bytes, context: bytes) -> bytes | None:
         return None
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | None:
+    """None for what a crash left of a key that was being made or destroyed: it wraps nothing that is needed."""
     key = path.read_bytes()
+    if not any(key):
+        return None
     if len(key) != KEY_BYTES:
         raise ConfigError("wrapping_key_broken", f"{path} is not a wrapping key of {KEY_BYTES} bytes")
     return key

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
 from carnet.errors import ConsentError, UnavailableError
+from carnet_cloud.config import MqttSection
 from carnet_cloud.consents import Ended
 from carnet_cloud.journal import Journal, Narrowing
+from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.store import Store
+from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
 
@@ -176,3 +182,58 @@ def test_the_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
     """Who withdrew what is nobody else's business on that machine."""
     Journal(tmp_path / "j" / "n", b"i" * 16, new_store=True)
     assert (tmp_path / "j" / "n").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("left", [b"", bytes(32)])
+def test_what_a_crash_left_of_a_wrapping_key_neither_stops_the_start_nor_wraps(tmp_path: Path, left: bytes) -> None:
+    """An empty file was never used; one of zeros was just destroyed, and everybody knows it."""
+    whole = Wrapping(tmp_path, random.Random(1).randbytes).wrap(b"k" * 32)
+    (tmp_path / "0000000000000000.key").write_bytes(left)
+    again = Wrapping(tmp_path, random.Random(2).randbytes)
+    assert again.unwrap(*whole) == b"k" * 32
+    assert again.wrap(b"k" * 32)[1] != bytes(8)
+    assert not (tmp_path / "0000000000000000.key").exists()
+
+
+def test_a_store_is_for_its_owner_alone_with_all_that_lies_beside_it(tmp_path: Path) -> None:
+    """The write-ahead log and the lock too, whatever the umask and the folder."""
+    before = os.umask(0)
+    try:
+        store = Store.open(tmp_path / "open" / "store.sqlite", incarnation=b"i" * 16, now_ms=1)
+        files = list((tmp_path / "open").iterdir())
+        assert len(files) >= 3
+        assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+        store.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_packet_that_the_client_chokes_on_leaves_nobody_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lying broker ends the connection, not the thread: the receiver tries again."""
+    link = BrokerLink(MqttSection(host="127.0.0.1", port=1), "receiver-test")
+    tries: list[int] = []
+
+    def choke(*_: object, **__: object) -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            link._stop.set()
+        raise ValueError
+
+    monkeypatch.setattr(link._client, "connect", choke)
+    monkeypatch.setattr("carnet_cloud.mqtt.random.random", lambda: 0.0)
+    link._run()
+    assert (len(tries), link.failed) == (3, 3)
+
+
+def test_a_flood_of_large_messages_is_dropped_before_the_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is counted in bytes, and gives them back as they are taken."""
+    monkeypatch.setattr("carnet_cloud.mqtt.QUEUE_BYTES_MAX", 1000)
+    link = BrokerLink(MqttSection(host="127.0.0.1", port=1), "receiver-test")
+    message = paho.MQTTMessage(topic=b"t")
+    message.payload = b"x" * 400
+    for _ in range(5):
+        link._on_message(link._client, None, message)
+    assert link.dropped == 3
+    assert len(link.take(10, 0.0)) == 2
+    link._on_message(link._client, None, message)
+    assert link.dropped == 3

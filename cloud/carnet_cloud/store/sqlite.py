@@ -7,6 +7,7 @@ the lock file says so.
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -80,18 +81,20 @@ class Store:
         process has it open.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = path.with_suffix(path.suffix + ".lock").open("wb")
+        lock = os.fdopen(os.open(path.with_suffix(path.suffix + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600), "wb")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             lock.close()
             raise UnavailableError("store_in_use", f"{path} is open in another process; ask the running service") from e
+        # made for its owner alone before anything is in it: the log beside it takes over the same mode
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
         try:
             store = cls(sqlite3.connect(path, check_same_thread=False), incarnation=incarnation, now_ms=now_ms)
         except sqlite3.DatabaseError as e:
             lock.close()
             raise ConfigError("store_unreadable", f"{path} is not a store of Carnet: {e}") from e
-        path.chmod(0o600)
         store._lock_file = lock
         return store
 
