@@ -275,6 +275,8 @@ class AgentSide:
         row = self._consent_db.execute("select value from meta where name = 'grant_set'").fetchone()
         grant_set = json.loads(bytes(row[0])) if row else {"records": [], "ended": []}
         self._ended.update(one["id"] for one in grant_set["ended"])
+        # a record that a set has no more has ended
+        self._ended.update(self._entries_seen.keys() - {_payload(one["record"])["id"] for one in grant_set["records"]})
         mode = self._store.mode
         found: dict[str, list[Item]] = {}
         for one in grant_set["records"]:

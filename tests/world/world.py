@@ -399,7 +399,7 @@ class World:
             ]
             if not missing:
                 continue
-            blocked = sum(block.samples for block in blocks if block.record == agreed.record)
+            blocked = sum(block.samples for block in blocks if block.record in {agreed.record, ""})
             law(
                 len(missing) <= lost + full + blocked,
                 f"law 5: {len(missing)} samples of {agreed.record} are gone, only {lost} named in gaps, {full} lost to a full"
