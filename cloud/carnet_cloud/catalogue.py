@@ -54,7 +54,11 @@ def read_entries(text: bytes, file: str) -> list[Entry]:
         rows = tomllib.loads(text.decode())["signal"]
         return [_entry(row) for row in rows if "path" in row]
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, FormatError) as e:
-        raise ConfigError("catalogue_file", f"{file} is not a mapping file that the catalogue can read: {e}") from e
+        raise ConfigError("catalogue_file", f"{file} is not a mapping file (docs/mapping.md): {_word(e)}") from e
+
+
+def _word(error: Exception) -> str:
+    return f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
 
 
 def _entry(row: dict[str, str]) -> Entry:

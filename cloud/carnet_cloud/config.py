@@ -12,7 +12,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from carnet.configerrors import sentence
 from carnet.errors import ConfigError
+from carnet_cloud.catalogue import Catalogue, read_entries
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -124,10 +126,18 @@ def load(path: Path) -> CloudConfig:
     try:
         config = CloudConfig.model_validate(document)
     except ValidationError as e:
-        first = e.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError("config_value", f"{path}: {where}: {first['msg']}") from e
+        found = sentence(e.errors(include_url=False, include_input=False))
+        raise ConfigError("config_value", f"{path}: {found}") from e
     return _resolved(config, path.absolute().parent)
+
+
+def read_catalogue(section: CatalogueSection) -> Catalogue:
+    """What the mapping files say; ConfigError names a file that cannot be read or is none."""
+    try:
+        texts = [(path.read_bytes(), str(path)) for path in section.mappings]
+    except OSError as e:
+        raise ConfigError("catalogue_missing", f"catalogue.mappings: {e.filename} cannot be read: {e.strerror}") from e
+    return Catalogue(entry for text, name in texts for entry in read_entries(text, name))
 
 
 def _resolved(model: M, folder: Path) -> M:

@@ -5,24 +5,31 @@ Law: an exception in a callback would end paho's thread unseen, so callbacks onl
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from carnet.connecterrors import sentence
+from carnet.errors import ConfigError
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import filter_up
 from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
+from carnet_cloud.keyfolder import read_secret
 
 QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
 RETRY_S_MAX = 30.0
+
+log = logging.getLogger("carnet.cloud")
 
 
 class BrokerLink:
@@ -48,16 +55,12 @@ class BrokerLink:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._said: set[str] = set()
         if config.username:
-            password = config.password_file.read_text().strip() if config.password_file else None
+            password = read_secret(config.password_file).decode().strip() if config.password_file else None
             self._client.username_pw_set(config.username, password)
         if config.ca_file is not None:
-            self._client.tls_set(
-                ca_certs=str(config.ca_file),
-                certfile=str(config.cert_file) if config.cert_file else None,
-                keyfile=str(config.key_file) if config.key_file else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
+            self._client.tls_set_context(_tls(config, config.ca_file))
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -101,8 +104,9 @@ class BrokerLink:
                 self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S, clean_start=True)
                 delay = 0.5
                 self._client.loop_forever(retry_first_connection=False)
-            except Exception:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
+            except Exception as error:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
                 self.failed += 1
+                self._say(sentence(error))
             self.connected.clear()
             self._stop.wait(delay * random.random())  # noqa: S311 - jitter, no secret
             delay = min(RETRY_S_MAX, delay * 2)
@@ -111,9 +115,15 @@ class BrokerLink:
         self, client: paho.Client, _data: object, _flags: object, reason: object, _properties: object
     ) -> None:
         if getattr(reason, "is_failure", False):
+            self._say(f"it refuses this receiver: {reason}")
             return
         client.subscribe([(filter_up(shard), 1) for shard in self._config.shards])
         self.connected.set()
+
+    def _say(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            log.warning("broker %s:%d: %s (said once)", self._config.host, self._config.port, what)
 
     def _on_disconnect(self, *_arguments: object) -> None:
         self.connected.clear()
@@ -128,3 +138,23 @@ class BrokerLink:
                 return
             self._waiting_bytes += size_bytes
             self._arrived.put_nowait((message.topic, bytes(message.payload)))
+
+
+def _tls(config: MqttSection, ca_file: Path) -> ssl.SSLContext:
+    """What the broker is checked with and shown; ConfigError names the key of a file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    name = "mqtt.ca_file"
+    try:
+        context.load_verify_locations(cafile=str(ca_file))
+        if config.cert_file is not None:
+            name = "mqtt.cert_file"
+            config.cert_file.read_bytes()
+            if config.key_file is not None:
+                name = "mqtt.key_file"
+                read_secret(config.key_file)
+                name = "mqtt.cert_file and mqtt.key_file"
+            context.load_cert_chain(config.cert_file, config.key_file)
+    except OSError as e:
+        # ssl's errors are OSErrors too; their text is of the library and holds nothing of the file
+        raise ConfigError("mqtt_tls", f"{name} cannot be used: {e.strerror or type(e).__name__}") from e
+    return context

@@ -31,9 +31,7 @@ def _url(config: CloudConfig, path: str) -> str:
 
 def _call(config: CloudConfig, request: urllib.request.Request) -> dict[str, Any]:
     if config.api.operator_token_file is None:
-        raise ConfigError(
-            "operator_token", "the store is in use; set api.operator_token_file, so that the service can be asked"
-        )
+        raise ConfigError("operator_token", "set api.operator_token_file, so that the running service can be asked")
     token = read_secret(config.api.operator_token_file).decode().strip()
     request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -47,5 +45,5 @@ def _call(config: CloudConfig, request: urllib.request.Request) -> dict[str, Any
         ) from e
     except OSError as e:
         raise UnavailableError(
-            "service_unreachable", f"the store is in use, but nothing answers at {config.api.listen}"
+            "service_unreachable", f"nothing answers at {config.api.listen}: start it with  carnet-cloud run"
         ) from e

@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,10 +21,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from carnet import systemd
-from carnet.errors import Error
+from carnet.errors import Error, UnavailableError
 from carnet_cloud.api import check_token, make_api
-from carnet_cloud.catalogue import Catalogue, read_entries
-from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient
+from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
@@ -93,8 +93,9 @@ class Service:
         return self._parts
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until told to stop. UnavailableError ``api_listen`` if the consent API has no port."""
         parts = self._parts
+        opened = self._api_socket()
         mended = parts.consents.replay_journal()
         half = parts.consents.finish_endings()
         log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
@@ -106,7 +107,7 @@ class Service:
             self._thread(f"forward {n}", self._forward(name)) for n, name in enumerate(sorted(parts.forwarders))
         ]
         server = self._api_server()
-        threads.append(threading.Thread(target=server.run, name="api", daemon=True))
+        threads.append(threading.Thread(target=server.run, args=([opened],), name="api", daemon=True))
         for thread in threads:
             thread.start()
         self._watch(parts)
@@ -126,14 +127,17 @@ class Service:
 
     def _build(self, keys: KeyFolder) -> Parts:
         config = self._config
-        catalogue = Catalogue(
-            entry for path in config.catalogue.mappings for entry in read_entries(path.read_bytes(), str(path))
+        # what can be wrong with files comes before anything is opened
+        catalogue = read_catalogue(config.catalogue)
+        token = (
+            check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
         )
+        link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
+        recipients = {each.id: _recipient(each) for each in config.recipient}
         new = not config.store.path.exists()
         store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms())
         journal = Journal(config.store.journal, store.incarnation, new_store=new)
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
-        recipients = {each.id: _recipient(each) for each in config.recipient}
         book = GrantBook(recipients)
         leases = Leases()
         pusher = Pusher(store, keys.keys.sign, os.urandom)
@@ -146,10 +150,6 @@ class Service:
         forwarders = {
             name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
         }
-        token = (
-            check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
-        )
-        link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
 
         def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
             return why(t, book, catalogue, vehicle, path, now)
@@ -168,13 +168,18 @@ class Service:
 
         return changed
 
-    def _api_server(self) -> uvicorn.Server:
+    def _api_socket(self) -> socket.socket:
+        """Taken before anything else works: a cloud whose owners cannot withdraw must not forward."""
         host, _, port = self._config.api.listen.rpartition(":")
-        return uvicorn.Server(
-            uvicorn.Config(
-                self._parts.api, host=host, port=int(port), log_level="warning", access_log=False, lifespan="off"
-            )
-        )
+        try:
+            return socket.create_server((host, int(port)))
+        except (OSError, OverflowError) as e:
+            why = getattr(e, "strerror", None) or e
+            self._parts.store.close()
+            raise UnavailableError("api_listen", f"api.listen: cannot listen on {host}:{port}: {why}") from e
+
+    def _api_server(self) -> uvicorn.Server:
+        return uvicorn.Server(uvicorn.Config(self._parts.api, log_level="warning", access_log=False, lifespan="off"))
 
     # loops
 

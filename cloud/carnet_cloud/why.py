@@ -7,7 +7,10 @@ blocked and what was confirmed.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from carnet.grants import Grant, GrantItem
 from carnet_cloud.catalogue import Catalogue, Entry
@@ -17,6 +20,22 @@ from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 
 FORWARDED = "forwarded"
+SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        FORWARDED: "it goes to this recipient",
+        Blocked.TENURE: "the car has changed hands since",
+        Blocked.TENANT: "the record is of another tenant than the unit",
+        Blocked.RECIPIENT: "no [[recipient]] of the configuration has this id",
+        Blocked.OWNER: "the owner did not choose it, or has paused or withdrawn the consent",
+        Blocked.REVOKED: "the operator has ended the consent",
+        Blocked.UNCONFIRMED: "the store was restored; the owner has to confirm: carnet owner confirm",
+        Blocked.EXPIRED: "the consent has expired",
+        Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
+        Blocked.OFFER: "the recipient's offer does not ask for it",
+        Blocked.TIME: "captured outside the consent's time",
+    }
+)
+"""A verdict in words, for people."""
 
 
 @dataclass(frozen=True, slots=True)

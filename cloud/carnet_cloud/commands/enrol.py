@@ -7,17 +7,29 @@ import os
 import time
 from pathlib import Path
 
+from carnet_cloud.commands import add_config
+
 EXAMPLE = "example: carnet-cloud enrol enrolment.json --tenant ten_aaaaaaaaaaaaaaaa --config cloud.toml"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("enrol", help="take a unit's enrolment file", epilog=EXAMPLE)
+    parser = subparsers.add_parser(
+        "enrol",
+        help="take a unit's enrolment file",
+        description="Take the file that `carnet-agent pair` wrote: from then on the unit's signature counts, and its "
+        "owner's. Prints the device id, which the unit's certificate must name. Repeating it changes nothing.",
+        epilog=EXAMPLE,
+    )
     parser.add_argument("file", type=Path, help="the file that `carnet-agent pair` wrote")
     parser.add_argument(
-        "--tenant", required=True, help="the tenant (automaker or operator) that the vehicle belongs to"
+        "--tenant",
+        required=True,
+        metavar="ID",
+        help="the tenant (automaker or operator) that the vehicle belongs to: ten_ and 16 characters of a-z2-7 that "
+        "you choose once",
     )
-    parser.add_argument("--config", type=Path, default=Path("/etc/carnet/cloud.toml"), help="cloud.toml")
+    add_config(parser)
     parser.set_defaults(run=run)
 
 

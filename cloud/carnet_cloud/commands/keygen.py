@@ -11,8 +11,14 @@ EXAMPLE = "example: carnet-cloud keygen /etc/carnet/cloud-keys"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("keygen", help="make the cloud's keys in a new folder", epilog=EXAMPLE)
-    parser.add_argument("folder", type=Path, help="folder that does not exist or is empty")
+    parser = subparsers.add_parser(
+        "keygen",
+        help="make the cloud's keys in a new folder",
+        description="Make the keys that readings are sealed to, answers are signed with and pseudonyms are made of, "
+        "and cloud.public.json, which units are paired with. Keep a copy of the folder off line.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that does not exist or is empty")
     parser.set_defaults(run=run)
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
+
+from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud run --config /etc/carnet/cloud.toml"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("run", help="receive, judge and forward", epilog=EXAMPLE)
-    parser.add_argument("--config", type=Path, default=Path("/etc/carnet/cloud.toml"), help="cloud.toml")
+    parser = subparsers.add_parser(
+        "run",
+        help="receive, judge and forward",
+        description="Receive what units send, judge it against the owners' consents, forward what was granted, and "
+        "serve the consent API. SIGTERM and Ctrl-C end it.",
+        epilog=EXAMPLE,
+    )
+    add_config(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,25 +6,33 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
+
+from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud why Vehicle.Speed --config cloud.toml"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("why", help="why a path is or is not forwarded", epilog=EXAMPLE)
-    parser.add_argument("path", help="a path, e.g. Vehicle.Speed")
-    parser.add_argument("--vehicle", default="", help="only this vehicle (26 characters)")
+    parser = subparsers.add_parser(
+        "why",
+        help="why a path is or is not forwarded",
+        description="Say for every record, from its documents and never from a value, what stands between a path and "
+        "its recipient now, how many of its samples the recipient has confirmed and how many were blocked.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("path", metavar="PATH", help="a path, e.g. Vehicle.Speed")
+    parser.add_argument("--vehicle", default="", metavar="ID", help="only this vehicle (26 characters)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--config", type=Path, default=Path("/etc/carnet/cloud.toml"), help="cloud.toml")
+    add_config(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one line per record: verdict, what was confirmed, what was blocked and why."""
+    """Print per record the verdict with its sentence, what was confirmed, what was blocked and why."""
     answers = _answers(arguments)
     if arguments.json:
         print(json.dumps({"answers": answers}))
@@ -32,12 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     if not answers:
         print(f"{arguments.path}: nobody was ever given anything here, so it goes to nobody")
     for answer in answers:
-        blocked = ", ".join(f"{count} {reason}" for reason, count in sorted(answer["blocked"].items())) or "none"
-        print(
-            f"{answer['vehicle']}  {answer['record']}  {answer['recipient']}  {answer['verdict']:12}"
-            f" confirmed {answer['confirmed']}, blocked {blocked}"
-        )
+        print("\n".join(_lines(answer)))
     return 0
+
+
+def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    from carnet_cloud.why import SENTENCES
+
+    blocked = ", ".join(f"{count} ({reason})" for reason, count in sorted(answer["blocked"].items())) or "none"
+    yield f"{answer['vehicle']}  {answer['record']}  {answer['recipient']}  {answer['verdict']}"
+    yield f"  {SENTENCES[answer['verdict']]}; samples confirmed: {answer['confirmed']}, blocked: {blocked}"
 
 
 def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -46,8 +58,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from carnet.ids import device_bytes, device_text
     from carnet.signals import check_path
     from carnet_cloud import operator
-    from carnet_cloud.catalogue import Catalogue, read_entries
-    from carnet_cloud.config import load
+    from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
     from carnet_cloud.store import Store
     from carnet_cloud.why import why
@@ -60,7 +71,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "answers"
         ]
         return answers
-    catalogue = Catalogue(e for file in config.catalogue.mappings for e in read_entries(file.read_bytes(), str(file)))
+    catalogue = read_catalogue(config.catalogue)
     book = GrantBook([recipient.id for recipient in config.recipient])
     with store.transaction() as t:
         vehicles = [device_bytes(arguments.vehicle)] if arguments.vehicle else t.devices.vehicles()

@@ -1,0 +1,73 @@
+"""``carnet-cloud offer``: publish what a recipient asks for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from carnet_cloud.commands import add_config
+
+EXAMPLE = "example: carnet-cloud offer repair-shop.json --config cloud.toml"
+SIZE_BYTES_MAX = 65_536
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "offer",
+        help="publish what a recipient asks for",
+        description="Publish an offer (docs/consent.md) through the running service. The file is JSON in any spelling; "
+        "v, type, id, created_ms and replay_ms may be left out. Prints the offer's id. An offer never changes: without "
+        "an id in the file every call publishes another one.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the offer")
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Complete, check, publish."""
+    from carnet_cloud import operator
+    from carnet_cloud.config import load
+
+    config = load(arguments.config)
+    data = _canonical(arguments.file)
+    print(f"published {operator.post(config, '/v1/offers', data)['id']}")
+    return 0
+
+
+def _canonical(file: Path) -> bytes:
+    """The bytes that the owner will sign the hash of; ConfigError if the file is no offer."""
+    from carnet import canonical
+    from carnet.errors import ConfigError, Error
+    from carnet.offers import parse_offer
+
+    try:
+        with file.open("rb") as opened:
+            document = json.loads(opened.read(SIZE_BYTES_MAX + 1))
+    except OSError as e:
+        raise ConfigError("file_missing", f"{file} cannot be read: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise ConfigError("offer_file", f"{file} is not JSON: {e}") from e
+    if not isinstance(document, dict):
+        raise ConfigError("offer_file", f"{file} is not an offer: write one JSON object, see docs/consent.md")
+    try:
+        data = canonical.encode(_completed(document))
+        parse_offer(data)
+    except Error as e:
+        raise ConfigError(e.reason, f"{file} is not an offer (docs/consent.md): {e}") from e
+    return data
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """With what every offer has and nobody needs to write."""
+    from carnet import ids
+
+    now_ms = time.time_ns() // 1_000_000
+    known = {"v": 1, "type": "offer", "id": ids.new_id(ids.OFFER, os.urandom), "created_ms": now_ms, "replay_ms": 0}
+    return known | document

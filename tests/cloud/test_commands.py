@@ -1,0 +1,162 @@
+"""``carnet-cloud`` as the cloud team types it: help with an example, and one sentence about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carnet_cloud import operator
+from carnet_cloud.__main__ import main
+from carnet_cloud.config import MqttSection
+from carnet_cloud.gate import Blocked
+from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.why import FORWARDED, SENTENCES
+from tests import consentkit as kit
+
+COMMANDS = ("keygen", "run", "enrol", "offer", "why")
+MAPPING = Path(__file__).resolve().parents[2] / "dbc" / "carnet_demo.map.toml"
+CONFIG = f"""
+[store]
+path = "cloud/store.db"
+journal = "journal/narrowings"
+wrapping_keys = "wrapping"
+[keys]
+folder = "keys"
+[mqtt]
+host = "127.0.0.1"
+port = 9
+[api]
+listen = "127.0.0.1:0"
+[catalogue]
+mappings = ["{MAPPING}"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A configuration that is in order, with keys."""
+    (tmp_path / "cloud").mkdir()
+    assert main(["keygen", str(tmp_path / "keys")]) == 0
+    path = tmp_path / "cloud.toml"
+    path.write_text(CONFIG)
+    capsys.readouterr()
+    return path
+
+
+@pytest.mark.parametrize("words", [[], *[[name] for name in COMMANDS]], ids=lambda words: "".join(words) or "all")
+def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--help"])
+    assert left.value.code == 0
+    out = capsys.readouterr().out
+    assert " ".join(["carnet-cloud", *words]) in out.partition("example")[2]
+    assert not out.partition("\n\n")[2].startswith("positional arguments"), "the help says what the command does"
+
+
+@pytest.mark.parametrize(
+    "old, new, word",
+    [
+        ("port = 9", "prot = 9", "mqtt.prot: there is no such key"),
+        ('host = "127.0.0.1"', "", "mqtt.host: this key is missing"),
+        ('host = "127.0.0.1"', 'hots = "127.0.0.1"', "mqtt.hots"),
+        ("carnet_demo.map", "nowhere.map", "nowhere.map.toml cannot be read"),
+        ('"cloud/store.db"', '"store.db"', "a restored backup would bring it back"),
+        ("port = 9", 'ca_file = "nowhere.pem"', "mqtt.ca_file"),
+        ("port = 9", 'ca_file = "cloud.toml"', "mqtt.ca_file"),
+        ("[api]", '[api]\noperator_token_file = "nowhere"', "nowhere cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(
+    config: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, word: str
+) -> None:
+    assert old in CONFIG
+    config.write_text(CONFIG.replace(old, new))
+    assert main(["run", "--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_no_mapping_says_what_it_lacks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (config.parent / "other.toml").write_text("answer = 42\n")
+    config.write_text(CONFIG.replace(str(MAPPING), "other.toml"))
+    assert main(["run", "--config", str(config)]) == 2
+    assert "it has no signal" in capsys.readouterr().err
+
+
+def test_a_cloud_whose_owners_cannot_withdraw_does_not_start(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The port of the consent API is another's."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        assert main(["run", "--config", str(config)]) == 1
+    assert f"api.listen: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_key_that_others_can_read_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = config.parent / "password"
+    secret.write_text("open")
+    secret.chmod(0o644)
+    config.write_text(CONFIG.replace("port = 9", 'username = "worker"\npassword_file = "password"'))
+    assert main(["run", "--config", str(config)]) == 2
+    assert "chmod 600" in capsys.readouterr().err
+
+
+def test_why_a_broker_is_not_reached_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    link = BrokerLink(MqttSection(host="nowhere.invalid", port=9), "receiver")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            link._say("its name cannot be looked up")
+    assert [record.getMessage() for record in caplog.records] == [
+        "broker nowhere.invalid:9: its name cannot be looked up (said once)"
+    ]
+
+
+def test_an_offer_is_published_in_its_canonical_form(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However it was written, and without what nobody needs to write."""
+    posted: list[bytes] = []
+
+    def post(_config: object, path: str, data: bytes) -> dict[str, Any]:
+        assert path == "/v1/offers"
+        posted.append(data)
+        return {"id": json.loads(data)["id"]}
+
+    monkeypatch.setattr(operator, "post", post)
+    file = config.parent / "offer.json"
+    file.write_text(json.dumps(kit.offer_document(), indent=2, ensure_ascii=True))
+    assert main(["offer", str(file), "--config", str(config)]) == 0
+    assert posted == [kit.OFFER]
+    short = {k: v for k, v in kit.offer_document().items() if k not in ("v", "type", "id", "created_ms", "replay_ms")}
+    file.write_text(json.dumps(short))
+    assert main(["offer", str(file), "--config", str(config)]) == 0
+    assert json.loads(posted[1]).keys() == kit.offer_document().keys()
+    assert "published off_" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ('{"v":1', "is not JSON"),
+        ("[]", "write one JSON object"),
+        ("{}", "is not an offer"),
+        ('{"valid_days": 1.5}', "is not an offer"),
+    ],
+)
+def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixture[str], text: str, word: str) -> None:
+    file = config.parent / "offer.json"
+    file.write_text(text)
+    assert main(["offer", str(file), "--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.count("\n") == 1
+
+
+def test_every_verdict_has_its_sentence() -> None:
+    assert set(SENTENCES) == {FORWARDED, *Blocked}
