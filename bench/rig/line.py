@@ -43,7 +43,7 @@ EVENT_MESSAGE = "Diagnostics"
 
 
 def car(rate: float, seconds: int, ports: Sequence[int], without: str = "") -> None:
-    """Send the simulated car's frames, made beforehand, to every port at their time, but not the message ``without``."""
+    """Send the simulated car's frames, made beforehand, to every port at their time, except message ``without``."""
     database = cast("Database", cantools.database.load_file(DATABASE))
     left_out = {message.frame_id for message in database.messages if message.name == without}
     source = drive([("can0", database)], seed=7, rate=rate)
