@@ -108,8 +108,9 @@ class Scene:
         offer = kit.offer_bytes(id=format_id("off_", b"offer-%04d" % number), items=items, created_ms=given_ms - 1000)
         self.consents.offer(offer)
         until_ms = given_ms + 9 * kit.DAY_MS
-        times = {"given_ms": given_ms, "not_before_ms": given_ms, "expires_ms": until_ms}
-        token = sign_record(replace(kit.record(offer, ()), id=record, **times), kit.OWNER_KEY.secret)
+        given = kit.record(offer, (), id=record)
+        given = replace(given, given_ms=given_ms, not_before_ms=given_ms, expires_ms=until_ms)
+        token = sign_record(given, kit.OWNER_KEY.secret)
         self.consents.give(token, kit.VEHICLE)
         self.unit.wall_ms = now_ms()
         batch = readings(boot_ms=BOOT_MS, count=SAMPLES)
