@@ -1,7 +1,7 @@
 """Every sample that a grant let the car keep, and what became of it; the laws that are checked while the world turns.
 
-Law: what the car may keep is told by an oracle over cantools and fractions (`tests.agent.collect_oracle`), from frames and
-from what the owner agreed to. Nothing of the product decides here whether the product was right.
+Law: what the car may keep is told by an oracle over cantools and fractions (`tests.agent.collect_oracle`), from frames
+and from what the owner agreed to. Nothing of the product decides here whether the product was right.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from carnet.errors import ConsentError
 from carnet.ids import format_id
+from carnet.records import sign_record
 from tests import consentkit as kit
 from tests.world.car import IGNITION, LATITUDE, LONGITUDE, ODOMETER, SERVICE, SPEED
 from tests.world.clockwork import Clockwork, law
@@ -44,9 +45,7 @@ def _offer(name: bytes, recipient: str, items: list[Item]) -> bytes:
     return kit.offer_bytes(id=format_id("off_", name), recipient=recipient, items=items)
 
 
-OFFERS = {
-    recipient: _offer(recipient[4:14].encode(), recipient, items) for recipient, items in ITEMS.items()
-}
+OFFERS = {recipient: _offer(recipient[4:14].encode(), recipient, items) for recipient, items in ITEMS.items()}
 SHORT_OFFER = _offer(b"short-time", MAP, SHORT_ITEMS)
 
 
@@ -67,7 +66,8 @@ class Owner:
     def _give(self, recipient: str, offer: bytes, items: list[Item], length_ms: int) -> None:
         now_ms = self._clockwork.now_ms
         name = format_id("rec_", self._clockwork.random.randbytes(10))
-        token = kit.token(offer, optional=(), id=name, given_ms=now_ms, not_before_ms=now_ms, expires_ms=now_ms + length_ms)
+        times = {"given_ms": now_ms, "not_before_ms": now_ms, "expires_ms": now_ms + length_ms}
+        token = sign_record(kit.record(offer, optional=(), id=name, **times), kit.OWNER_KEY.secret)
         agreed = Agreed(name, recipient, offer, items, token, now_ms, now_ms + length_ms, [token])
         self._agreed[name] = agreed
         self._deliver_record(agreed)
@@ -129,7 +129,7 @@ class Owner:
             return
         if kind != "resume":
             law(self._clockwork.now_ms - began_ms <= RETURNS_MS, "law 3: a narrowing did not return in time")
-            law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of a silent record remain in the store")
+            law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of a silent record remain stored")
             agreed.silent = True
             self._clockwork.note(f"{kind}_returned")
 
