@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from carnet.configerrors import sentence
 from carnet.errors import ConfigError
 from carnet_agent.settings import Settings
 
@@ -49,11 +50,10 @@ def parse(data: bytes, path: Path) -> Settings:
         # By way of JSON, since there strict means what it says: an array is a tuple, but "7" is no number.
         settings = TypeAdapter(Settings).validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError("config_value", f"{path}: {where}: {first['msg']}") from error
-    for sentence in _contradictions(settings):
-        raise ConfigError("config_value", f"{path}: {sentence}")
+        found = sentence(error.errors(include_url=False, include_input=False))
+        raise ConfigError("config_value", f"{path}: {found}") from error
+    for contradiction in _contradictions(settings):
+        raise ConfigError("config_value", f"{path}: {contradiction}")
     return resolved(settings, path.absolute().parent)
 
 

@@ -132,7 +132,8 @@ def load_mapping(
     if _text(head, "sha256", f"{file}: [dbc]") != dbc_sha256:
         raise MappingError(
             "mapping_dbc_differs",
-            f"{file}: written for another version of {name}; compare its rows with this DBC, then set [dbc] sha256 "
+            f"{file}: written for another DBC than its bus has: put the {name} that it was written for under dbc, or "
+            f"compare the rows with this one and set [dbc] sha256 "
             f'to "{dbc_sha256}"',
         )
     algorithm = head.get("checksum")

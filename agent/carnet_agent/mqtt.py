@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,10 +24,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from carnet.connecterrors import sentence
+from carnet.errors import ConfigError
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import topic_down, topic_up
-from carnet_agent.identity import read_secret
+from carnet_agent.identity import read_bytes, read_secret
 from carnet_agent.settings import MqttSection
 
 WINDOW: Final = 16
@@ -67,6 +70,17 @@ class Arrived:
 
 
 Event = Up | Down | Arrived
+
+
+def wrong_files(settings: MqttSection) -> Iterator[ConfigError]:
+    """For each file of the section that is missing, or a secret that others may read, one sentence with its key."""
+    for name in ("password_file", "key_file", "ca_file", "cert_file"):
+        path = getattr(settings, name)
+        if path is not None:
+            try:
+                (read_secret if name in {"password_file", "key_file"} else read_bytes)(path)
+            except ConfigError as error:
+                yield ConfigError(error.reason, f"mqtt.{name}: {error}")
 
 
 class BrokerLink:
@@ -133,7 +147,7 @@ class BrokerLink:
             try:
                 Connection(self, self._settings, self._device, self._version, self._generation + 1).run()
             except Exception as error:  # noqa: BLE001  the thread must outlive whatever a broker or a library does
-                self.count(f"failed_{type(error).__name__}")
+                self.count(f"failed_{type(error).__name__}", sentence(error))
             self._ended()
             # full jitter: a thousand units that lost one broker do not come back together
             self.stopping.wait(self._retry_s * random.random())  # noqa: S311
@@ -162,10 +176,11 @@ class BrokerLink:
         else:
             self._events.put(event, timeout=CONNECT_S_MAX)
 
-    def count(self, what: str) -> None:
+    def count(self, what: str, words: str = "") -> None:
+        """Count, and say the first of a kind; ``words`` where its name does not say what to look at."""
         self.counters[what] += 1
         if self.counters[what] == 1:
-            log.warning("mqtt: %s (said once, counted on)", what)
+            log.warning("broker: %s (said once, counted on)", words or what)
 
     # what a connection reports
 

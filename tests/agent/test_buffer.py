@@ -88,8 +88,11 @@ def test_rows_are_numbered_and_chained_without_a_break(buffer: Buffer) -> None:
 def test_an_acknowledged_row_is_not_sent_again_and_stays_as_first_to_evict(buffer: Buffer) -> None:
     """A restored cloud can still get what it once signed for."""
     add(buffer, 3)
+    before = buffer.counts()["samples_waiting"]
     assert buffer.acknowledge(buffer.stream, [(1, 2)]) == {1, 2}
     assert [r.seq for r in sent(buffer)] == [3]
+    one = buffer.counts()
+    assert one["rows_waiting"] == 1 and one["bytes_waiting"] > 0 and one["samples_waiting"] == before // 3
     add(buffer, 1)
     assert buffer.reopen(buffer.stream, 1) == 1
     assert [r.seq for r in sent(buffer)] == [2, 3, 4]

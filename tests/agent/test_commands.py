@@ -77,6 +77,43 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     assert f"carnet-agent {name}" in capsys.readouterr().out.partition("example")[2]
 
 
+def test_the_program_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "example: carnet-agent decode" in capsys.readouterr().out
+
+
+def test_pair_says_what_owner_and_cloud_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The owner's commands ask for vehicle and epoch, the certificate for the device."""
+    made = make_unit(tmp_path)
+    words = ["--owner-key", str(made.owner_key), "--cloud-keys", str(made.cloud_keys)]
+    assert main(["pair", "--config", str(made.config), *words, "--out", str(tmp_path / "e.json")]) == 0
+    owner = read_identity(made.state).owner
+    out = capsys.readouterr().out
+    assert f"vehicle {owner.vehicle}, epoch 1" in out
+    assert (made.state / "identity").resolve().name.removeprefix("identity-") in out
+
+
+def test_run_refuses_what_check_calls_wrong(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """A password that others can read starts no agent."""
+    secret = unit.config.parent / "password"
+    secret.write_text("open")
+    secret.chmod(0o644)
+    text = config_text(port=9).replace("port = 9", f'port = 9\npassword_file = "{secret}"')
+    unit.config.write_text(text)
+    assert main(["run", "--config", str(unit.config)]) == 2
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    captured = capsys.readouterr()
+    assert "mqtt.password_file" in captured.err and "chmod 600" in captured.err
+    assert "mqtt.password_file" in captured.out
+
+
+def test_check_knows_the_interfaces_of_python_can(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    unit.config.write_text(config_text().replace('"udp_multicast"', '"foobus"'))
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    assert "python-can has no interface foobus" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["check", "run", "status"])
 def test_a_missing_configuration_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--config", str(tmp_path / "absent.toml")]) == 2

@@ -5,6 +5,7 @@ Law 5: what is evicted was acknowledged, or is counted and named in a gap.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,10 +79,12 @@ class Disk:
     def counts(self) -> dict[str, int]:
         """Rows, samples and bytes that wait, checkpoints, and what was evicted since the start."""
         rows, samples, size = self.db.execute(
-            "select count(*), coalesce(sum(samples), 0), coalesce(sum(length(envelope)), 0) from row where acked = 0"
+            "select count(*), coalesce(sum(samples), 0), coalesce(sum(length(envelope)), 0) from row where acked = 0 "
+            "and number not in (select value from json_each(?))",
+            (json.dumps(sorted(self.acked)),),
         ).fetchone()
         return {
-            "rows_waiting": rows - len(self.acked),
+            "rows_waiting": rows,
             "samples_waiting": samples,
             "bytes_waiting": size,
             "checkpoints": self.db.execute("select count(*) from checkpoint").fetchone()[0],

@@ -61,10 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _findings(config: Path, settings: Settings, *, offline: bool) -> Iterator[Finding]:
     yield Finding(OK, f"{config}")
-    yield from _signals(config)
+    signals = list(_signals(config))
+    yield from signals
     yield from _buses(settings)
     yield from _secrets(settings.mqtt)
-    yield from _identity(config, settings)
+    yield from _identity(config, settings, compiled=all(finding.code == OK for finding in signals))
     if not offline:
         yield _broker(settings.mqtt)
 
@@ -93,30 +94,35 @@ def _signals(config: Path) -> Iterator[Finding]:
 
 def _buses(settings: Settings) -> Iterator[Finding]:
     for bus in settings.bus:
-        if bus.interface == "socketcan" and not (INTERFACES / bus.channel).exists():
+        if bus.interface != "socketcan" and not _known(bus.interface):
+            yield Finding(WRONG, f"{bus.name}: python-can has no interface {bus.interface}")
+        elif bus.interface == "socketcan" and not (INTERFACES / bus.channel).exists():
             yield Finding(FAILED, f"{bus.name}: there is no interface {bus.channel} now; the agent keeps trying")
         else:
             yield Finding(OK, f"{bus.name}: {bus.interface} {bus.channel}")
 
 
+def _known(interface: str) -> bool:
+    import can
+
+    return interface in can.VALID_INTERFACES
+
+
 def _secrets(mqtt: MqttSection) -> Iterator[Finding]:
-    from carnet_agent.identity import read_bytes, read_secret
+    from carnet_agent.mqtt import wrong_files
 
-    for name in ("password_file", "key_file", "ca_file", "cert_file"):
-        path = getattr(mqtt, name)
-        if path is not None:
-            try:
-                (read_secret if name in {"password_file", "key_file"} else read_bytes)(path)
-            except ConfigError as error:
-                yield Finding(WRONG, f"mqtt.{name}: {error}")
+    for error in wrong_files(mqtt):
+        yield Finding(WRONG, str(error))
 
 
-def _identity(config: Path, settings: Settings) -> Iterator[Finding]:
+def _identity(config: Path, settings: Settings, *, compiled: bool) -> Iterator[Finding]:
+    """Who the unit is; with ``compiled`` signals also what would be collected for whom."""
     from carnet_agent.identity import read_identity
 
     state = settings.unit.state
     if state.is_dir() and stat.S_IMODE(state.stat().st_mode) & 0o077:
         yield Finding(WRONG, f"{state} can be entered by others: chmod 700 {state}")
+        return
     try:
         identity = read_identity(state)
     except ConfigError as error:
@@ -124,7 +130,8 @@ def _identity(config: Path, settings: Settings) -> Iterator[Finding]:
         return
     owner = identity.owner
     yield Finding(OK, f"device {device_text(identity.device)}, vehicle {owner.vehicle}, epoch {owner.epoch}")
-    yield from _collected(config, settings)
+    if compiled:
+        yield from _collected(config, settings)
 
 
 def _collected(config: Path, settings: Settings) -> Iterator[Finding]:

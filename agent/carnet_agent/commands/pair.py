@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from carnet.errors import ConfigError, FormatError
-from carnet.ids import device_bytes
+from carnet.ids import device_bytes, device_text
 from carnet_agent.commands import CONFIG_DEFAULT
 
 EXAMPLE = """examples:
@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Pair and write the enrolment; returns the exit code. Raises carnet.errors.Error."""
+    from carnet.enrolment import parse_enrolment
     from carnet_agent import config
     from carnet_agent.pairing import Pairing, pair, read_cloud_keys, read_owner_key
 
@@ -62,14 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
         part = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}.part")
         with part.open("wb") as file:
             try:
-                file.write(pair(settings.unit.state, asked, os.urandom))
+                enrolment = pair(settings.unit.state, asked, os.urandom)
+                file.write(enrolment)
             except BaseException:
                 part.unlink()
                 raise
         part.replace(arguments.out)
     except OSError as error:
         raise ConfigError("out_unwritable", f"{arguments.out} cannot be written: {error.strerror}") from error
-    print(f"paired; give {arguments.out} to the cloud: carnet-cloud enrol {arguments.out} --tenant ten_…")
+    paired = parse_enrolment(enrolment)
+    print(f"paired: device {device_text(paired.device)}")
+    print(f"for the owner: vehicle {device_text(paired.vehicle)}, epoch {paired.epoch}")
+    print(f"for the cloud: carnet-cloud enrol {arguments.out} --tenant ten_…")
     return 0
 
 

@@ -16,7 +16,7 @@ from carnet_agent.assembly import make_agent, open_buses
 from carnet_agent.commands import CONFIG_DEFAULT
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
-from carnet_agent.mqtt import BrokerLink
+from carnet_agent.mqtt import BrokerLink, wrong_files
 from carnet_agent.service import Service
 from carnet_agent.statefolder import locked
 from carnet_agent.systemclock import SystemClock
@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     _log_to_journal()
     found = compiled.load(arguments.config)
     settings = found.settings
+    for error in wrong_files(settings.mqtt):
+        raise error
     with locked(settings.unit.state):
         identity = read_identity(settings.unit.state)
         agent = make_agent(found, identity, os.urandom)
@@ -66,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         service = Service(agent, open_buses(settings), link, SystemClock().moment)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
-        log.info("device %s, %d buses", device_text(identity.device), len(settings.bus))
+        names = ", ".join(f"{number} is {bus.name}" for number, bus in enumerate(settings.bus))
+        log.info("device %s; bus %s", device_text(identity.device), names)
         with contextlib.closing(LocalServer(settings.unit.state, service.handle)) as local:
             try:
                 local.open()
