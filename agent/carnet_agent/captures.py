@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -227,6 +228,10 @@ class Capture:
                 got += 1
                 yield message
         except Exception as error:
+            if isinstance(error, NotImplementedError) and self.suffix == ".mf4":
+                # python-can says so only when the file is opened
+                sentence = f"{self.path.name}: .mf4 needs asammdf: {sys.executable} -m pip install asammdf"
+                raise CaptureError("asammdf_missing", sentence) from error
             if not got:
                 sentence = f"{self.path.name}: is not a {self.suffix} file: {error}"
                 raise CaptureError("capture_refused", sentence) from error

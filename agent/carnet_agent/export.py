@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
@@ -162,7 +163,8 @@ class ParquetWriter:
             import pyarrow as pa  # type: ignore[import-untyped]
             import pyarrow.parquet as pq  # type: ignore[import-untyped]
         except ImportError:
-            raise ConfigError("pyarrow_missing", "--format parquet needs the package pyarrow installed") from None
+            command = f"{sys.executable} -m pip install pyarrow"
+            raise ConfigError("pyarrow_missing", f"--format parquet needs pyarrow: {command}") from None
         self._plan = plan
         self._arrow: Any = pa
         text = pa.dictionary(pa.int32(), pa.string())

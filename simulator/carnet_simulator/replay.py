@@ -5,6 +5,7 @@ Law: only data frames come out, in the file's order; what cannot be read is one 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ def read_capture(path: Path) -> Iterator[CapturedFrame]:
         raise CaptureError("capture_missing", f"{path}: there is no such file")
     try:
         reader = can.LogReader(path)
+    except NotImplementedError:
+        command = f"{sys.executable} -m pip install asammdf"
+        raise CaptureError("capture_format", f"{path}: .mf4 needs asammdf: {command}") from None
     except Exception as error:  # noqa: BLE001 -- every format's reader has its own way to say that this is not its file
         known = error if isinstance(error, ValueError | OSError) else type(error).__name__
         raise CaptureError("capture_format", f"{path}: python-can cannot read it: {known}") from None
@@ -45,7 +49,9 @@ def read_capture(path: Path) -> Iterator[CapturedFrame]:
                 return
             except Exception as error:  # noqa: BLE001 -- readers raise whatever the bytes of a broken file lead them to
                 kind = type(error).__name__
-                raise CaptureError("capture_broken", f"{path}: broken after frame {count}: {kind}") from None
+                raise CaptureError(
+                    "capture_broken", f"{path}: broken after frame {count}, mend or cut it there: {kind}"
+                ) from None
             count += 1
             data = not (message.is_error_frame or message.is_remote_frame)
             yield CapturedFrame(

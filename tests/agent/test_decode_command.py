@@ -168,6 +168,37 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "c.log", tmp_path / "d.dbc"
 
 
+def test_a_capture_without_a_frame_is_refused_and_leaves_no_file(
+    small: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of nothing would look like a drive without readings."""
+    small[0].write_text("time,speed\n1,50\n")
+    assert main(["decode", str(small[0]), "--dbc", str(small[1]), "--out", str(tmp_path / "out.csv")]) == 1
+    assert "there is no frame in it" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_no_reading_at_all_says_what_to_look_at(
+    small: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small[0].write_text("(1.000000) can0 7FF#00\n")
+    assert main(["decode", str(small[0]), "--dbc", str(small[1]), "--out", str(tmp_path / "out.csv")]) == 0
+    assert "--match pgn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "words"), [("pyarrow", ["--format", "parquet"]), ("asammdf", [])])
+def test_a_missing_package_is_named_with_its_command(
+    module: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are optional; make demo does not install them."""
+    if module == "asammdf":
+        monkeypatch.setattr("can.io.mf4.asammdf", None)
+    monkeypatch.setitem(sys.modules, module, None)
+    capture = shared_data() / "captures" / "tractor_j1939.MF4"
+    assert decode(capture, TRACTOR, tmp_path / "out", "--match", "pgn", *words) in (1, 2)
+    assert f"-m pip install {module}" in capsys.readouterr().err
+
+
 def test_broken_lines_are_named_and_good_ones_survive(
     small: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet.errors import ConfigError
+from carnet.errors import CaptureError, ConfigError
 from carnet_agent import dbc
 from carnet_agent.captures import Block, Capture
 from carnet_agent.compile import compile_plan
@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         required=True,
         metavar="[BUS=]FILE",
-        help="a DBC file, for one bus of the capture or for all",
+        help="a DBC file, for one bus of the capture or for all; CAPTURE stands before it",
     )
     parser.add_argument(
         "--match",
@@ -78,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     counts = Counter[str]()
     with Capture(arguments.capture, plan.buses) as capture, _output(arguments.out) as stream:
         _write(plan, capture, counts, WRITERS[arguments.format](plan, stream), arguments.partial)
+        if not capture.counts["frames"] and capture.losses:
+            _name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()))
+            raise CaptureError("capture_refused", f"{arguments.capture.name}: there is no frame in it: another format?")
     _summary(capture, plan, counts, arguments.partial)
     return 0
 
@@ -181,6 +184,9 @@ def _summary(capture: Capture, plan: Plan, counts: Counter[str], partial: bool) 
             _say(
                 f"{counts[reason]:,} frames {sentence}; {'written in part' if partial else '--partial writes them too'}"
             )
+    if capture.counts["frames"] and not counts["readings"]:
+        hint = "; of J1939 by --match pgn" if plan.match == "id" else ""
+        _say(f"no frame is of a message that the DBC has: look at buses and identifiers{hint}")
     others = {name: count for name, count in (capture.counts + counts).items() if name not in ("frames", "readings")}
     details = "".join(f", {name.replace('_', ' ')} {count:,}" for name, count in sorted(others.items()))
     _say(f"{capture.counts['frames']:,} frames, {counts['readings']:,} readings{details}")
