@@ -1,0 +1,59 @@
+"""Documents name nothing that does not exist: files, requests, words."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carnet import canonical
+from carnet.offers import parse_offer
+from carnet_cloud.api import make_api
+from carnet_cloud.why import SENTENCES
+from tests.cloud.kit import Cloud
+from tests.conftest import CHECKOUT
+
+DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+FOLDERS = ("agent", "bench", "carnet", "cloud", "dbc", "docs", "requirements", "simulator", "systemd", "tests", "tools")
+TOPS = (CHECKOUT, CHECKOUT / "tests")
+"""Tables of tests leave their first folder away."""
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+PATH = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`")
+API = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def facts() -> dict[str, Any]:
+    """What the running service would say of itself."""
+    return {}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    """By a link, or as a path from the checkout."""
+    text = document.read_text(encoding="utf-8")
+    linked = [name for name in LINK.findall(text) if not (document.parent / name).exists()]
+    named = [name for name in PATH.findall(text) if not any((top / name).exists() for top in TOPS)]
+    assert (linked, named) == ([], [])
+
+
+def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path)
+    api = make_api(cloud.store, cloud.consents, "x" * 32, cloud.clock.now_ms, facts, cloud.explain)
+    served = {f"{method.upper()} {path}" for path, methods in api.openapi()["paths"].items() for method in methods}
+    assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)`", API, re.MULTILINE)) == served
+
+
+def test_every_verdict_is_described() -> None:
+    words = API.partition("\n## Why\n")[2].partition("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", words, re.MULTILINE)) == {
+        str(k): v for k, v in SENTENCES.items()
+    }
+
+
+def test_the_example_offer_is_one() -> None:
+    document = json.loads(API.partition("```json\n")[2].partition("```")[0])
+    added = {"v": 1, "type": "offer", "id": "off_aaaaaaaaaaaaaaaa", "created_ms": 1, "replay_ms": 0}
+    assert len(parse_offer(canonical.encode(document | added)).items) == 2
