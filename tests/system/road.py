@@ -103,6 +103,8 @@ class Road:
         self.api = free_port()
         self.broker = broker or Mosquitto(folder)
         self.programs: dict[str, subprocess.Popen[bytes]] = {}
+        self.silence = ""
+        """Why the agent did not answer when `facts` was empty the last time."""
         for name in ("store", "journal", "workshop"):
             (folder / name).mkdir()
         token = folder / "operator.token"
@@ -153,7 +155,8 @@ class Road:
         """What the running agent says of itself, asked without a process; empty if it does not answer."""
         try:
             return ask(self.folder / "agent", {"do": "status"})
-        except (OSError, ValueError, Error):
+        except (OSError, ValueError, Error) as error:
+            self.silence = repr(error)
             return {}
 
     def kill(self, name: str) -> None:
