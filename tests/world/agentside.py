@@ -84,7 +84,7 @@ class AgentSide:
         self._in_force: tuple[str, ...] = ()
         self._counted: Counter[str] = Counter()
         self._entries_seen: dict[str, list[str]] = {}
-        self._ended: set[str] = set()
+        self.ended: set[str] = set()
         self._new_boot()
 
     # time
@@ -150,7 +150,7 @@ class AgentSide:
             self.outages += [Outage(boot, 0, 1e15) for boot in range(self.boots)]
             self._ledger.unit_generation = 0
             self._entries_seen.clear()
-            self._ended.clear()
+            self.ended.clear()
         self.agent = None
         self.online = False
         self._effects_left = None
@@ -274,16 +274,16 @@ class AgentSide:
         """
         row = self._consent_db.execute("select value from meta where name = 'grant_set'").fetchone()
         grant_set = json.loads(bytes(row[0])) if row else {"records": [], "ended": []}
-        self._ended.update(one["id"] for one in grant_set["ended"])
+        self.ended.update(one["id"] for one in grant_set["ended"])
         # a record that a set has no more has ended
-        self._ended.update(self._entries_seen.keys() - {_payload(one["record"])["id"] for one in grant_set["records"]})
+        self.ended.update(self._entries_seen.keys() - {_payload(one["record"])["id"] for one in grant_set["records"]})
         mode = self._store.mode
         found: dict[str, list[Item]] = {}
         for one in grant_set["records"]:
             record = _payload(one["record"])["id"]
             agreed = self._ledger.agreed.get(record)
             events = one["events"]
-            if agreed is None or agreed.token != one["record"] or record in self._ended:
+            if agreed is None or agreed.token != one["record"] or record in self.ended:
                 continue
             seen = self._entries_seen.get(record, [])
             if events[: len(seen)] != seen:

@@ -29,7 +29,7 @@ from tests.world.cloudside import CloudSide
 from tests.world.world import World
 
 Patch = tuple[Any, str, Any]
-SEEDS_TRIED = 40
+SEEDS_TRIED = 200
 NONCE = bytes(24)
 
 

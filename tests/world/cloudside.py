@@ -57,6 +57,7 @@ class CloudSide:
         self._depth = 0
         self._inbox: list[tuple[str, bytes]] = []
         self._answers_left: int | None = None
+        self._cut_at_group: bool | None = None
         self._sending: set[str] = set()
         self._catalogue = Catalogue(read_entries(MAPPING, "world.map.toml"))
         self._incarnation = clockwork.random.randbytes(16)
@@ -134,7 +135,7 @@ class CloudSide:
         self.disk.crash(back_to)
         self.is_up = False
         self._inbox.clear()
-        self._answers_left = None
+        self.no_more_cuts()
 
     def look(self) -> None:
         """No reading lies in the store unsealed."""
@@ -143,7 +144,7 @@ class CloudSide:
 
     def no_more_cuts(self) -> None:
         """From now on it runs on."""
-        self._answers_left = None
+        self._answers_left = self._cut_at_group = None
 
     @property
     def busy(self) -> bool:
@@ -153,6 +154,10 @@ class CloudSide:
     def cut_at_answer(self, answers: int) -> None:
         """Stop after so many more answers."""
         self._answers_left = answers
+
+    def cut_at_group(self, *, after: bool) -> None:
+        """Stop at the commit of the next group of messages: before it is done, or before it is answered."""
+        self._cut_at_group = after
 
     # work
 
@@ -168,6 +173,9 @@ class CloudSide:
     def _receive(self) -> None:
         messages, self._inbox = self._inbox[:GROUP_MAX], self._inbox[GROUP_MAX:]
         now_ms = self._clockwork.now_ms
+        if messages and self._cut_at_group is not None:
+            self.disk.cut_at_commit(0, after=self._cut_at_group)
+            self._cut_at_group = None
         answers = self.receiver.process(messages, now_ms) if messages else []
         for _, payload in [*answers, *self.pusher.due(now_ms)]:
             if self._answers_left is not None:

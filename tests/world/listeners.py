@@ -5,6 +5,8 @@ Law: the body is heard in one moment, right after the lease has said that it may
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from carnet_cloud.lease import Lease, LeaseOver
 from carnet_cloud.recipients import Event, Outcome
 from tests.world.clockwork import Clockwork
@@ -22,6 +24,8 @@ class Listener:
         self.temper = temper
         self.final = ""
         """The event that this was answered for good in the last send, if any."""
+        self.interrupt: Callable[[], None] | None = None
+        """Done once in the middle of the next send."""
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         self.final = ""
@@ -32,6 +36,10 @@ class Listener:
                 lease.guard()
                 self._clockwork.run(self._clockwork.now_ms + PIECE_MS)
             lease.guard()
+            if self.interrupt is not None:
+                interrupt, self.interrupt = self.interrupt, None
+                interrupt()
+                lease.guard()
         except LeaseOver:
             self._clockwork.note("send_cut")
             return Outcome.CUT

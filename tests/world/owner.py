@@ -5,6 +5,9 @@ Law: the truth is written down before the cloud hears of what widens, and after 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from carnet.errors import ConsentError
 from carnet.ids import format_id
 from carnet.records import sign_record
@@ -78,10 +81,18 @@ class Owner:
             self._cloud.consents.give(agreed.token, kit.VEHICLE)
             return True
 
-        if not self._cloud.call(work):
-            self._clockwork.at(AGAIN_MS, "give again", lambda: self._deliver_record(agreed))
-            return
-        self._clockwork.note("given")
+        if self._attempt(work, lambda: self._deliver_record(agreed)):
+            self._clockwork.note("given")
+
+    def _attempt(self, work: Callable[[], bool], again: Callable[[], None]) -> bool:
+        """Ask the cloud; ``again`` a little later if it did not answer, or died in the middle of it."""
+        done = False
+        try:
+            done = bool(self._cloud.call(work))
+        finally:
+            if not done:
+                self._clockwork.at(AGAIN_MS, "again", again)
+        return done
 
     def withdraw(self, agreed: Agreed) -> None:
         """From the moment at which this has returned the recipient hears nothing more under it."""
@@ -124,8 +135,7 @@ class Owner:
             agreed.entries = self._history(agreed)
             return True
 
-        if not self._cloud.call(work):
-            self._clockwork.at(AGAIN_MS, "event again", lambda: self._deliver(agreed, kind, entry))
+        if not self._attempt(work, lambda: self._deliver(agreed, kind, entry)):
             return
         if kind != "resume":
             law(self._clockwork.now_ms - began_ms <= RETURNS_MS, "law 3: a narrowing did not return in time")
@@ -143,8 +153,7 @@ class Owner:
         """A restored cloud: the tool gives it back what it has forgotten and confirms what still holds."""
         for agreed in list(self._agreed.values()):
             agreed.narrowed = True
-            if not self._cloud.call(lambda one=agreed: self._make_up(one)):  # type: ignore[misc]
-                self._clockwork.at(AGAIN_MS, "make up again", self.make_up)
+            if not self._attempt(partial(self._make_up, agreed), self.make_up):
                 return
 
     def _make_up(self, agreed: Agreed) -> bool:
