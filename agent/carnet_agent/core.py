@@ -72,6 +72,7 @@ class Agent:
         self._in_force: tuple[str, ...] = ()
         self._read: Identifiers | None = None
         self._told_generation = 0
+        self._loss_said = False
         self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
         self._next_reconcile_ms = 0
@@ -332,7 +333,14 @@ class Agent:
         if self._window.checkpoint_due(moment.boot_ms):
             self._out.checkpoint(self._collector.since_checkpoint(moment.boot_ms), moment)
             self._window.checkpointed(moment.boot_ms)
-        return effects + self._publish(moment)
+        return effects + self._loss() + self._publish(moment)
+
+    def _loss(self) -> list[Effect]:
+        """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
+        if self._loss_said or not self._out.counters["samples_lost_full"]:
+            return []
+        self._loss_said = True
+        return [Note("warning", "the disk is full: what is collected now is lost and counted as samples lost full")]
 
     def _publish(self, moment: Moment) -> list[Effect]:
         if not self._contact.connected:

@@ -14,7 +14,9 @@ from carnet.envelopetype import EnvelopeType
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.signals import Category
+from carnet_agent.buffer import Buffer, BufferFull
 from carnet_agent.core import HEALTH_MS
+from carnet_agent.effects import Note
 from carnet_agent.sender import WINDOW
 from carnet_agent.untimed import CHARGE_MS
 from tests import consentkit as kit
@@ -382,6 +384,23 @@ def test_a_full_disk_is_counted_and_named() -> None:
     ranges = [each for body in lost for each in Gap.parse(body).ranges]
     assert {each.reason for each in ranges} == {"evicted"}
     assert sum(each.samples for each in ranges) == rig.count("samples_evicted")
+
+
+def test_a_disk_that_takes_nothing_more_is_said_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is counted from then on; the log must not be the next thing that fills."""
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise BufferFull("buffer_full", "full")
+
+    rig.grant(grants())
+    monkeypatch.setattr(Buffer, "add_all", full)
+    notes = []
+    for _ in range(3):
+        rig.pass_time(5_000)
+        rig.agent.flush("asked", rig.moment())
+        notes += [each.text for each in rig.agent.on_tick(rig.moment()) if isinstance(each, Note)]
+    assert rig.count("samples_lost_full") > 0
+    assert len(notes) == 1 and "the disk is full" in notes[0]
 
 
 def test_a_stop_writes_everything_that_is_open(rig: Rig) -> None:
