@@ -1,4 +1,4 @@
-"""Recipients that confirm, forget, refuse, are slow, or die of the sender's crash; all of them tell the ledger what they hear.
+"""Recipients that confirm, forget, refuse, are slow, or die of the sender's crash; all tell the ledger what they hear.
 
 Law: the body is heard in one moment, right after the lease has said that it may be written.
 """

@@ -229,9 +229,7 @@ class World:
             living = tuple(Documents(one.offer, one.token) for one in self.agreed.values())
         data = encode_grant_set(GrantSet(kit.VEHICLE, 1, generation, records=living))
         self.clockwork.note(f"lie_{kind}")
-        self._down(
-            seal_down(GrantSetMessage(data), DEVICE, KEYS.sign, RECEIVE.public, self._random.randbytes(32))
-        )
+        self._down(seal_down(GrantSetMessage(data), DEVICE, KEYS.sign, RECEIVE.public, self._random.randbytes(32)))
         if kind in {"forged", "undone"}:
             # the unit has seen a generation that the honest cloud has not: it is silent until the owner confirms
             self.clockwork.at(9_000, "make up", self.owner.make_up)
@@ -266,7 +264,7 @@ class World:
             at(random.randrange(60_000, 170_000), "disk lied", self._disk_lied)
         if backwards == "backup":
             if self.clockwork.chance(0.5):
-                # the worst moment: what the recipient has not taken yet lies in the backup, and then comes the withdrawal
+                # the worst moment: what the recipient has not taken lies in the backup, and then comes the withdrawal
                 withdraw = self._withdraw_after_a_backup
                 at(withdraw_ms - 15_000, "deaf", self._deafen)
             else:
@@ -288,7 +286,11 @@ class World:
         self.owner.give_for(self._random.randrange(60_000, 140_000))
 
     def _of(self, recipient: str) -> list[Agreed]:
-        return [one for one in self.agreed.values() if one.recipient == recipient and not one.ended and one.offer in OFFERS.values()]
+        return [
+            one
+            for one in self.agreed.values()
+            if one.recipient == recipient and not one.ended and one.offer in OFFERS.values()
+        ]
 
     def _withdraw(self) -> None:
         for agreed in self._of(GARAGE):
@@ -403,6 +405,7 @@ class World:
             self.ledger.hidden(data, "the unit's disk")
         self.cloud.look()
         self._check_sums()
+        self._check_statement()
         self._note_counters()
 
     def _note_counters(self) -> None:
@@ -436,9 +439,24 @@ class World:
             blocked = sum(block.samples for block in blocks if block.record in {agreed.record, ""})
             law(
                 len(missing) <= lost + full + blocked,
-                f"law 5: {len(missing)} samples of {agreed.record} are gone, only {lost} named in gaps, {full} lost to a full"
+                f"law 5: {len(missing)} samples of {agreed.record} are gone, only {lost} named in gaps, {full} lost to"
+                " a full"
                 f" disk and {blocked} blocked; the first is {missing[0]}",
             )
+
+    def _check_statement(self) -> None:
+        """Law 6: what the owner is told adds up to what recipients heard. A backup has forgotten a part of it."""
+        if self.ledger.fallen_back:
+            return
+        with self.cloud.store.transaction() as t:
+            told = {each.event_id.hex(): each for record in self.agreed for each in t.outbox.deliveries(record)}
+        for event_id, heard in self.ledger.received.items():
+            law(event_id in told, "law 6: a recipient heard an event that no statement names")
+            each = told[event_id]
+            law(each.record == heard.record and each.samples == len(heard.samples), "law 6: the statement miscounts")
+            law(each.outcome in {"confirmed", "refused", "unknown"}, f"law 6: heard, but told as {each.outcome}")
+        for event_id, each in told.items():
+            law(each.outcome != "confirmed" or event_id in self.ledger.received, "law 6: confirmed by nobody")
 
     def _excused(self, agreed: Agreed, sample: Sample) -> bool:
         """Whether it may be gone without a count: it ended or was paused, or a crash took the open window."""
