@@ -133,6 +133,11 @@ class Forwarder:
             while due := t.outbox.due(recipient, now_ms, 1):
                 (queued,) = due
                 if not self._given(t, queued.record, now_ms):
+                    stored = t.consents.record(queued.record)
+                    if stored is None or stored.expires_ms <= now_ms:
+                        # nothing brings it back, and an expiry has no event that would have destroyed what waits
+                        t.outbox.destroy(queued.record, now_ms)
+                        continue
                     t.outbox.postpone(queued.record, recipient, now_ms, now_ms + POSTPONE_MS)
                     continue
                 plain = self._open(t, queued)

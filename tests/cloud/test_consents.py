@@ -123,6 +123,33 @@ def test_a_confirmation_that_comes_after_the_withdrawal_is_written_down(
         assert [d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)] == ["confirmed"]
 
 
+def test_what_was_tried_without_an_answer_is_unknown_after_the_withdrawal(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """The recipient may have kept what it did not confirm; nobody tells the owner that it was destroyed unseen."""
+    token = queued(cloud, unit)
+    listener.outcome = Outcome.RETRY
+    forwarder.step(kit.RECIPIENT)
+    assert len(listener.got) == 1
+    ended = happen(cloud, "withdraw", [token])
+    assert isinstance(ended, Ended)
+    assert (ended.destroyed, ended.unknown) == (0, 1)
+    with cloud.store.transaction() as t:
+        assert [d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)] == ["unknown"]
+
+
+def test_what_waits_at_the_end_of_a_grant_is_destroyed_and_not_looked_at_for_ever(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder
+) -> None:
+    queued(cloud, unit, 2)
+    cloud.clock.ms = kit.GIVEN_MS + 31 * kit.DAY_MS
+    assert not forwarder.step(kit.RECIPIENT)
+    with cloud.store.transaction() as t:
+        assert t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is None
+        assert {d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)} == {"destroyed"}
+        assert not t.outbox.depth().get("queued")
+
+
 def test_a_pause_keeps_events_back_and_what_waited_is_not_sent_after_it(
     cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
 ) -> None:
@@ -250,3 +277,15 @@ def test_the_generation_rises_with_every_change_and_the_car_is_told(cloud: Cloud
     assert len(cloud.changed) == 3
     with cloud.store.transaction() as t:
         assert t.consents.generation(cloud.changed[0], 1) == 3
+
+
+def test_what_was_tried_and_not_confirmed_is_unknown_after_a_withdrawal(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """The recipient may have it although its answer was lost: the owner is told so, and not that it was destroyed."""
+    token = queued(cloud, unit)
+    listener.outcome = Outcome.RETRY
+    forwarder.step(kit.RECIPIENT)
+    ended = happen(cloud, "withdraw", [token])
+    assert isinstance(ended, Ended)
+    assert (ended.destroyed, ended.unknown) == (0, 1)

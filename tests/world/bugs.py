@@ -160,7 +160,7 @@ BUGS: tuple[Bug, ...] = (
         "no_retry",
         "what was not answered is not sent again on a connection that stands",
         ((Sender, "due", _constant([])),),
-        0,
+        9,
         "law 5",
     ),
     Bug(

@@ -456,6 +456,7 @@ class World:
             law(each.record == heard.record and each.samples == len(heard.samples), "law 6: the statement miscounts")
             law(each.outcome in {"confirmed", "refused", "unknown"}, f"law 6: heard, but told as {each.outcome}")
         for event_id, each in told.items():
+            law(each.outcome != "queued", "law 5: an event still waits, long after everything healed")
             law(each.outcome != "confirmed" or event_id in self.ledger.received, "law 6: confirmed by nobody")
 
     def _excused(self, agreed: Agreed, sample: Sample) -> bool:

@@ -178,22 +178,25 @@ class Outbox:
         )
 
     def destroy(self, record: str, now_ms: int) -> tuple[int, int]:
-        """Delete key and payloads of a record; (destroyed in the queue, in flight and so unknown)."""
+        """Delete key and payloads of a record; how many were (destroyed before anybody saw them, perhaps seen).
+
+        What was ever tried the recipient may have, although it did not confirm: its outcome is unknown.
+        """
         self._db.execute("delete from outbox_key where record = ?", (record,))
-        flying = self._db.execute(
+        unknown = self._db.execute(
             "update delivery set outcome = 'unknown', time_ms = ? where event_id in"
-            " (select event_id from outbox where record = ? and state = 'leased')",
+            " (select event_id from outbox where record = ? and state in ('leased', 'queued') and attempts > 0)",
             (now_ms, record),
         ).rowcount
-        queued = self._db.execute(
+        unseen = self._db.execute(
             "update delivery set outcome = 'destroyed', time_ms = ? where event_id in"
-            " (select event_id from outbox where record = ? and state = 'queued')",
+            " (select event_id from outbox where record = ? and state = 'queued' and attempts = 0)",
             (now_ms, record),
         ).rowcount
         self._db.execute("update outbox set state = 'unknown' where record = ? and state = 'leased'", (record,))
         self._db.execute("update outbox set state = 'destroyed' where record = ? and state = 'queued'", (record,))
         self._db.execute("update outbox set payload = null where record = ?", (record,))
-        return queued, flying
+        return unseen, unknown
 
     def in_flight(self, record: str, now_ms: int) -> int:
         """Sends of a record that may still write: their lease has neither been given back nor run out."""
