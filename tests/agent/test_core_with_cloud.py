@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from carnet.envelope import parse_envelope
 from carnet.topics import topic_up
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Ended
@@ -181,6 +182,26 @@ def test_a_cloud_that_was_restored_gets_again_what_is_still_here(world: World) -
     world.connect()
     assert world.rig.count("rows_reopened") >= 3
     world.drive(30)
+    assert world.rig.count("rows_waiting") == 0
+
+
+def test_a_restored_card_uses_no_number_again_that_the_cloud_has_beyond_a_hole(world: World) -> None:
+    """The watermark says nothing of it, and two starts without a connection have made other rows with these numbers."""
+    world.give()
+    world.drive(61)
+    image = world.rig.buffer_db.serialize()
+    world.rig.pass_time(190_000)
+    newest = max(world.rig.take(), key=lambda payload: parse_envelope(payload).header.seq)
+    world.cloud.receiver.process([(topic_up(DEVICE), newest)], world.rig.wall_ms)
+    world.rig.buffer_db.deserialize(image)
+    for _ in range(2):
+        world.rig.start()
+        world.connect(False)
+        world.drive(250)
+    world.connect()
+    world.drive(61)
+    assert world.rig.count("rolled_back") == 1
+    assert world.cloud.counters().get("quarantined_clone", 0) == 0
     assert world.rig.count("rows_waiting") == 0
 
 
