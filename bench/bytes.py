@@ -39,12 +39,12 @@ from carnet.keys import BoxKey, SigningKey
 from carnet.schema import Column, Schema
 from carnet.topics import topic_down, topic_up
 from carnet.transforms import Transform
-from carnet_agent import dbc
-from carnet_agent.captures import Capture
-from carnet_agent.compile import compile_plan
+from carnet_agent.captures.capture import Capture
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.parse import load_dbc
+from carnet_agent.dbc.plan import SignalInfo
 from carnet_agent.decode import decode
 from carnet_agent.frames import Frames
-from carnet_agent.plan import SignalInfo
 
 Int64 = NDArray[np.int64]
 
@@ -97,7 +97,7 @@ class Series:
 
 def drive(capture: str, databases: dict[str, str]) -> list[Series]:
     """The signals of a capture that are measured here, in the order of their messages."""
-    plan, _ = compile_plan([(bus, dbc.load(DATA / "dbc" / name)) for bus, name in databases.items()])
+    plan, _ = compile_plan([(bus, load_dbc(DATA / "dbc" / name)) for bus, name in databases.items()])
     frames = Frames.concat([block.frames for block in Capture(DATA / "captures" / capture, plan.buses).blocks()])
     times = np.maximum.accumulate(frames.time_ns // 1_000_000)
     times += 3_600_000 - times[0]

@@ -22,12 +22,12 @@ from typing import Any
 import cantools
 import numpy as np
 
-from carnet_agent import dbc
-from carnet_agent.captures import Capture
-from carnet_agent.compile import compile_plan
+from carnet_agent.captures.capture import Capture
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.parse import load_dbc
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import decode, physical
 from carnet_agent.frames import Frames
-from carnet_agent.plan import Plan
 
 DATA = Path(os.environ.get("CARNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 DBC = DATA / "dbc" / "toyota_new_mc_pt_generated.dbc"
@@ -106,7 +106,7 @@ def main() -> int:
     if not CAPTURE.is_file():
         print("bench/decode: the shared vehicle data is missing: set CARNET_DATA to its folder", file=sys.stderr)
         return 1
-    plan, _ = compile_plan([("can0", dbc.load(DBC))])
+    plan, _ = compile_plan([("can0", load_dbc(DBC))])
     frames = real_mix(plan)
     results = [measure(plan, frames, size, scaling) for scaling in (False, True) for size in SIZES]
     print(f"{'frames':>6} {'values':>9} {'cantools ns/frame':>18} {'Carnet ns/frame':>16} {'ratio':>7}")

@@ -23,8 +23,8 @@ from pathlib import Path
 import can
 from can.interfaces.socketcan.socketcan import SocketcanBus, capture_message
 
-from carnet_agent.busreader import Instant
-from carnet_agent.socketcan import SO_RCVBUFFORCE, CanInterface, SocketReader, Source
+from carnet_agent.bus.socketcan import SO_RCVBUFFORCE, CanInterface, SocketReader, Source
+from carnet_agent.instant import Instant
 from tests.agent.candatagrams import DatagramSource, classic
 from tests.system.guest import uml
 from tests.system.guest.vcan import Peer

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -63,10 +64,15 @@ class Module:
     def package(self) -> str:
         return self.name.partition(".")[0]
 
-    @property
-    def child(self) -> str:
-        """The package's direct child that this is, or lies in; empty for the package itself."""
-        return self.name.partition(".")[2].partition(".")[0]
+    def child_of(self, container: str) -> str:
+        """The direct child of a package above it that this is, or lies in; empty for the package itself."""
+        return self.name.removeprefix(container).removeprefix(".").partition(".")[0]
+
+    def containers(self) -> list[str]:
+        """The packages above it that have layers, from the top."""
+        words = self.name.split(".")
+        names = (".".join(words[:depth]) for depth in range(1, len(words)))
+        return [name for name in names if layers(name)]
 
     def tree(self) -> ast.Module:
         return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
@@ -95,20 +101,29 @@ def project() -> dict[str, object]:
     return tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+@cache
 def layers(package: str) -> list[list[str]]:
-    """The package's layers from the top, each with the children of the package that stand in it."""
+    """The package's layers from the top, each with the children of the package that stand in it; none for most."""
     tool = project()["tool"]
     assert isinstance(tool, dict)
     for contract in tool["importlinter"]["contracts"]:
         if contract.get("containers") == [package]:
             return [re.findall(r"\w+", layer) for layer in contract["layers"]]
-    raise LookupError(package)
+    return []
 
 
 def is_pure(module: Module) -> bool:
-    """Whether it is the core or a part: it stands in no layer but that of the core."""
-    listed = {child for layer in layers(module.package) for child in layer}
-    return module.child == "core" or module.child not in listed
+    """Whether it is a core or a part: in some package above it, it stands in no layer but that of the core."""
+    return part_of(module) is not None
+
+
+def part_of(module: Module) -> str | None:
+    """The package whose core or part it is."""
+    for container in module.containers():
+        child = module.child_of(container)
+        if child == "core" or not any(child in layer for layer in layers(container)):
+            return container
+    return None
 
 
 def imported(tree: ast.Module, package: str = "") -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layout import CHECKOUT, PACKAGES, Module, is_pure, layers, modules, owned, project
+from tests.layout import CHECKOUT, PACKAGES, Module, is_pure, layers, modules, owned, part_of, project
 
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
@@ -86,11 +86,13 @@ def test_a_part_imports_no_layer_above_it() -> None:
 
 def above(module: Module) -> set[str]:
     """Modules that stand above a part, or above the core."""
-    levels = layers(module.package)
+    package = part_of(module)
+    assert package is not None
+    levels = layers(package)
     top = levels[: levels.index(["core"])] if ["core"] in levels else levels
-    names = {f"{module.package}.{child}" for level in top for child in level}
-    if module.child != "core":
-        names.add(f"{module.package}.core")
+    names = {f"{package}.{child}" for level in top for child in level}
+    if module.child_of(package) != "core":
+        names.add(f"{package}.core")
     return {each.name for each in MODULES if any(f"{each.name}.".startswith(f"{name}.") for name in names)}
 
 

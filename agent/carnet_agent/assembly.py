@@ -16,19 +16,19 @@ from carnet.errors import ConfigError
 from carnet.narrowing import Ceiling
 from carnet.signals import Category
 from carnet_agent.buffer import open_buffer
-from carnet_agent.bus import BusConfig, open_bus
-from carnet_agent.busreader import BusReader
+from carnet_agent.bus.opening import BusConfig, open_bus
+from carnet_agent.bus.reader import BusReader
+from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES
 from carnet_agent.collect import Collector
 from carnet_agent.collect.wants import index_paths
 from carnet_agent.compiled import Compiled
-from carnet_agent.consentfile import open_consents
+from carnet_agent.consent.file import open_consents
 from carnet_agent.core import Agent
+from carnet_agent.dbc.mapping import MappedSignal, Mapping
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.effects import Identifiers
 from carnet_agent.identity import Identity
-from carnet_agent.mapping import MappedSignal, Mapping
-from carnet_agent.plan import Plan
 from carnet_agent.settings import BusSection, OperatingSection, Settings
-from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES
 from carnet_agent.statefolder import BUFFER_FILE, CONSENT_FILE
 from carnet_agent.unit import DAY_MS, Unit
 

@@ -12,7 +12,7 @@ from carnet.consent import Ceiling, Grant, Mode
 from carnet.signals import DeliveryClass
 from carnet_agent.frames import Frames
 from carnet_agent.operating import Number
-from carnet_agent.sealer import Cut
+from carnet_agent.sending.sealer import Cut
 
 
 class Collecting(Protocol):

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carnet.errors import ConfigError, DbcError, Error, MappingError
-from carnet_agent import plancache
-from carnet_agent.database import Loss
-from carnet_agent.mapping import Mapping, load_mapping
-from carnet_agent.plan import Plan
+from carnet_agent.dbc import cache as plancache
+from carnet_agent.dbc.database import Loss
+from carnet_agent.dbc.mapping import Mapping, load_mapping
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.settings import Settings, from_json, to_json
 from carnet_agent.statefolder import COMPILED_FOLDER, make
 

@@ -21,17 +21,17 @@ from carnet.keyset import KeySet
 from carnet_agent.buffer import Buffer
 from carnet_agent.clock import Clock
 from carnet_agent.collecting import Collecting
-from carnet_agent.contact import Contact
+from carnet_agent.consent.store import GrantStore
+from carnet_agent.consent.untimed import Untimed
 from carnet_agent.effects import Effect, Identifiers, Note, SetIdentifiers
 from carnet_agent.frames import Frames
-from carnet_agent.grantstore import GrantStore
 from carnet_agent.moment import Moment
 from carnet_agent.operating import Operating
-from carnet_agent.outgoing import Outgoing
-from carnet_agent.sealer import Sealer
+from carnet_agent.sending.contact import Contact
+from carnet_agent.sending.outgoing import Outgoing
+from carnet_agent.sending.sealer import Sealer
+from carnet_agent.sending.window import ALL, Window
 from carnet_agent.unit import Unit
-from carnet_agent.untimed import Untimed
-from carnet_agent.window import ALL, Window
 
 NONCE_BYTES: Final = 16
 HEALTH_MS: Final = 900_000

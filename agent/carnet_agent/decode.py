@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import j1939
-from .frames import EXTENDED, Frames
-from .plan import STANDARD_IDS, Group, Plan, SignalInfo
+from carnet_agent.dbc import j1939
+from carnet_agent.dbc.plan import STANDARD_IDS, Group, Plan, SignalInfo
+from carnet_agent.frames import EXTENDED, Frames
 
 NO_FRAMES: NDArray[np.int32] = np.empty(0, np.int32)
 

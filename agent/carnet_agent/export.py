@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import ConfigError
-
-from .captures import Block
-from .decode import Decoded, exact_values, raw_values
-from .frames import EXTENDED
-from .plan import Plan, SignalInfo
+from carnet_agent.captures.capture import Block
+from carnet_agent.dbc.plan import Plan, SignalInfo
+from carnet_agent.decode import Decoded, exact_values, raw_values
+from carnet_agent.frames import EXTENDED
 
 COLUMNS = ("timestamp", "bus", "id", "extended", "message", "signal", "raw", "value", "label", "unit")
 FORMATS = ("csv", "jsonl", "parquet")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import CLASSIC_WIDTH, EXTENDED, Frames
-from .plan import Plan
+from carnet_agent.dbc.plan import Plan
+from carnet_agent.frames import CLASSIC_WIDTH, EXTENDED, Frames
 
 SIZE_BYTES_MAX = 4095
 """Largest message that is followed; a longer one is refused at its first frame."""

@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol
 from carnet import systemd
 from carnet.errors import ConfigError, Error, UnavailableError
 from carnet.narrowing import Mode
-from carnet_agent.busreader import BusReader, Instant
+from carnet_agent.bus.reader import BusReader
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
+from carnet_agent.instant import Instant
 from carnet_agent.moment import Moment
 from carnet_agent.mqtt import Arrived, Down, Event, Up
 

@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
-from carnet_agent.busreader import Instant
+from carnet_agent.instant import Instant
 from carnet_agent.moment import Moment
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")

@@ -27,8 +27,8 @@ from nacl.public import PublicKey, SealedBox
 
 from bench.rig.line import SIGNALS
 from bench.rig.unit import DATABASE, HOST, MAPPING, mapped_paths
-from carnet_agent.recvmmsg import SO_TIMESTAMPNS
-from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES
+from carnet_agent.bus.recvmmsg import SO_TIMESTAMPNS
+from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES
 from tests.cloud.kit import SEAL
 
 COMMIT_S, SEND_S = 1.0, 60.0

@@ -17,12 +17,12 @@ from typing import Any
 from unittest.mock import patch
 
 from carnet.ids import device_bytes
-from carnet_agent.busreader import BusReader
-from carnet_agent.filters import Filter
+from carnet_agent.bus.filters import Filter
+from carnet_agent.bus.reader import BusReader
+from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES, SocketReader, prepare
 from carnet_agent.local import ask
 from carnet_agent.pairing import Pairing, pair
 from carnet_agent.settings import Settings
-from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES, SocketReader, prepare
 from carnet_agent.statefolder import make
 from tests import consentkit as kit
 from tests.cloud.kit import KEYS

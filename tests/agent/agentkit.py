@@ -27,11 +27,11 @@ from carnet.keys import BoxKey, SigningKey
 from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.tables import configure as configure_buffer
 from carnet_agent.collecting import Collecting
+from carnet_agent.consent.store import GrantStore
+from carnet_agent.consent.store import configure as configure_grants
 from carnet_agent.core import Agent
 from carnet_agent.effects import Effect, Identifiers, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
-from carnet_agent.grantstore import GrantStore
-from carnet_agent.grantstore import configure as configure_grants
 from carnet_agent.moment import Moment
 from carnet_agent.unit import Unit
 from carnet_simulator.frames import drive

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carnet_agent import dbc
-from carnet_agent.compile import compile_plan
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.parse import parse_dbc
+from carnet_agent.dbc.plan import Match, Plan
 from carnet_agent.decode import Decoded, exact_values, physical, raw_values
 from carnet_agent.frames import EXTENDED, Frames
-from carnet_agent.plan import Match, Plan
 
 Number = int | float
 
@@ -62,7 +62,7 @@ J1939 = (
 
 def plan_of(text: str, match: Match = "id") -> Plan:
     """The plan of this DBC text for any bus."""
-    return compile_plan([("", dbc.parse(text.encode("cp1252"), "test.dbc"))], match=match)[0]
+    return compile_plan([("", parse_dbc(text.encode("cp1252"), "test.dbc"))], match=match)[0]
 
 
 def frames_of(rows: Sequence[tuple[int, bytes]], extended: bool | Sequence[bool] = False, bus: int = 0) -> Frames:

@@ -8,8 +8,8 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from carnet_agent.filters import ERROR_FLAG, EXTENDED_FLAG, REMOTE_FLAG, Filter
-from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES, prepare
+from carnet_agent.bus.filters import ERROR_FLAG, EXTENDED_FLAG, REMOTE_FLAG, Filter
+from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES, prepare
 
 
 def classic(can_id: int, data: bytes = b"", *, extended: bool = False, remote: bool = False) -> bytes:

@@ -22,12 +22,12 @@ from carnet.offers import Condition
 from carnet.signals import Category, DeliveryClass
 from carnet.states import State
 from carnet.transforms import Transform
-from carnet_agent import dbc
 from carnet_agent.collect import Collector, Cut
-from carnet_agent.compile import compile_plan
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.mapping import MappedSignal, load_mapping
+from carnet_agent.dbc.parse import parse_dbc
+from carnet_agent.dbc.plan import Match, Plan
 from carnet_agent.frames import Frames
-from carnet_agent.mapping import MappedSignal, load_mapping
-from carnet_agent.plan import Match, Plan
 from carnet_simulator.faults import Faults
 from carnet_simulator.frames import drive
 from tests.agent import collect_oracle
@@ -61,7 +61,7 @@ class Car:
 
 def car(file: Path, mapping: Path, bus: str = "can0", match: Match = "id") -> Car:
     data = file.read_bytes()
-    plan, _ = compile_plan([(bus, dbc.parse(data, file.name))], match=match)
+    plan, _ = compile_plan([(bus, parse_dbc(data, file.name))], match=match)
     units = {(info.message, info.name): info.unit for info in plan.signals}
     parsed = load_mapping(mapping.read_bytes(), hashlib.sha256(data).hexdigest(), units)
     mapped = tuple(parsed.path_of(info.bus, info.dbc, info.message, info.name) for info in plan.signals)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from carnet.errors import CaptureError
-from carnet_agent import captures
-from carnet_agent.captures import Capture, nanoseconds
+from carnet_agent.captures import capture as captures
+from carnet_agent.captures.capture import Capture, nanoseconds
 from carnet_agent.frames import BRS, ESI, EXTENDED, FD, Frames
 
 LINES = b"""(1622547830.084000) can1 0CF00300#FFFE00FFFFFF00FF

@@ -18,10 +18,10 @@ from carnet.signals import Category, DeliveryClass, Sensitivity
 from carnet.states import State
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
 from carnet_agent.collect import Collector, Cut, lane
+from carnet_agent.dbc.mapping import MappedSignal
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import Decoded, decode
 from carnet_agent.frames import Frames
-from carnet_agent.mapping import MappedSignal
-from carnet_agent.plan import Plan
 from tests.agent import collect_oracle
 from tests.agent.blocks import frames_of, plan_of
 from tests.agent.collectkit import Item, demo_car, grant, item, plain, record_id, simulated, spellings, written_out

@@ -8,10 +8,10 @@ import pytest
 
 from carnet.narrowing import Ceiling, Mode
 from carnet.signals import DeliveryClass
-from carnet_agent.captures import Capture
+from carnet_agent.captures.capture import Capture
 from carnet_agent.collect import Collector, Cut
+from carnet_agent.dbc.plan import Match
 from carnet_agent.frames import Frames
-from carnet_agent.plan import Match
 from carnet_simulator.faults import Faults
 from tests.agent.collectkit import (
     Car,

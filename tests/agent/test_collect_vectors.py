@@ -12,7 +12,7 @@ import pytest
 from carnet.narrowing import Ceiling, Mode
 from carnet.signals import Category, Sensitivity
 from carnet_agent.collect import Collector, cell
-from carnet_agent.mapping import MappedSignal
+from carnet_agent.dbc.mapping import MappedSignal
 from tests.agent.blocks import frames_of, plan_of
 from tests.agent.collectkit import grant, item
 from tests.conftest import CHECKOUT

@@ -17,7 +17,7 @@ from carnet.narrowing import Mode
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
 from carnet_agent.commands.run import JournalFormatter
-from carnet_agent.consentfile import open_consents
+from carnet_agent.consent.file import open_consents
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
 from tests.agent.units import Unit, config_text, make_unit

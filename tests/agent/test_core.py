@@ -15,10 +15,10 @@ from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.signals import Category
 from carnet_agent.buffer import Buffer, BufferFull
+from carnet_agent.consent.untimed import CHARGE_MS
 from carnet_agent.core import HEALTH_MS
 from carnet_agent.effects import Note
-from carnet_agent.sender import WINDOW
-from carnet_agent.untimed import CHARGE_MS
+from carnet_agent.sending.sender import WINDOW
 from tests import consentkit as kit
 from tests.agent.agentkit import BUFFER_BYTES, RECEIVE, Rig, answer, bodies, grants
 from tests.cloud.kit import DEVICE, KEYS, SEAL

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from carnet.errors import DbcError
-from carnet_agent import dbc
-from carnet_agent.salvage import split
+from carnet_agent.dbc import parse
+from carnet_agent.dbc.parse import load_dbc, parse_dbc
+from carnet_agent.dbc.salvage import split
 from tests.conftest import shared_data
 
 GOOD = 'BO_ 100 Good: 8 X\n SG_ one : 0|8@1+ (1,0) [0|0] "" X\n SG_ two : 8|8@1- (0.5,-1) [0|0] "km/h" X\n'
@@ -17,14 +18,14 @@ BOTH = ["Good.one", "Good.two"]
 
 def names(text: str) -> tuple[list[str], list[tuple[int, str]]]:
     """(message.signal of everything kept, (line, what) of every loss)."""
-    database = dbc.parse(text.encode("cp1252"), "t.dbc")
+    database = parse_dbc(text.encode("cp1252"), "t.dbc")
     kept = [f"{message.name}.{signal.name}" for message in database.messages for signal in message.signals]
     return kept, [(loss.line, loss.name) for loss in database.losses]
 
 
 def test_a_file_refused_as_a_whole_keeps_every_message() -> None:
     """The Honda file has two comments without a signal name: two losses, all 38 messages and 288 signals."""
-    database = dbc.load(shared_data() / "dbc" / "honda_civic_touring_2016_can_generated.dbc")
+    database = load_dbc(shared_data() / "dbc" / "honda_civic_touring_2016_can_generated.dbc")
     assert len(database.messages) == 38 and sum(len(message.signals) for message in database.messages) == 288
     assert [(loss.line, loss.name) for loss in database.losses] == [(211, "CM_ SG_ 304"), (212, "CM_ SG_ 316")]
     assert all("Invalid syntax" in loss.reason for loss in database.losses)
@@ -62,7 +63,7 @@ def test_meaning_survives_salvage() -> None:
         'BO_ 7 M: 8 X\n SG_ mux M : 0|8@1+ (1,0) [0|0] "" X\n SG_ f m1 : 8|32@1- (1,0) [0|0] "" X\n\n'
         'BO_ 8 Broken: 8 X\n SG_ ( \n\nVAL_ 7 mux 1 "one" ;\nSIG_VALTYPE_ 7 f : 1;\nSG_MUL_VAL_ 7 f mux 1-3;\n'
     )
-    database = dbc.parse(text.encode(), "t.dbc")
+    database = parse_dbc(text.encode(), "t.dbc")
     signals = {signal.name: signal for message in database.messages for signal in message.signals}
     assert signals["mux"].labels == ((1, "one"),) and signals["f"].kind == "float32"
     assert signals["f"].selectors == {1, 2, 3}
@@ -82,25 +83,25 @@ def test_the_encoding_is_windows_1252_unless_a_mark_says_utf_8() -> None:
     """A degree sign is one in both; undefined bytes are replaced, never refused."""
     text = GOOD.replace("km/h", "°C")
     for data in (text.encode("cp1252"), b"\xef\xbb\xbf" + text.encode()):
-        assert dbc.parse(data, "t.dbc").messages[0].signals[1].unit == "°C"
-    assert dbc.parse(text.encode("cp1252").replace(b"\xb0", b"\x81"), "t.dbc").messages[0].signals[1].unit == "\ufffdC"
+        assert parse_dbc(data, "t.dbc").messages[0].signals[1].unit == "°C"
+    assert parse_dbc(text.encode("cp1252").replace(b"\xb0", b"\x81"), "t.dbc").messages[0].signals[1].unit == "\ufffdC"
 
 
 @pytest.mark.parametrize("data", [b"no database", b"\0" * 100, b'BO_ 1 "', b"BO_ 5000 A: 8 X\n"])
 def test_a_file_without_a_usable_message_is_refused_in_one_sentence(data: bytes) -> None:
     """DbcError, with the file's name."""
     with pytest.raises(DbcError, match=r"^t\.dbc: no usable message") as refusal:
-        dbc.parse(data, "t.dbc")
+        parse_dbc(data, "t.dbc")
     assert "\n" not in str(refusal.value)
 
 
 def test_an_unreadable_or_oversized_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback for a missing file; a limit on size."""
     with pytest.raises(DbcError, match="cannot be read"):
-        dbc.load(tmp_path / "none.dbc")
-    monkeypatch.setattr(dbc, "SIZE_BYTES_MAX", 10)
+        load_dbc(tmp_path / "none.dbc")
+    monkeypatch.setattr(parse, "SIZE_BYTES_MAX", 10)
     with pytest.raises(DbcError, match="larger than"):
-        dbc.parse(GOOD.encode(), "t.dbc")
+        parse_dbc(GOOD.encode(), "t.dbc")
 
 
 def test_a_keyword_inside_a_comment_begins_no_statement() -> None:

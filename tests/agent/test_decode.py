@@ -11,11 +11,11 @@ import cantools
 import numpy as np
 import pytest
 
-from carnet_agent import dbc
-from carnet_agent.compile import compile_plan
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.parse import load_dbc
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import decode, physical
 from carnet_agent.frames import Frames
-from carnet_agent.plan import Plan
 from tests.agent.blocks import CORNERS, J1939, frames_of, per_frame, plan_of
 from tests.conftest import shared_data
 
@@ -80,7 +80,7 @@ def test_random_payloads_of_every_database_decode_as_cantools_does(name: str) ->
     """Raw, value and float64 value, type included; a frame that cantools refuses is flagged, no other is."""
     path = shared_data() / "dbc" / name
     database = cantools.database.load_file(path, strict=False)
-    plan, _ = compile_plan([("", dbc.load(path))])
+    plan, _ = compile_plan([("", load_dbc(path))])
     rows = random_rows(database, 20170802, 12)
     values, _ = compare_with_cantools(database, plan, rows)
     assert values > 0 or not plan.signals

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carnet_agent.filters import (
+from carnet_agent.bus.filters import (
     ERROR_FLAG,
     EXTENDED_FLAG,
     FILTERS_MAX,

@@ -14,7 +14,7 @@ from carnet.ids import parse_id
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.narrowing import Mode
-from carnet_agent.grantstore import GrantStore, check, configure
+from carnet_agent.consent.store import GrantStore, check, configure
 from tests import consentkit as kit
 from tests.agent.agentkit import grants
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import decode
 from carnet_agent.frames import Frames
 from carnet_agent.isotp import SIZE_BYTES_MAX, TIMEOUT_NS, Reassembler
-from carnet_agent.plan import Plan
 from tests.agent.blocks import frames_of, per_frame, plan_of
 
 # 7E8 is described as a single frame with its length byte, 7E9 and 18DAF110 by their payload, 200 is no diagnostics.

@@ -16,7 +16,7 @@ import pytest
 from carnet.checksums import ALGORITHMS
 from carnet.errors import MappingError
 from carnet.signals import Category, Sensitivity
-from carnet_agent.mapping import SIZE_BYTES_MAX, Mapping, load_mapping
+from carnet_agent.dbc.mapping import SIZE_BYTES_MAX, Mapping, load_mapping
 from tests.conftest import CHECKOUT, shared_data
 from tests.realparts import real_part
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from carnet_agent import dbc
-from carnet_agent.compile import compile_plan
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.parse import parse_dbc
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import decode
-from carnet_agent.plan import Plan
 from tests.agent.blocks import CORNERS, J1939, frames_of, per_frame, plan_of
 
 
@@ -52,7 +52,7 @@ def one(name: str, signal: str) -> bytes:
 
 def test_a_database_that_names_its_bus_wins_over_one_for_any_bus() -> None:
     """On its bus only; elsewhere the other one holds."""
-    files = [("can1", dbc.parse(one("Named", "n"), "n.dbc")), ("", dbc.parse(one("Any", "a"), "a.dbc"))]
+    files = [("can1", parse_dbc(one("Named", "n"), "n.dbc")), ("", parse_dbc(one("Any", "a"), "a.dbc"))]
     plan, losses = compile_plan(files, buses=["can0"])
     assert plan.buses == ("can0", "can1") and not losses
     for bus, name in ((0, "a"), (1, "n"), (2, "a"), (200, "a")):
@@ -63,7 +63,7 @@ def test_a_database_that_names_its_bus_wins_over_one_for_any_bus() -> None:
 
 def test_of_two_messages_with_one_identifier_the_later_is_used_and_the_other_named() -> None:
     """As in cantools; the loss says so."""
-    files = [("can0", dbc.parse(one("First", "a"), "a.dbc")), ("can0", dbc.parse(one("Second", "b"), "b.dbc"))]
+    files = [("can0", parse_dbc(one("First", "a"), "a.dbc")), ("can0", parse_dbc(one("Second", "b"), "b.dbc"))]
     plan, losses = compile_plan(files)
     assert list(per_frame(plan, decode(plan, frames_of([(100, b"\1")])), 1)[0]) == ["b"]
     assert [loss.name for loss in losses] == ["First"]
@@ -71,7 +71,7 @@ def test_of_two_messages_with_one_identifier_the_later_is_used_and_the_other_nam
 
 def test_the_same_database_on_two_buses_gives_two_sets_of_signals() -> None:
     """A signal knows its bus."""
-    plan, _ = compile_plan([(bus, dbc.parse(one("M", "s"), "m.dbc")) for bus in ("can0", "can1")])
+    plan, _ = compile_plan([(bus, parse_dbc(one("M", "s"), "m.dbc")) for bus in ("can0", "can1")])
     assert [(info.bus, info.name) for info in plan.signals] == [("can0", "s"), ("can1", "s")]
     decoded = decode(plan, frames_of([(100, b"\5")], bus=1))
     assert decoded.run_signal.tolist() == [1]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from carnet.errors import DbcError
-from carnet_agent import plancache
-from carnet_agent.plan import Plan
+from carnet_agent.dbc import cache as plancache
+from carnet_agent.dbc.plan import Plan
 from tests.agent.blocks import CORNERS
 from tests.conftest import shared_data
 
@@ -51,8 +51,8 @@ def test_a_warm_start_does_not_import_the_parser(files: list[tuple[str, Path]], 
     """Neither cantools nor python-can is loaded when the plan is there."""
     plancache.cached_plan(tmp_path, files)
     code = (
-        "import sys; from pathlib import Path; from carnet_agent import plancache, decode;"
-        f"plancache.cached_plan(Path({str(tmp_path)!r}), [('can0', Path({str(files[0][1])!r}))]);"
+        "import sys; from pathlib import Path; from carnet_agent.dbc import cache; from carnet_agent import decode;"
+        f"cache.cached_plan(Path({str(tmp_path)!r}), [('can0', Path({str(files[0][1])!r}))]);"
         "print([name for name in ('cantools', 'can', 'pydantic') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -11,10 +11,10 @@ import can
 import numpy as np
 import pytest
 
-from carnet_agent.bus import BusConfig, open_bus
-from carnet_agent.busreader import Instant
+from carnet_agent.bus.opening import BusConfig, open_bus
+from carnet_agent.bus.pythoncan import PythonCanReader, listen_only, open_adapter
 from carnet_agent.frames import BRS, EXTENDED, FD
-from carnet_agent.pythoncan import PythonCanReader, listen_only, open_adapter
+from carnet_agent.instant import Instant
 
 SECOND_NS = 1_000_000_000
 
@@ -215,5 +215,5 @@ def test_adapters_are_told_to_listen_only_whatever_the_operator_wrote(
 
 def test_python_can_is_imported_only_when_an_adapter_is_opened() -> None:
     """It costs tens of megabytes, which a unit on SocketCAN never pays."""
-    program = "import sys, carnet_agent.bus, carnet_agent.pythoncan; sys.exit('can' in sys.modules)"
+    program = "import sys, carnet_agent.bus.opening, carnet_agent.bus.pythoncan; sys.exit('can' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=20).returncode == 0

@@ -18,7 +18,7 @@ from carnet.schema import Column, Schema
 from carnet.signals import DeliveryClass
 from carnet.transforms import Transform
 from carnet_agent.buffer import NewEnvelope, Priority
-from carnet_agent.sealer import Seal, Sealer, schemas_of
+from carnet_agent.sending.sealer import Seal, Sealer, schemas_of
 from tests.cloud.kit import DEVICE, KEYS, SEAL
 
 SIGN = SigningKey.from_seed(b"d" * 32)

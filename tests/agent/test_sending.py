@@ -6,10 +6,10 @@ import itertools
 
 from carnet.ack import NO_HASH, Ack
 from carnet.signals import DeliveryClass
-from carnet_agent.contact import REFRESH_MS, Contact
 from carnet_agent.operating import Operating
-from carnet_agent.sender import RETRY_MOST_MS, WINDOW, Sender
-from carnet_agent.window import ALL, SIZE_BYTES, Window
+from carnet_agent.sending.contact import REFRESH_MS, Contact
+from carnet_agent.sending.sender import RETRY_MOST_MS, WINDOW, Sender
+from carnet_agent.sending.window import ALL, SIZE_BYTES, Window
 
 BACKGROUND, LIVE, EVENT = DeliveryClass.BACKGROUND, DeliveryClass.LIVE, DeliveryClass.EVENT
 

@@ -14,9 +14,10 @@ import pytest
 
 from carnet.errors import ConfigError, UnavailableError
 from carnet.narrowing import Mode
-from carnet_agent.busreader import BusCounters, Identifier, Instant
+from carnet_agent.bus.reader import BusCounters, Identifier
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
+from carnet_agent.instant import Instant
 from carnet_agent.moment import Moment
 from carnet_agent.mqtt import Arrived, Down, Event, Up
 from carnet_agent.service import Service

@@ -26,7 +26,7 @@ from carnet.grants import Grant, GrantItem
 from carnet.ids import OFFER, RECIPIENT, format_id
 from carnet.signals import DeliveryClass
 from carnet.transforms import Transform
-from carnet_agent.captures import Capture
+from carnet_agent.captures.capture import Capture
 from carnet_agent.frames import Frames
 from carnet_cloud import gate
 from tests import consentkit as kit

@@ -17,10 +17,10 @@ from carnet.keys import BoxKey, SigningKey
 from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.tables import configure as configure_buffer
 from carnet_agent.collect import Collector
+from carnet_agent.consent.store import GrantStore
+from carnet_agent.consent.store import configure as configure_grants
 from carnet_agent.core import Agent
 from carnet_agent.effects import Effect, Publish, SetIdentifiers
-from carnet_agent.grantstore import GrantStore
-from carnet_agent.grantstore import configure as configure_grants
 from carnet_agent.moment import Moment
 from carnet_agent.unit import Unit
 from tests import consentkit as kit

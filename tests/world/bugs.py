@@ -16,8 +16,8 @@ import numpy as np
 
 from carnet import grantsets
 from carnet_agent.buffer import Buffer
-from carnet_agent.outgoing import Outgoing
-from carnet_agent.sender import Sender
+from carnet_agent.sending.outgoing import Outgoing
+from carnet_agent.sending.sender import Sender
 from carnet_cloud import enqueue, forward, gate
 from carnet_cloud.answers import Answers
 from carnet_cloud.grantbook import GrantBook

@@ -15,12 +15,12 @@ from typing import Any
 import cantools
 import numpy as np
 
-from carnet_agent import dbc
 from carnet_agent.assembly import identifiers_of
-from carnet_agent.compile import compile_plan
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.mapping import MappedSignal, load_mapping
+from carnet_agent.dbc.parse import parse_dbc
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.frames import Frames
-from carnet_agent.mapping import MappedSignal, load_mapping
-from carnet_agent.plan import Plan
 from tests.agent import collect_oracle
 from tests.agent.collect_oracle import Oracle
 
@@ -139,7 +139,7 @@ class Decoding:
 @lru_cache(maxsize=1)
 def decoding() -> Decoding:
     """Compiled once a process."""
-    plan, losses = compile_plan([("can0", dbc.parse(DBC, "world.dbc"))])
+    plan, losses = compile_plan([("can0", parse_dbc(DBC, "world.dbc"))])
     assert not losses
     units = {(info.message, info.name): info.unit for info in plan.signals}
     mapping = load_mapping(MAPPING, hashlib.sha256(DBC).hexdigest(), units)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import INT64_MAX
+from carnet_agent.collect.exact import INT64_MAX
 
 MEAN_PARTS: Final = 1000
 """A mean without ``round`` is told in thousandths of the step."""

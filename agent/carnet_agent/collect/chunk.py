@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from carnet_agent.collect import rate
 from carnet_agent.decode import Decoded
 from carnet_agent.frames import Frames
-
-from . import rate
 
 Int64 = NDArray[np.int64]
 NS_PER_MS = 1_000_000

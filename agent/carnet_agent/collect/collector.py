@@ -17,16 +17,15 @@ from carnet.grants import Grant
 from carnet.narrowing import Ceiling, Mode, Wanted, explain, narrow
 from carnet.signals import DeliveryClass
 from carnet.transforms import LATITUDE
+from carnet_agent.collect.column import BYTES_PER_SAMPLE, Column
+from carnet_agent.collect.conditions import Known
+from carnet_agent.collect.cuts import Cut, Cutter
+from carnet_agent.collect.lane import Lane, Number
+from carnet_agent.collect.quality import Rules
+from carnet_agent.collect.wants import ColumnKey, catalogue, columns_of, index_paths, signals_of
+from carnet_agent.dbc.mapping import MappedSignal
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.frames import Frames
-from carnet_agent.mapping import MappedSignal
-from carnet_agent.plan import Plan
-
-from .column import BYTES_PER_SAMPLE, Column
-from .conditions import Known
-from .cuts import Cut, Cutter
-from .lane import Lane, Number
-from .quality import Rules
-from .wants import ColumnKey, catalogue, columns_of, index_paths, signals_of
 
 FRAMES_WAITING_MAX = 8192
 WAIT_NS = 1_000_000_000

@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from carnet.schema import Column as Form
 from carnet.transforms import LATITUDE
-from carnet_agent.mapping import MappedSignal
-from carnet_agent.plan import SignalInfo
-
-from . import cell, forms
-from .aggregate import Row, Windows
-from .chunk import Chunk, Run
-from .conditions import Watches
-from .deadband import NOTHING, Changes, Difference
-from .exact import floats
-from .rate import FREE_ALWAYS
-from .rounding import Rounding
-from .wants import ColumnKey
+from carnet_agent.collect import cell, forms
+from carnet_agent.collect.aggregate import Row, Windows
+from carnet_agent.collect.chunk import Chunk, Run
+from carnet_agent.collect.conditions import Watches
+from carnet_agent.collect.deadband import NOTHING, Changes, Difference
+from carnet_agent.collect.exact import floats
+from carnet_agent.collect.rate import FREE_ALWAYS
+from carnet_agent.collect.rounding import Rounding
+from carnet_agent.collect.wants import ColumnKey
+from carnet_agent.dbc.mapping import MappedSignal
+from carnet_agent.dbc.plan import SignalInfo
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

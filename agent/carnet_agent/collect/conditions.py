@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.offers import Condition
+from carnet_agent.collect.chunk import Chunk
+from carnet_agent.collect.exact import INT64_MAX, Affine, fraction, scaled_floats
+from carnet_agent.dbc.plan import SignalInfo
 from carnet_agent.decode import Decoded
-from carnet_agent.plan import SignalInfo
-
-from .chunk import Chunk
-from .exact import INT64_MAX, Affine, fraction, scaled_floats
 
 STALE_MS: Final = 10_000
 _NEVER: Final = -(2**62)

@@ -13,8 +13,7 @@ from carnet.batch import Batch
 from carnet.schema import Column as Form
 from carnet.schema import Schema
 from carnet.signals import DeliveryClass
-
-from .column import Column
+from carnet_agent.collect.column import Column
 
 Int64 = NDArray[np.int64]
 SCHEMAS_KEPT = 64

@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet_agent.plan import SignalInfo
-
-from .exact import floats, fraction
+from carnet_agent.collect.exact import floats, fraction
+from carnet_agent.dbc.plan import SignalInfo
 
 Int64 = NDArray[np.int64]
 Samples = tuple[Int64, Int64]

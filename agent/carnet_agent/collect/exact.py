@@ -12,8 +12,8 @@ from math import lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet_agent.database import Number
-from carnet_agent.plan import SignalInfo
+from carnet_agent.dbc.database import Number
+from carnet_agent.dbc.plan import SignalInfo
 
 INT64_MAX = 2**63 - 1
 FLOAT_EXACT = 2.0**53

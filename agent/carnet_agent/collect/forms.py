@@ -10,14 +10,13 @@ from typing import Final
 from carnet.limits import NUMBER_MAX
 from carnet.schema import LABELS_MAX, Column
 from carnet.transforms import Transform
-from carnet_agent.database import Number
-from carnet_agent.mapping import MappedSignal
-from carnet_agent.plan import SignalInfo
-
-from . import cell
-from .aggregate import MEAN_PARTS
-from .exact import fraction
-from .rounding import decimals
+from carnet_agent.collect import cell
+from carnet_agent.collect.aggregate import MEAN_PARTS
+from carnet_agent.collect.exact import fraction
+from carnet_agent.collect.rounding import decimals
+from carnet_agent.dbc.database import Number
+from carnet_agent.dbc.mapping import MappedSignal
+from carnet_agent.dbc.plan import SignalInfo
 
 DECIMALS_MAX: Final = 9
 """Of an aggregate's step."""

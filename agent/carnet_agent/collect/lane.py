@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from carnet_agent.collect.chunk import Chunk
+from carnet_agent.collect.column import Column
+from carnet_agent.collect.conditions import Known, Watches
+from carnet_agent.collect.quality import Quality, Rules
+from carnet_agent.dbc.plan import Plan
 from carnet_agent.decode import decode, exact_values
 from carnet_agent.frames import Frames
-from carnet_agent.plan import Plan
-
-from .chunk import Chunk
-from .column import Column
-from .conditions import Known, Watches
-from .quality import Quality, Rules
 
 Number = int | float
 

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.checksums import ALGORITHMS
+from carnet_agent.collect.exact import fraction, raw_bounds, scaled_floats
+from carnet_agent.dbc.mapping import MappedSignal
+from carnet_agent.dbc.plan import Plan, SignalInfo
 from carnet_agent.decode import Decoded
 from carnet_agent.frames import Frames
-from carnet_agent.mapping import MappedSignal
-from carnet_agent.plan import Plan, SignalInfo
-
-from .exact import fraction, raw_bounds, scaled_floats
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -8,9 +8,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet_agent.plan import SignalInfo
-
-from .exact import FLOAT_EXACT, Affine, fraction, scaled_floats
+from carnet_agent.collect.exact import FLOAT_EXACT, Affine, fraction, scaled_floats
+from carnet_agent.dbc.plan import SignalInfo
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

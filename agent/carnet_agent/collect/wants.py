@@ -13,9 +13,8 @@ from carnet.ids import RECORD, parse_id
 from carnet.narrowing import Kind, Wanted
 from carnet.signals import DeliveryClass
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
-from carnet_agent.mapping import MappedSignal
-
-from .conditions import Whens
+from carnet_agent.collect.conditions import Whens
+from carnet_agent.dbc.mapping import MappedSignal
 
 
 @dataclass(frozen=True, slots=True)

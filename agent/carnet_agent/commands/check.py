@@ -160,7 +160,7 @@ def _grants(config: Path, settings: Settings) -> Iterator[Finding]:
     from carnet_agent import compiled
     from carnet_agent.assembly import ceiling, map_signals
     from carnet_agent.collect.wants import catalogue, index_paths
-    from carnet_agent.consentfile import open_consents
+    from carnet_agent.consent.file import open_consents
     from carnet_agent.identity import read_identity
     from carnet_agent.statefolder import CONSENT_FILE
 

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import CaptureError, ConfigError
-from carnet_agent import dbc
-from carnet_agent.captures import Block, Capture
-from carnet_agent.compile import compile_plan
-from carnet_agent.database import Database
+from carnet_agent.captures.capture import Block, Capture
+from carnet_agent.dbc.compile import compile_plan
+from carnet_agent.dbc.database import Database
+from carnet_agent.dbc.parse import load_dbc
+from carnet_agent.dbc.plan import MATCHES, Plan
 from carnet_agent.decode import NO_FRAMES, Decoded, decode
 from carnet_agent.export import FORMATS, WRITERS, Writer, table
 from carnet_agent.isotp import Reassembler
-from carnet_agent.plan import MATCHES, Plan
 
 EXAMPLE = """example:
   carnet-agent decode drive.log.gz --dbc can0=powertrain.dbc can1=radar.dbc --out drive.csv
@@ -110,7 +110,7 @@ def _database(text: str) -> tuple[str, Database]:
     path = Path(name)
     if not path.is_file():
         raise ConfigError("dbc_missing", f"there is no DBC file {name}")
-    return f"can{bus}" if bus.isdigit() else bus, dbc.load(path)
+    return f"can{bus}" if bus.isdigit() else bus, load_dbc(path)
 
 
 def _decoded(plan: Plan, capture: Capture, counts: Counter[str]) -> Iterator[tuple[Block, Decoded]]:

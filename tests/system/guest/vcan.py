@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from carnet_agent.busreader import BusReader, Instant
-from carnet_agent.canframe import FD_SIZE_BYTES
+from carnet_agent.bus.canframe import FD_SIZE_BYTES
+from carnet_agent.bus.reader import BusReader
+from carnet_agent.bus.socketcan import CAN_RAW_ERR_FILTER, ERROR_CLASSES, SO_RCVBUFFORCE
 from carnet_agent.frames import Frames
-from carnet_agent.socketcan import CAN_RAW_ERR_FILTER, ERROR_CLASSES, SO_RCVBUFFORCE
+from carnet_agent.instant import Instant
 
 INTERFACE = "vcan0"
 WAIT_S = 10.0

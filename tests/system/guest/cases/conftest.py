@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from carnet_agent.busreader import Instant
-from carnet_agent.socketcan import CanInterface, SocketReader
+from carnet_agent.bus.socketcan import CanInterface, SocketReader
+from carnet_agent.instant import Instant
 from tests.system.guest.vcan import INTERFACE, Peer
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from carnet_agent.busreader import Instant
-from carnet_agent.socketcan import CanInterface, SocketReader
+from carnet_agent.bus.socketcan import CanInterface, SocketReader
+from carnet_agent.instant import Instant
 from tests.agent.candatagrams import classic, error
 from tests.system.guest.vcan import INTERFACE, Peer, ip, wait_until
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import can
 
-from carnet_agent.busreader import Instant
+from carnet_agent.bus.pythoncan import PythonCanReader, open_adapter
+from carnet_agent.bus.socketcan import CanInterface, SocketReader
 from carnet_agent.frames import EXTENDED, FD, Frames
-from carnet_agent.pythoncan import PythonCanReader, open_adapter
-from carnet_agent.socketcan import CanInterface, SocketReader
+from carnet_agent.instant import Instant
 from tests.agent.candatagrams import classic
 from tests.system.guest.vcan import INTERFACE, Peer, drain, wait_until
 

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from carnet_agent.busreader import Instant
-from carnet_agent.filters import FILTERS_MAX
+from carnet_agent.bus.filters import FILTERS_MAX
+from carnet_agent.bus.socketcan import CanInterface, SocketReader
 from carnet_agent.frames import BRS, EXTENDED, FD
-from carnet_agent.socketcan import CanInterface, SocketReader
+from carnet_agent.instant import Instant
 from tests.agent.candatagrams import classic, flexible
 from tests.system.guest.vcan import INTERFACE, Peer, transmitted
 

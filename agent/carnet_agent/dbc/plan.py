@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import j1939
-from .database import Kind, Number
+from carnet_agent.dbc import j1939
+from carnet_agent.dbc.database import Kind, Number
 
 Match = Literal["id", "pgn", "isotp"]
 MATCHES: tuple[Match, ...] = ("id", "pgn", "isotp")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from carnet_agent.busreader import Backoff, BusCounters, Identifier, Instant, boottime_ns
-from carnet_agent.canframe import BRS_AND_ESI, BUS_OFF, CLASSIC_SIZE_BYTES, FD_SIZE_BYTES, SLOT, data_frames
-from carnet_agent.filters import EXTENDED_FLAG, message_key
+from carnet_agent.bus.canframe import BRS_AND_ESI, BUS_OFF, CLASSIC_SIZE_BYTES, FD_SIZE_BYTES, SLOT, data_frames
+from carnet_agent.bus.filters import EXTENDED_FLAG, message_key
+from carnet_agent.bus.reader import Backoff, BusCounters, Identifier
+from carnet_agent.dbc.plan import Match
 from carnet_agent.frames import FD_WIDTH, Frames
-from carnet_agent.plan import Match
+from carnet_agent.instant import Instant, boottime_ns
 
 if TYPE_CHECKING:
     import can

@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import CaptureError
-
-from . import candump
-from .frames import BRS, CLASSIC_WIDTH, ESI, EXTENDED, FD, FD_WIDTH, Frames
+from carnet_agent.captures import candump
+from carnet_agent.frames import BRS, CLASSIC_WIDTH, ESI, EXTENDED, FD, FD_WIDTH, Frames
 
 if TYPE_CHECKING:
     import can

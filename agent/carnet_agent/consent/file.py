@@ -12,7 +12,7 @@ from pathlib import Path
 from carnet.errors import UnavailableError
 from carnet.narrowing import Mode
 from carnet.ownerkeys import OwnerKeys
-from carnet_agent.grantstore import GrantStore, check, configure
+from carnet_agent.consent.store import GrantStore, check, configure
 
 ASIDE = ".damaged"
 UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)

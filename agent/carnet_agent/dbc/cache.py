@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from carnet.errors import DbcError
-
-from .database import Loss
-from .plan import Branches, Match, Plan, Roots, Rows, SignalInfo, Transported
+from carnet_agent.dbc.database import Loss
+from carnet_agent.dbc.plan import Branches, Match, Plan, Roots, Rows, SignalInfo, Transported
 
 VERSION = 1
 """Raise it when the plan's tables or the parser's reading of a DBC change."""
@@ -50,10 +49,10 @@ def cached_plan(
     if found := load(folder, key):
         return found
     # Only a miss may pay for the parser.
-    from . import dbc
-    from .compile import compile_plan
+    from carnet_agent.dbc.compile import compile_plan
+    from carnet_agent.dbc.parse import parse_dbc
 
-    databases = [(bus, dbc.parse(data, path.name)) for bus, path, data in contents]
+    databases = [(bus, parse_dbc(data, path.name)) for bus, path, data in contents]
     plan, losses = compile_plan(databases, buses=buses, match=match)
     every_loss = tuple(loss for _, database in databases for loss in database.losses) + losses
     store(folder, key, plan, every_loss)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import j1939
-from .database import Database, Loss, Message, Signal
-from .frames import CLASSIC_WIDTH, FD_WIDTH
-from .plan import STANDARD_IDS, Branches, Match, Plan, Roots, Rows, SignalInfo, Transported, needs
+from carnet_agent.dbc import j1939
+from carnet_agent.dbc.database import Database, Loss, Message, Signal
+from carnet_agent.dbc.plan import STANDARD_IDS, Branches, Match, Plan, Roots, Rows, SignalInfo, Transported, needs
+from carnet_agent.frames import CLASSIC_WIDTH, FD_WIDTH
 
 EXACT = 1 << 53
 """Up to here float64 holds every integer."""

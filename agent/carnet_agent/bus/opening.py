@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from carnet_agent.busreader import BusReader
-from carnet_agent.plan import Match
-from carnet_agent.socketcan import RECEIVE_BUFFER_BYTES, CanInterface, SocketReader
+from carnet_agent.bus.reader import BusReader
+from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES, CanInterface, SocketReader
+from carnet_agent.dbc.plan import Match
 
 SOCKETCAN = "socketcan"
 
@@ -35,6 +35,6 @@ def open_bus(config: BusConfig, bus: int) -> BusReader:
     """A reader of this bus, whose frames carry the number ``bus``; ConfigError if this machine cannot have one."""
     if config.interface == SOCKETCAN:
         return SocketReader(CanInterface(config.channel, config.receive_buffer_bytes), bus, config.match)
-    from carnet_agent.pythoncan import PythonCanReader, open_adapter
+    from carnet_agent.bus.pythoncan import PythonCanReader, open_adapter
 
     return PythonCanReader(open_adapter(config.interface, config.channel, config.options), bus, config.match).start()

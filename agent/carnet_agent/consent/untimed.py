@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from carnet_agent.grantstore import GrantStore
+from carnet_agent.consent.store import GrantStore
 from carnet_agent.moment import Moment
 
 CHARGE_MS: Final = 600_000

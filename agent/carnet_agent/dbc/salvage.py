@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .database import Loss
+from carnet_agent.dbc.database import Loss
 
 Parser = Callable[[str], list[Any]]
 """Parses DBC text into messages; raises anything when it refuses."""

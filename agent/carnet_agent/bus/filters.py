@@ -10,9 +10,9 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from carnet_agent.busreader import Identifier
-from carnet_agent.j1939 import pgn_mask
-from carnet_agent.plan import Match
+from carnet_agent.bus.reader import Identifier
+from carnet_agent.dbc.j1939 import pgn_mask
+from carnet_agent.dbc.plan import Match
 
 EXTENDED_FLAG = 0x80000000
 REMOTE_FLAG = 0x40000000

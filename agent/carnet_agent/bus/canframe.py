@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet_agent.busreader import BusCounters
-from carnet_agent.filters import ERROR_FLAG, EXTENDED_FLAG, EXTENDED_MASK, REMOTE_FLAG, STANDARD_MASK
+from carnet_agent.bus.filters import ERROR_FLAG, EXTENDED_FLAG, EXTENDED_MASK, REMOTE_FLAG, STANDARD_MASK
+from carnet_agent.bus.reader import BusCounters
 from carnet_agent.frames import CLASSIC_WIDTH, EXTENDED, FD, FD_WIDTH, Frames
 
 SLOT = np.dtype([("id", "=u4"), ("length", "u1"), ("flags", "u1"), ("reserved", "=u2"), ("data", "u1", (FD_WIDTH,))])

@@ -18,11 +18,11 @@ from carnet.note import DestructionReason
 from carnet.signals import DeliveryClass
 from carnet_agent.buffer import Buffer, BufferFull, Destroyed, Lost, NewBox, Priority, Row
 from carnet_agent.clock import Clock
+from carnet_agent.consent.store import GrantStore
 from carnet_agent.effects import Publish
-from carnet_agent.grantstore import GrantStore
 from carnet_agent.moment import Moment
-from carnet_agent.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
-from carnet_agent.sender import Sender
+from carnet_agent.sending.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
+from carnet_agent.sending.sender import Sender
 
 CutT = TypeVar("CutT", bound=Cut)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import ConfigError
-from carnet_agent.canframe import OVERSIZED, SLOT
+from carnet_agent.bus.canframe import OVERSIZED, SLOT
 
 SO_TIMESTAMPNS = 35
 SO_RXQ_OVFL = 40

@@ -17,12 +17,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet_agent.busreader import Backoff, BusCounters, Identifier, Instant
-from carnet_agent.canframe import data_frames
-from carnet_agent.filters import Filter, kernel_filters
+from carnet_agent.bus.canframe import data_frames
+from carnet_agent.bus.filters import Filter, kernel_filters
+from carnet_agent.bus.reader import Backoff, BusCounters, Identifier
+from carnet_agent.bus.recvmmsg import SO_RXQ_OVFL, SO_TIMESTAMPNS, Messages
+from carnet_agent.dbc.plan import Match
 from carnet_agent.frames import Frames
-from carnet_agent.plan import Match
-from carnet_agent.recvmmsg import SO_RXQ_OVFL, SO_TIMESTAMPNS, Messages
+from carnet_agent.instant import Instant
 
 SO_RCVBUFFORCE = 33
 CAN_RAW_ERR_FILTER = 2

@@ -14,9 +14,8 @@ from typing import Any, cast
 from cantools.database.can.formats import dbc as cantools_dbc
 
 from carnet.errors import DbcError
-
-from .database import BITS_MAX, BYTES_MAX, Database, Kind, Loss, Message, Signal
-from .salvage import reason_of, salvage
+from carnet_agent.dbc.database import BITS_MAX, BYTES_MAX, Database, Kind, Loss, Message, Signal
+from carnet_agent.dbc.salvage import reason_of, salvage
 
 SIZE_BYTES_MAX = 64 << 20
 FLOAT_KINDS: dict[int, Kind] = {16: "float16", 32: "float32", 64: "float64"}
@@ -25,16 +24,16 @@ FLOAT_KINDS: dict[int, Kind] = {16: "float16", 32: "float32", 64: "float64"}
 logging.getLogger("cantools").setLevel(logging.ERROR)
 
 
-def load(path: Path) -> Database:
+def load_dbc(path: Path) -> Database:
     """The database in this file; raises DbcError if there is no usable message in it."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DbcError("dbc_unreadable", f"{path.name}: cannot be read: {error.strerror}") from error
-    return parse(data, path.name)
+    return parse_dbc(data, path.name)
 
 
-def parse(data: bytes, file_name: str) -> Database:
+def parse_dbc(data: bytes, file_name: str) -> Database:
     """The database in these bytes; ``file_name`` names it in errors. Raises DbcError if nothing is usable."""
     if len(data) > SIZE_BYTES_MAX:
         raise DbcError("dbc_too_large", f"{file_name}: larger than {SIZE_BYTES_MAX >> 20} MiB")

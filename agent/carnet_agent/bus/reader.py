@@ -1,43 +1,22 @@
-"""What every way of reading a bus has in common: the protocol, the instant of a drain, the counters, the back-off.
+"""What every way of reading a bus has in common: the protocol, the counters, the back-off.
 
 Law: a reader only listens, and until identifiers have been set it yields nothing.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from carnet_agent.frames import Frames
+from carnet_agent.instant import Instant
 
 Identifier = tuple[int, bool]
 """A CAN identifier without flag bits, and whether it has 29 bits: 0x100 with 11 and with 29 bits are two messages."""
 
 BACKOFF_FIRST_NS = 100_000_000
 BACKOFF_MOST_NS = 5_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """One moment on two clocks, read back to back, so that kernel stamps can be carried from one clock to the other."""
-
-    boot_ns: int
-    """CLOCK_BOOTTIME: never steps, runs on through suspend."""
-    real_ns: int
-    """CLOCK_REALTIME, the clock of the kernel's receive stamps; it may step."""
-
-    @classmethod
-    def now(cls) -> Instant:
-        """The present; for shells and tests of real sockets."""
-        return cls(boot_ns=boottime_ns(), real_ns=time.time_ns())
-
-
-def boottime_ns() -> int:
-    """CLOCK_BOOTTIME; where the system has none (not Linux) the monotonic clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(clock)
 
 
 @dataclass(slots=True)
