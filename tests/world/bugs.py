@@ -15,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from carnet import grantsets
+from carnet.grants import Grant
 from carnet_agent.buffer import Buffer
 from carnet_agent.sending.outgoing import Outgoing
 from carnet_agent.sending.sender import Sender
@@ -29,7 +30,7 @@ from tests.world.cloudside import CloudSide
 from tests.world.world import World
 
 Patch = tuple[Any, str, Any]
-SEEDS_TRIED = 200
+SEEDS_TRIED = 30
 NONCE = bytes(24)
 
 
@@ -51,6 +52,14 @@ class Bug:
                 stack.enter_context(patch.object(where, name, wrong))
             yield
 
+    def found(self) -> str:
+        """What its seed says, or, since every change of the product gives the seeds other lives, one of the first."""
+        for seed in (self.seed, *range(SEEDS_TRIED)):
+            sentence = self.found_by(seed)
+            if sentence.startswith(self.law):
+                return sentence
+        return ""
+
     def found_by(self, seed: int) -> str:
         """The sentence of the law that this seed sees broken; empty if it sees nothing."""
         with self.put_in():
@@ -64,8 +73,8 @@ class Bug:
         return ""
 
 
-_publish, _window, _add_all = Outgoing.publish, Outgoing.window, Buffer.add_all
-_close, _receive = Answers.close, CloudSide._receive
+_publish, _add_all = Outgoing.publish, Buffer.add_all
+_close, _receive, _destroy = Answers.close, CloudSide._receive, Outbox.destroy
 
 
 def _published_is_gone(self: Outgoing, *arguments: Any) -> Any:
@@ -90,6 +99,23 @@ def _keeps_checkpoints(self: Buffer, envelopes: Any, **kinds: Any) -> Any:
 
 def _constant(value: Any) -> Callable[..., Any]:
     return lambda *_, **__: value
+
+
+def _all_inside(grant: Grant, earliest_ms: Any, latest_ms: Any) -> Any:
+    return np.ones(len(earliest_ms), bool)
+
+
+def _destroys_without_looking(self: Outbox, record: str, now_ms: int) -> tuple[int, int]:
+    self._db.execute("update outbox set attempts = 0 where record = ? and state = 'queued'", (record,))
+    return _destroy(self, record, now_ms)
+
+
+def _seals_nothing(plain: bytes, *_: Any) -> bytes:
+    return NONCE + plain
+
+
+def _opens_nothing(sealed: bytes, *_: Any) -> bytes:
+    return sealed[len(NONCE) :]
 
 
 BUGS: tuple[Bug, ...] = (
@@ -124,7 +150,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "capture_time_ignored",
         "the gate looks only at now",
-        ((gate, "captured_inside", lambda grant, earliest, _: np.ones(len(earliest), bool)),),
+        ((gate, "captured_inside", _all_inside),),
         0,
         "law 1",
     ),
@@ -147,14 +173,14 @@ BUGS: tuple[Bug, ...] = (
         "the unit takes an older grant set",
         ((grantsets, "_check_place", _constant(None)),),
         2,
-        "law",
+        "law 3",
     ),
     Bug(
         "history_may_shrink",
         "the unit takes a record that has lost its events",
         ((grantsets, "_check_history", _constant(None)),),
         3,
-        "law",
+        "law 1",
     ),
     Bug(
         "no_retry",
@@ -164,7 +190,11 @@ BUGS: tuple[Bug, ...] = (
         "law 5",
     ),
     Bug(
-        "no_promotion", "checkpoints that a crash left are forgotten", ((Buffer, "promote", _constant(0)),), 0, "law 5"
+        "no_promotion",
+        "checkpoints that a crash left are forgotten",
+        ((Buffer, "promote", _constant(0)),),
+        0,
+        "law 5",
     ),
     Bug(
         "checkpoint_and_row",
@@ -178,15 +208,19 @@ BUGS: tuple[Bug, ...] = (
         "a unit whose disk fell back trusts its head",
         ((Buffer, "offered", property(lambda self: (self.last_seq, self.head))),),
         23,
-        "law",
+        "law 5",
+    ),
+    Bug(
+        "tried_is_unseen",
+        "what was sent and not confirmed is called destroyed",
+        ((Outbox, "destroy", _destroys_without_looking),),
+        10,
+        "law 6",
     ),
     Bug(
         "outbox_unsealed",
         "what waits for a recipient lies in the store as it is",
-        (
-            (enqueue, "seal", lambda plain, *_: NONCE + plain),
-            (forward, "open_sealed", lambda sealed, *_: sealed[len(NONCE) :]),
-        ),
+        ((enqueue, "seal", _seals_nothing), (forward, "open_sealed", _opens_nothing)),
         0,
         "law 4",
     ),
@@ -194,21 +228,13 @@ BUGS: tuple[Bug, ...] = (
 
 
 def search(names: list[str]) -> None:
-    """Print the first seed that finds each bug."""
+    """Print the first seed that finds each bug by its law."""
     for bug in BUGS:
         if names and bug.name not in names:
             continue
-        for seed in range(SEEDS_TRIED):
-            try:
-                found = bug.found_by(seed)
-            except Exception as error:  # noqa: BLE001  a bug may show as any error; it has to show as a law
-                found = ""
-                print(f"  {bug.name} {seed}: {type(error).__name__} {error}")
-            if found:
-                print(f"{bug.name}: seed {seed}: {found}", flush=True)
-                break
-        else:
-            print(f"{bug.name}: not found", flush=True)
+        seeds = (seed for seed in range(SEEDS_TRIED) if bug.found_by(seed).startswith(bug.law))
+        seed = next(seeds, None)
+        print(f"{bug.name}: {'not found' if seed is None else f'seed {seed}: {bug.found_by(seed)}'}", flush=True)
 
 
 if __name__ == "__main__":

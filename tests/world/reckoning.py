@@ -1,0 +1,111 @@
+"""The reckoning at the end of a world: every sample is accounted for, and what the owner is told adds up.
+
+Law: what is gone is gone by the owner's will or by a crash within its bound, or it was counted by the product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.cloud.kit import VEHICLE
+from tests.world.clockwork import law
+from tests.world.ledger import Sample
+from tests.world.truth import Agreed
+
+if TYPE_CHECKING:
+    from tests.world.world import World
+
+FRAMES_MIN = 1_000
+UNIT_COUNTERS = {
+    "rows_evicted": "unit_evicted",
+    "boxes_promoted": "unit_promoted",
+    "rows_reopened": "unit_reopened",
+    "boxes_destroyed": "unit_destroyed",
+    "rolled_back": "unit_rolled_back",
+    "samples_lost_full": "unit_full",
+}
+CLOUD_COUNTERS = {
+    "duplicates": "cloud_duplicates",
+    "held_": "cloud_held",
+    "deferred_schema_missing": "cloud_schema_missing",
+    "blocked_time": "cloud_blocked_time",
+    "blocked_expired": "cloud_blocked_expired",
+    "lost_": "cloud_gap",
+    "behind_floor": "cloud_behind_floor",
+    "journal_applied": "cloud_journal_applied",
+}
+
+
+def reckon(world: World) -> None:
+    happened = world.clockwork.happened
+    law(world.unit.frames >= FRAMES_MIN, f"the unit heard only {world.unit.frames} frames")
+    law(happened["withdraw_returned"], "no withdrawal")
+    law(happened["agent_crash"], "no crash")
+    for data in world.unit.disk.images().values():
+        world.ledger.hidden(data, "the unit's disk")
+    world.cloud.look()
+    _check_sums(world)
+    _check_statement(world)
+    _note_counters(world)
+
+
+def _note_counters(world: World) -> None:
+    """What only the counters of both sides tell to have happened."""
+    unit, cloud = world.unit.counted, world.cloud.counters()
+    for name, kind in UNIT_COUNTERS.items():
+        world.clockwork.note(kind, unit[name])
+    for name, kind in CLOUD_COUNTERS.items():
+        world.clockwork.note(kind, sum(count for key, count in cloud.items() if key.startswith(name)))
+
+
+def _check_sums(world: World) -> None:
+    """Every sample that was kept was forwarded, or it is known where it went."""
+    counters = world.cloud.counters()
+    lost = sum(count for name, count in counters.items() if name.startswith("lost_"))
+    full = world.unit.counted["samples_lost_full"]
+    with world.cloud.store.transaction() as t:
+        blocks = t.blocks.of(VEHICLE)
+    waiting = world.cloud.held()
+    for agreed in world.agreed.values():
+        missing = [
+            (path, sample)
+            for (record, path, _), column in world.ledger.kept.items()
+            if record == agreed.record
+            for sample in column.values()
+            if not sample.event and sample.sealed not in waiting and not _excused(world, agreed, sample)
+        ]
+        if not missing:
+            continue
+        blocked = sum(block.samples for block in blocks if block.record in {agreed.record, ""})
+        law(
+            len(missing) <= lost + full + blocked,
+            f"law 5: {len(missing)} samples of {agreed.record} are gone, only {lost} named in gaps, {full} lost to"
+            " a full"
+            f" disk and {blocked} blocked; the first is {missing[0]}",
+        )
+
+
+def _check_statement(world: World) -> None:
+    """Law 6: what the owner is told adds up to what recipients heard. A backup has forgotten a part of it."""
+    if world.ledger.fallen_back:
+        return
+    with world.cloud.store.transaction() as t:
+        told = {each.event_id.hex(): each for record in world.agreed for each in t.outbox.deliveries(record)}
+    for event_id, heard in world.ledger.received.items():
+        law(event_id in told, "law 6: a recipient heard an event that no statement names")
+        each = told[event_id]
+        law(each.record == heard.record and each.samples == len(heard.samples), "law 6: the statement miscounts")
+        law(each.outcome in {"confirmed", "refused", "unknown"}, f"law 6: heard, but told as {each.outcome}")
+    for event_id, each in told.items():
+        law(each.outcome != "queued", "law 5: an event still waits, long after everything healed")
+        law(each.outcome != "confirmed" or event_id in world.ledger.received, "law 6: confirmed by nobody")
+
+
+def _excused(world: World, agreed: Agreed, sample: Sample) -> bool:
+    """Whether it may be gone without a count: it ended or was paused, or a crash took the open window."""
+    is_over = agreed.ended or agreed.silent or agreed.expires_ms <= world.clockwork.now_ms
+    # a restored cloud that does not know a record has ended it on the car
+    forgotten = world.ledger.fallen_back and agreed.record in world.unit.ended
+    if is_over or forgotten or sample.true_ms < agreed.covers_from_ms:
+        return True
+    return any(one.boot == sample.boot and one.from_ms <= sample.boot_ms <= one.to_ms for one in world.unit.outages)
