@@ -8,6 +8,7 @@ run ends with a table of them; where CI=true a whole run fails unless they are t
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # The same examples everywhere and in every run: what fails here fails there. Time is judged by benches.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs behind it deaf to Ctrl-C, and every program that a test starts would be deaf with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared_data() -> Path:
