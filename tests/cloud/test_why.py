@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from carnet.signals import Category, Sensitivity
+from carnet_cloud.catalogue import Catalogue, Entry
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit
 
@@ -39,9 +41,13 @@ def test_an_unknown_path_is_the_catalogues_no(cloud: Cloud) -> None:
     assert verdict(cloud, kit.LATITUDE) == "schema"
 
 
-def test_a_condition_is_never_sent(cloud: Cloud) -> None:
-    cloud.give()
-    assert verdict(cloud, kit.IGNITION) == "schema"
+def test_a_condition_is_never_sent(tmp_path: Path) -> None:
+    """Although the catalogue knows it and an item of the grant names it."""
+    known = Catalogue([Entry(kit.IGNITION, "", Category.ENERGY, Sensitivity.LOW)])
+    cloud = Cloud(tmp_path, catalogue=known)
+    cloud.enrol(Unit())
+    cloud.give(optional=(1,))
+    assert verdict(cloud, kit.IGNITION) == "offer"
 
 
 def test_a_withdrawn_record_is_the_owners_no(cloud: Cloud) -> None:
