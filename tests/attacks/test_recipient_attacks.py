@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from carnet.ids import device_text, format_id
+from carnet_cloud.event import pseudonym
 from carnet_cloud.forward import Clocks, Forwarder, Leases
 from carnet_cloud.lease import Lease, LeaseOver
 from carnet_cloud.recipients import Event, Outcome, Webhook
 from tests import consentkit as kit
-from tests.cloud.kit import Cloud, Unit
+from tests.cloud.kit import VEHICLE, Cloud, Unit
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
 EVENT = Event(b"e" * 16, b'{"id":"x","data":"' + b"d" * 40_000 + b'"}')
@@ -271,3 +273,36 @@ def test_a_withdrawal_right_after_a_lease_was_taken_finds_it(cloud: Cloud, monke
     with pytest.raises(LeaseOver):
         make_forwarder(cloud, picky).step(kit.RECIPIENT)
     assert picky.got == []
+
+
+INSURER = format_id("rcp_", b"an insurer")
+SECRETS = (b"p" * 32, b"q" * 32)
+
+
+def subjects(cloud: Cloud, recipient: str) -> set[str]:
+    """The names under which a recipient knows the vehicles of its events."""
+    return {event["subject"] for event in cloud.events(recipient)}
+
+
+def test_w23_two_recipients_cannot_join_their_data_by_the_vehicles_name(tmp_path: Path) -> None:
+    """Each has its own name for the car, which stays the same over envelopes and records and is not the car's."""
+    cloud, unit = Cloud(tmp_path, recipients=(kit.RECIPIENT, INSURER)), Unit()
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.give(id=kit.OTHER_RECORD_ID)
+    theirs = kit.offer_bytes(id=format_id("off_", b"offer--two"), recipient=INSURER)
+    cloud.consents.offer(theirs)
+    insured = format_id("rec_", b"insured---")
+    cloud.consents.give(kit.token(theirs, id=insured), kit.VEHICLE)
+    cloud.send(unit.schema())
+    for record in (kit.RECORD_ID, kit.OTHER_RECORD_ID, insured, insured):
+        cloud.send(unit.data(records=(record,)))
+    assert (len(cloud.events()), len(cloud.events(INSURER))) == (2, 2)
+    (shop,), (insurer,) = subjects(cloud, kit.RECIPIENT), subjects(cloud, INSURER)
+    assert len({shop, insurer, kit.VEHICLE, device_text(unit.device)}) == 4
+
+
+def test_w23_a_recipient_cannot_compute_the_name_that_another_one_has() -> None:
+    """Without the cloud's secret nobody gets from a vehicle, which an owner may know, to a recipient's name for it."""
+    names = {pseudonym(VEHICLE, recipient, secret) for recipient in (kit.RECIPIENT, INSURER) for secret in SECRETS}
+    assert len(names) == 4

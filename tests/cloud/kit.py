@@ -127,13 +127,13 @@ class Cloud:
         with self.store.transaction() as t:
             return t.counters.all()
 
-    def events(self) -> list[dict[str, Any]]:
-        """What lies in the outbox, opened as the forwarder would."""
+    def events(self, recipient: str = kit.RECIPIENT) -> list[dict[str, Any]]:
+        """What lies in the outbox for a recipient, opened as the forwarder would."""
         import json
 
         found = []
         with self.store.transaction() as t:
-            due = t.outbox.due(kit.RECIPIENT, 2**52, 1000)
+            due = t.outbox.due(recipient, 2**52, 1000)
             for queued in due:
                 wrapped = t.outbox.key(queued.record, queued.recipient)
                 assert wrapped is not None
