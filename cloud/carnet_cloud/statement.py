@@ -9,6 +9,7 @@ from typing import Any
 
 from carnet import jws
 from carnet.offers import parse_offer
+from carnet_cloud.gate import Standing
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
@@ -30,7 +31,7 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
                 "recipient_name": offer.recipient_name,
                 "purpose": offer.purpose_text,
                 "epoch": stored.epoch,
-                "state": standing.grant.state_at(now_ms).value if standing else stored.state,
+                "state": _state(standing, stored, now_ms),
                 "expires_ms": stored.expires_ms,
                 "event_seq": standing.grant.event_seq if standing else 0,
                 "head": standing.grant.head_hash if standing else "",
@@ -49,9 +50,10 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
     """
     records = _records(t, vehicle, epochs)
     mine = {stored.id for stored in records}
+    book = GrantBook(())
     return {
         "time_ms": now_ms,
-        "records": [_entry(t, stored) for stored in records],
+        "records": [_entry(t, stored, _state(book.standing(t, stored.id), stored, now_ms)) for stored in records],
         "blocked": [
             {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples}
             for b in t.blocks.of(vehicle)
@@ -64,7 +66,12 @@ def _records(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[St
     return [stored for stored in t.consents.records(vehicle) if stored.epoch in epochs]
 
 
-def _entry(t: Transaction, stored: StoredRecord) -> dict[str, Any]:
+def _state(standing: Standing | None, stored: StoredRecord, now_ms: int) -> str:
+    """The state now: only the documents and the clock know it, for nothing is written when a record expires."""
+    return standing.grant.state_at(now_ms).value if standing else stored.state
+
+
+def _entry(t: Transaction, stored: StoredRecord, state: str) -> dict[str, Any]:
     deliveries = t.outbox.deliveries(stored.id)
     offer = parse_offer(t.consents.offer(stored.offer) or b"")
     outcomes = sorted({delivery.outcome for delivery in deliveries})
@@ -73,7 +80,7 @@ def _entry(t: Transaction, stored: StoredRecord) -> dict[str, Any]:
         "record": stored.id,
         "recipient": stored.recipient,
         "recipient_name": offer.recipient_name,
-        "state": stored.state,
+        "state": state,
         "incentive": None
         if offer.incentive is None
         else {"kind": offer.incentive.kind, "value": offer.incentive.value},

@@ -84,6 +84,15 @@ def test_offer_record_event_statement(cloud: Cloud, client: Client) -> None:
     assert (entry["state"], entry["outcomes"], entry["log_position"]) == ("withdrawn", {}, 0)
 
 
+def test_list_and_statement_call_an_expired_record_by_the_same_word(cloud: Cloud, client: Client) -> None:
+    """No event ends it and no job: both ask the clock."""
+    given(client)
+    cloud.clock.ms += 40 * kit.DAY_MS
+    paths = [f"/v1/vehicles/{kit.VEHICLE}/{what}" for what in ("records", "statement")]
+    answers = [client.get(path, headers=owned(cloud, path)).json()["records"] for path in paths]
+    assert [record["state"] for records in answers for record in records] == ["expired", "expired"]
+
+
 def test_an_offer_needs_the_operators_token(client: Client) -> None:
     """Nobody else publishes."""
     assert client.post("/v1/offers", content=kit.OFFER).status_code == 401
