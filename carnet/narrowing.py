@@ -31,7 +31,7 @@ class BlockReason(StrEnum):
 
     OFFER = "offer"
     OWNER = "owner"
-    TENANT = "tenant"
+    OPERATOR = "operator"
     TENURE = "tenure"
     RECIPIENT = "recipient"
     TIME = "time"
@@ -87,8 +87,8 @@ SILENCED_BY: Final = MappingProxyType(
     {
         EventKind.PAUSE: BlockReason.OWNER,
         EventKind.WITHDRAW: BlockReason.OWNER,
-        EventKind.SUSPEND: BlockReason.TENANT,
-        EventKind.REVOKE: BlockReason.TENANT,
+        EventKind.SUSPEND: BlockReason.OPERATOR,
+        EventKind.REVOKE: BlockReason.OPERATOR,
         EventKind.INVALIDATE: BlockReason.TENURE,
         EventKind.TERMINATE: BlockReason.RECIPIENT,
     }
@@ -133,7 +133,7 @@ def explain(
 def silenced_by(grant: Grant, now_ms: int | None) -> BlockReason | None:
     """Who or what silences a whole grant; None if it is in force."""
     if grant.state is not State.GIVEN:
-        return SILENCED_BY[grant.narrowed_by] if grant.narrowed_by else BlockReason.TENANT
+        return SILENCED_BY[grant.narrowed_by] if grant.narrowed_by else BlockReason.OPERATOR
     return None if now_ms is None or grant.allows(now_ms) else BlockReason.TIME
 
 

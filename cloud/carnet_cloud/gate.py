@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.grants import Grant, item_allows
+from carnet.narrowing import silenced_by
 from carnet.schema import Column
 from carnet.states import State
 from carnet_cloud.catalogue import Entry
@@ -25,11 +26,11 @@ class Blocked(StrEnum):
     TENANT = "tenant"
     """The record is of another tenant than the device."""
     RECIPIENT = "recipient"
-    """Nobody is configured to receive for this recipient."""
+    """It takes nothing: it has ended the consent, or nobody is configured to receive for it."""
     OWNER = "owner"
     """The owner has not given, has paused or has withdrawn this."""
-    REVOKED = "revoked"
-    """The operator, automaker or recipient has ended it."""
+    OPERATOR = "operator"
+    """The operator has suspended or revoked it."""
     UNCONFIRMED = "unconfirmed"
     """The store was restored: silent until the owner's tool has confirmed the record."""
     EXPIRED = "expired"
@@ -38,7 +39,7 @@ class Blocked(StrEnum):
     OFFER = "offer"
     """No chosen item of the offer covers this path with this transform."""
     TIME = "time"
-    """Captured outside the grant, or it cannot be shown that it was inside."""
+    """The grant has not begun; captured outside it, or it cannot be shown that it was inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,11 @@ def may_send(standing: Standing | None, now_ms: int) -> Blocked | None:
     if standing is None:
         return Blocked.OWNER
     grant = standing.grant
-    state = grant.state_at(now_ms)
-    if state is State.EXPIRED:
+    if grant.state_at(now_ms) is State.EXPIRED:
         return Blocked.EXPIRED
-    if state in (State.REVOKING, State.REVOKED, State.TERMINATED, State.INVALIDATED):
-        return Blocked.REVOKED
-    if not grant.allows(now_ms):
-        return Blocked.OWNER
+    silenced = silenced_by(grant, now_ms)
+    if silenced is not None:
+        return Blocked(silenced.value)
     if standing.silent:
         return Blocked.UNCONFIRMED
     if not standing.reachable:

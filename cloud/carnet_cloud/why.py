@@ -25,14 +25,14 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         FORWARDED: "it goes to this recipient",
         Blocked.TENURE: "the car has changed hands since",
         Blocked.TENANT: "the record is of another tenant than the unit",
-        Blocked.RECIPIENT: "no [[recipient]] of the configuration has this id",
+        Blocked.RECIPIENT: "the recipient has ended the consent, or no [[recipient]] of the configuration has its id",
         Blocked.OWNER: "the owner did not choose it, or has paused or withdrawn the consent",
-        Blocked.REVOKED: "the operator has ended the consent",
+        Blocked.OPERATOR: "the operator has suspended or ended the consent",
         Blocked.UNCONFIRMED: "the store was restored; the owner has to confirm: carnet owner confirm",
         Blocked.EXPIRED: "the consent has expired",
         Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
         Blocked.OFFER: "the recipient's offer does not ask for it",
-        Blocked.TIME: "captured outside the consent's time",
+        Blocked.TIME: "the consent has not begun, or it was captured outside its time",
     }
 )
 """A verdict in words, for people."""

@@ -9,6 +9,7 @@ import pytest
 
 from carnet.consent import compile as compile_grant
 from carnet.grants import Grant
+from carnet.narrowing import SILENCED_BY
 from carnet.signals import Category, Sensitivity
 from carnet.states import State
 from carnet.transforms import Transform
@@ -63,18 +64,33 @@ def test_nothing_crosses_epoch_vehicle_or_tenant(grant: Grant, sender: Sender, e
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.GIVEN])
 def test_only_given_sends(grant: Grant, state: State) -> None:
-    """Every other state has its reason; who ended it decides which."""
-    ended_by_others = (State.REVOKING, State.REVOKED, State.TERMINATED, State.INVALIDATED)
-    expected = (
-        Blocked.REVOKED if state in ended_by_others else Blocked.EXPIRED if state is State.EXPIRED else Blocked.OWNER
-    )
-    assert gate.may_send(standing(replace(grant, state=state)), NOW_MS) is expected
+    """Whoever ended it."""
+    for who in (None, *SILENCED_BY):
+        assert gate.may_send(standing(replace(grant, state=state, narrowed_by=who)), NOW_MS) is not None
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        (("pause",), Blocked.OWNER),
+        (("withdraw", "silent"), Blocked.OWNER),
+        (("suspend",), Blocked.OPERATOR),
+        (("revoke", "silent"), Blocked.OPERATOR),
+        (("invalidate",), Blocked.TENURE),
+        (("terminate",), Blocked.RECIPIENT),
+    ],
+)
+def test_a_silenced_record_says_who_silenced_it(events: tuple[str, ...], reason: Blocked) -> None:
+    """With the words of the car's gate."""
+    token, *entries = kit.entries(*events, step_ms=1000)
+    grant = compile_grant(kit.OFFER, token, entries, kit.OWNER)
+    assert gate.may_send(standing(grant), NOW_MS) is reason
 
 
 def test_a_grant_begins_and_ends_on_the_millisecond(grant: Grant) -> None:
     """From ``not_before`` on, and no longer at ``expires``: expiry rounds down and needs no job."""
     assert gate.may_send(standing(grant), kit.GIVEN_MS) is None
-    assert gate.may_send(standing(grant), kit.GIVEN_MS - 1) is Blocked.OWNER
+    assert gate.may_send(standing(grant), kit.GIVEN_MS - 1) is Blocked.TIME
     assert gate.may_send(standing(grant), END_MS - 1) is None
     assert gate.may_send(standing(grant), END_MS) is Blocked.EXPIRED
 

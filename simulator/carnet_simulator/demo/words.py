@@ -11,7 +11,7 @@ from carnet.narrowing import Block, BlockReason
 WHY: Final = {
     BlockReason.OFFER: "not asked for",
     BlockReason.OWNER: "the owner said no, or withdrew",
-    BlockReason.TENANT: "ended by the operator",
+    BlockReason.OPERATOR: "the operator ended or suspended it",
     BlockReason.TENURE: "the car has another owner",
     BlockReason.RECIPIENT: "the recipient ended it",
     BlockReason.TIME: "outside the time of the consent",
