@@ -18,6 +18,7 @@ from carnet.grantsets import GENERATION_MAX
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
+from carnet.narrowing import Mode
 from carnet.schema import Schema
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
@@ -191,6 +192,7 @@ class Receiver:
         t.counters.add("check_ins")
         _require_generation(box.prelude.generation)
         self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
+        t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
         if learn_anchor(t, arrived.device.device, [box], now_ms):
             work.better_clocks.add((arrived.device.device, box.prelude.boot_id))
         answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation)

@@ -1,7 +1,8 @@
 """Why a path does or does not go to a recipient: one answer per record, from its documents, never from a value.
 
-The reasons are the gate's (`carnet_cloud.gate.Blocked`), asked in its order; beside them stands what was really
-blocked and what was confirmed.
+The reasons are the gate's (`carnet_cloud.gate.Blocked`), asked in its order; after them the driver's mode, as the
+car's units said it last. What only the car knows (ceiling, quality) is not promised here. Beside them stands what was
+really blocked and what was confirmed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from types import MappingProxyType
 from typing import Final
 
 from carnet.grants import Grant, GrantItem
+from carnet.ids import device_bytes
+from carnet.narrowing import BlockReason, Ceiling, Kind, Mode, barred_by
 from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.gate import Blocked, Standing, may_send
 from carnet_cloud.grantbook import GrantBook
@@ -20,9 +23,11 @@ from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 
 FORWARDED = "forwarded"
+DRIVER = BlockReason.DRIVER.value
 SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        FORWARDED: "it goes to this recipient",
+        FORWARDED: "it goes to this recipient, as far as the cloud knows; what the car holds back by its ceiling, for "
+        "quality, or for want of the signal, `carnet-agent status` tells",
         Blocked.TENURE: "the car has changed hands since",
         Blocked.TENANT: "the record is of another tenant than the unit",
         Blocked.RECIPIENT: "the recipient has ended the consent, or no [[recipient]] of the configuration has its id",
@@ -32,6 +37,7 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         Blocked.EXPIRED: "the consent has expired",
         Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
         Blocked.OFFER: "the recipient's offer does not ask for it",
+        DRIVER: "the driver's mode keeps it in the car, as the unit said when it last checked in",
         Blocked.TIME: "the consent has not begun, or it was captured outside its time",
     }
 )
@@ -40,7 +46,7 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``verdict`` is a reason of the gate, or `FORWARDED`: nothing here stands in the way now.
+    """``verdict`` is a reason of the gate, `DRIVER`, or `FORWARDED`: nothing that is known here stands in the way now.
 
     ``confirmed``: samples that the recipient has; ``blocked``: samples that were kept from it, by reason.
     """
@@ -59,7 +65,10 @@ def why(t: Transaction, book: GrantBook, catalogue: Catalogue, vehicle: bytes, p
     answers = []
     for stored in t.consents.records(vehicle):
         blocked = {b.reason: b.samples for b in blocks if b.record == stored.id and b.path == path}
-        verdict = _verdict(book.standing(t, stored.id), catalogue.get(path), path, now_ms)
+        standing = book.standing(t, stored.id)
+        verdict = _verdict(standing, catalogue.get(path), path, now_ms)
+        if verdict == FORWARDED and standing and _driver_keeps(t, standing.grant, catalogue, path):
+            verdict = DRIVER
         answers.append(Answer(stored.id, stored.recipient, path, verdict, _confirmed(t, stored, path), blocked))
     return answers
 
@@ -85,6 +94,29 @@ def _covers(grant: Grant, entry: Entry, path: str) -> Blocked | None:
 
 def _sends(items: tuple[GrantItem, ...], entry: Entry, path: str) -> bool:
     return any(not item.condition_only and item.matches(path, entry.category) for item in items)
+
+
+def _driver_keeps(t: Transaction, grant: Grant, catalogue: Catalogue, path: str) -> bool:
+    """Whether every unit of the vehicle keeps the path in the car by its driver's mode."""
+    units = [d for d in t.devices.of_vehicle(device_bytes(grant.vehicle)) if d.state == "active"]
+    modes = [t.streams.mode(unit.device) for unit in units if unit.epoch == grant.epoch]
+    return bool(modes) and all(_kept_by(mode, grant, catalogue, path) for mode in modes)
+
+
+def _kept_by(mode: Mode, grant: Grant, catalogue: Catalogue, path: str) -> bool:
+    """Whether a mode bars the path, or with every item that sends it a condition, which then cannot be judged."""
+    entry = catalogue.get(path)
+    if entry is None or _bars(mode, entry):
+        return True
+    items = [item for item in grant.items if not item.condition_only and item.matches(path, entry.category)]
+    return all(any(_bars(mode, catalogue.get(condition.path)) for condition in item.when) for item in items)
+
+
+def _bars(mode: Mode, entry: Entry | None) -> bool:
+    """Whether a mode bars a signal; one that is not in the catalogue is the car's to judge, but for mode off."""
+    if entry is None:
+        return mode is Mode.OFF
+    return barred_by(Kind(entry.category, entry.sensitivity), mode, Ceiling()) is not None
 
 
 def _confirmed(t: Transaction, stored: StoredRecord, path: str) -> int:

@@ -177,8 +177,8 @@ class Unit:
     def schema(self, schema: Schema = SCHEMA) -> bytes:
         return self.envelope(EnvelopeType.SCHEMA, SchemaBody(schema.document).encode())
 
-    def check_in(self, nonce: bytes = b"n" * 16, key_set: int = 1) -> bytes:
-        content = CheckIn(nonce, self.seq, self.head, key_set).encode()
+    def check_in(self, nonce: bytes = b"n" * 16, key_set: int = 1, mode: str = "normal") -> bytes:
+        content = CheckIn(nonce, self.seq, self.head, key_set, mode=mode).encode()
         return self.envelope(EnvelopeType.CHECK_IN_OR_HEALTH, content, seq=0)
 
     def envelope(self, kind: EnvelopeType, content: bytes, seq: int | None = None, **prelude: Any) -> bytes:

@@ -15,7 +15,7 @@ from carnet_cloud.__main__ import main
 from carnet_cloud.config import MqttSection
 from carnet_cloud.gate import Blocked
 from carnet_cloud.mqtt import BrokerLink
-from carnet_cloud.why import FORWARDED, SENTENCES
+from carnet_cloud.why import DRIVER, FORWARDED, SENTENCES
 from tests import consentkit as kit
 
 COMMANDS = ("keygen", "run", "enrol", "offer", "why")
@@ -159,4 +159,4 @@ def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixt
 
 
 def test_every_verdict_has_its_sentence() -> None:
-    assert set(SENTENCES) == {FORWARDED, *Blocked}
+    assert set(SENTENCES) == {FORWARDED, DRIVER, *Blocked}

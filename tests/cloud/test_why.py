@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from carnet.keys import SigningKey
 from carnet.signals import Category, Sensitivity
 from carnet_cloud.catalogue import Catalogue, Entry
+from carnet_cloud.why import SENTENCES
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit
 
@@ -60,3 +62,55 @@ def test_an_expired_record_says_so(cloud: Cloud) -> None:
     cloud.give()
     cloud.clock.ms = NOW_MS + 40 * kit.DAY_MS
     assert verdict(cloud, kit.SPEED) == "expired"
+
+
+KNOWN = (
+    (kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW),
+    (kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),
+    (kit.IGNITION, "", Category.LOCATION, Sensitivity.LOW),
+)
+
+
+@pytest.mark.parametrize(
+    ("mode", "odometer", "speed"),
+    [
+        ("normal", "forwarded", "forwarded"),
+        ("off", "driver", "driver"),
+        # the odometer is low and no location; the speed is personal
+        ("guest", "forwarded", "driver"),
+        # the condition of the speed is a location here
+        ("no_location", "forwarded", "driver"),
+    ],
+)
+def test_what_the_driver_keeps_in_the_car_is_the_drivers_no(
+    tmp_path: Path, mode: str, odometer: str, speed: str
+) -> None:
+    """As the unit said when it last checked in."""
+    cloud, unit = Cloud(tmp_path, catalogue=Catalogue([Entry(*each) for each in KNOWN])), Unit()
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.send(unit.check_in(mode="off"))
+    cloud.send(unit.check_in(b"o" * 16, mode=mode))
+    assert (verdict(cloud, kit.ODOMETER), verdict(cloud, kit.SPEED)) == (odometer, speed)
+
+
+def test_what_one_of_two_units_still_sends_is_not_the_drivers_no(cloud: Cloud) -> None:
+    other = Unit(device=bytes(16), key=SigningKey.from_seed(b"e" * 32))
+    cloud.enrol(other)
+    cloud.give()
+    cloud.send(other.check_in(mode="off"), device=other.device)
+    assert verdict(cloud, kit.SPEED) == "forwarded"
+
+
+def test_the_driver_is_asked_after_everybody_who_ended_it(cloud: Cloud) -> None:
+    token = cloud.give()
+    cloud.send(Unit().check_in(mode="off"))
+    assert verdict(cloud, kit.SPEED) == "driver"
+    cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms), kit.RECORD_ID)
+    assert verdict(cloud, kit.SPEED) == "owner"
+
+
+def test_a_yes_promises_no_more_than_the_cloud_knows() -> None:
+    """The ceiling and the quality of a reading are judged in the car, and told by nobody else."""
+    assert "as far as the cloud knows" in SENTENCES["forwarded"]
+    assert "carnet-agent status" in SENTENCES["forwarded"]

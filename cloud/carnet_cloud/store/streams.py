@@ -7,6 +7,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from carnet.narrowing import Mode
 from carnet.times import Anchor
 
 ANCHORS_KEEP = 256  # boots of a device whose clock is known
@@ -190,6 +191,15 @@ class Streams:
             (device, kind),
         )
         return [(bytes(body), int(time_ms)) for body, time_ms in rows]
+
+    def set_mode(self, device: bytes, mode: Mode, now_ms: int) -> None:
+        """What the driver had set when the unit checked in. It decides nothing here; it answers "why"."""
+        self.report(device, "mode", b"", 0, mode.value.encode(), now_ms, keep=False)
+
+    def mode(self, device: bytes) -> Mode:
+        """What the unit said last; normal if it has never checked in."""
+        said = self.reports(device, "mode")
+        return Mode(said[0][0].decode()) if said else Mode.NORMAL
 
     def hold(self, held: Held, boot_id: bytes) -> None:
         self._db.execute(
