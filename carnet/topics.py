@@ -29,7 +29,7 @@ def topic_down(device: bytes) -> str:
 
 
 def filter_up(shard_name: str) -> str:
-    """The subscription of a receiver that leases this shard."""
+    """The subscription of a receiver that is configured for this shard; ``+`` for all of them."""
     return f"{ROOT}/{shard_name}/+/up"
 
 
