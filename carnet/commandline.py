@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NoReturn
+
+from carnet.errors import FormatError
+
+
+def having_form(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """A ``type=`` of argparse: the argument as it was typed, if ``parse`` does not refuse its form."""
+
+    def take(text: str) -> str:
+        try:
+            parse(text)
+        except FormatError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return take
 
 
 class Parser(argparse.ArgumentParser):

@@ -117,6 +117,28 @@ def test_why_a_broker_is_not_reached_is_said_once(caplog: pytest.LogCaptureFixtu
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["why", "bad path"], "PATH"),
+        (["why", "Vehicle.Speed", "--vehicle", "xx"], "--vehicle"),
+        (["enrol", "enrolment.json", "--tenant", "x"], "--tenant"),
+        (["enrol", "enrolment.json", "--tenant", "rcp_aaaaaaaaaaaaaaaa"], "--tenant"),
+    ],
+)
+def test_a_wrong_argument_is_the_command_lines_fault(
+    config: Path, capsys: pytest.CaptureFixture[str], words: list[str], option: str
+) -> None:
+    """Exit code 2 and one sentence that names it, as everywhere; and the store is not even made."""
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--config", str(config)])
+    assert left.value.code == 2
+    err = capsys.readouterr().err
+    assert f"argument {option}: " in err
+    assert err.count("\n") == 1
+    assert list((config.parent / "cloud").iterdir()) == []
+
+
 def test_an_offer_is_published_in_its_canonical_form(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
+from carnet.commandline import having_form
+from carnet.ids import TENANT, parse_id
 from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud enrol enrolment.json --tenant ten_aaaaaaaaaaaaaaaa --config cloud.toml"
@@ -24,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("file", type=Path, help="the file that `carnet-agent pair` wrote")
     parser.add_argument(
         "--tenant",
+        type=having_form(lambda text: parse_id(text, TENANT)),
         required=True,
         metavar="ID",
         help="the tenant (automaker or operator) that the vehicle belongs to: ten_ and 16 characters of a-z2-7 that "
@@ -51,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UnavailableError:
         device = operator.post(config, f"/v1/enrolments?tenant={arguments.tenant}", data)["device"]
     else:
-        device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000)
-        store.close()
+        with closing(store):
+            device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000)
     print(f"enrolled device {device}")
     return 0

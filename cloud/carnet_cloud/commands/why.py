@@ -7,9 +7,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
+from carnet.commandline import having_form
+from carnet.ids import device_bytes
+from carnet.signals import check_path
 from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud why Vehicle.Speed --config cloud.toml"
@@ -24,8 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its recipient now, how many of its samples the recipient has confirmed and how many were blocked.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("path", metavar="PATH", help="a path, e.g. Vehicle.Speed")
-    parser.add_argument("--vehicle", default="", metavar="ID", help="only this vehicle (26 characters)")
+    parser.add_argument("path", type=having_form(check_path), metavar="PATH", help="a path, e.g. Vehicle.Speed")
+    parser.add_argument(
+        "--vehicle", type=having_form(device_bytes), metavar="ID", help="only this vehicle (26 characters)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_config(parser)
     parser.set_defaults(run=run)
@@ -55,26 +61,24 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """From the running service if there is one, else from its store."""
     from carnet.errors import UnavailableError
-    from carnet.ids import device_bytes, device_text
-    from carnet.signals import check_path
+    from carnet.ids import device_text
     from carnet_cloud import operator
     from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
     from carnet_cloud.store import Store
     from carnet_cloud.why import why
 
-    config, path, now_ms = load(arguments.config), check_path(arguments.path), time.time_ns() // 1_000_000
+    config, path, now_ms = load(arguments.config), arguments.path, time.time_ns() // 1_000_000
     try:
         store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms)
     except UnavailableError:
-        answers: list[dict[str, Any]] = operator.get(config, f"/v1/why?path={path}&vehicle={arguments.vehicle}")[
+        answers: list[dict[str, Any]] = operator.get(config, f"/v1/why?path={path}&vehicle={arguments.vehicle or ''}")[
             "answers"
         ]
         return answers
     catalogue = read_catalogue(config.catalogue)
     book = GrantBook([recipient.id for recipient in config.recipient])
-    with store.transaction() as t:
+    with closing(store), store.transaction() as t:
         vehicles = [device_bytes(arguments.vehicle)] if arguments.vehicle else t.devices.vehicles()
         found = [(name, answer) for name in vehicles for answer in why(t, book, catalogue, name, path, now_ms)]
-    store.close()
     return [{**asdict(answer), "vehicle": device_text(name)} for name, answer in found]
