@@ -219,13 +219,10 @@ def _event(arguments: argparse.Namespace) -> int:
 
 def _event_line(answer: dict[str, Any]) -> str:
     line = f"{answer['record']}  {answer['state']}"
-    if "expires_ms" in answer:
-        line += f", ends {show.day(answer['expires_ms'])}"
-    if "silent_after_ms" in answer:
-        line += f": silent after {answer['silent_after_ms']} ms, {answer['destroyed']} waiting events destroyed"
-        if answer["unknown"]:
-            line += f", of {answer['unknown']} in flight nobody knows whether they arrived"
-    return line
+    if "silent_after_ms" not in answer:
+        return f"{line}, ends {show.day(answer['expires_ms'])}"
+    line += f": silent after {answer['silent_after_ms']} ms, {answer['destroyed']} waiting events destroyed"
+    return line + (f", of {answer['unknown']} in flight nobody knows whether they arrived" if answer["unknown"] else "")
 
 
 def _confirm(arguments: argparse.Namespace) -> int:

@@ -145,7 +145,7 @@ def test_an_offer_is_published_in_its_canonical_form(
     """However it was written, and without what nobody needs to write."""
     posted: list[bytes] = []
 
-    def post(_config: object, path: str, data: bytes) -> dict[str, Any]:
+    def post(_config: object, path: str, data: bytes, _shape: object) -> dict[str, Any]:
         assert path == "/v1/offers"
         posted.append(data)
         return {"id": json.loads(data)["id"]}

@@ -40,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Through the running service if there is one, else into its store."""
     from carnet.errors import ConfigError, UnavailableError
+    from carnet.shapes import Kind
     from carnet_cloud import operator
     from carnet_cloud.config import load
     from carnet_cloud.enrol import enrol
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=time.time_ns() // 1_000_000)
     except UnavailableError:
-        device = operator.post(config, f"/v1/enrolments?tenant={arguments.tenant}", data)["device"]
+        path = f"/v1/enrolments?tenant={arguments.tenant}"
+        device = operator.post(config, path, data, {"device": Kind.TEXT})["device"]
     else:
         with closing(store):
             device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000)

@@ -32,12 +32,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Complete, check, publish."""
+    from carnet.shapes import Kind
     from carnet_cloud import operator
     from carnet_cloud.config import load
 
     config = load(arguments.config)
     data = _canonical(arguments.file)
-    print(f"published {operator.post(config, '/v1/offers', data)['id']}")
+    print(f"published {operator.post(config, '/v1/offers', data, {'id': Kind.TEXT})['id']}")
     return 0
 
 

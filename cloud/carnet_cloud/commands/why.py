@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carnet.commandline import having_form
 from carnet.ids import device_bytes
 from carnet.signals import check_path
 from carnet_cloud.commands import add_config
+
+if TYPE_CHECKING:
+    from carnet_cloud.config import CloudConfig
 
 EXAMPLE = "example: carnet-cloud why Vehicle.Speed --config cloud.toml"
 
@@ -55,14 +58,14 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 
     blocked = ", ".join(f"{count} ({reason})" for reason, count in sorted(answer["blocked"].items())) or "none"
     yield f"{answer['vehicle']}  {answer['record']}  {answer['recipient']}  {answer['verdict']}"
-    yield f"  {SENTENCES[answer['verdict']]}; samples confirmed: {answer['confirmed']}, blocked: {blocked}"
+    sentence = SENTENCES.get(answer["verdict"], "a word of another version of Carnet")
+    yield f"  {sentence}; samples confirmed: {answer['confirmed']}, blocked: {blocked}"
 
 
 def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """From the running service if there is one, else from its store."""
     from carnet.errors import UnavailableError
     from carnet.ids import device_text
-    from carnet_cloud import operator
     from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
     from carnet_cloud.store import Store
@@ -72,13 +75,20 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms)
     except UnavailableError:
-        answers: list[dict[str, Any]] = operator.get(config, f"/v1/why?path={path}&vehicle={arguments.vehicle or ''}")[
-            "answers"
-        ]
-        return answers
+        return _asked(config, f"/v1/why?path={path}&vehicle={arguments.vehicle or ''}")
     catalogue = read_catalogue(config.catalogue)
     book = GrantBook([recipient.id for recipient in config.recipient])
     with closing(store), store.transaction() as t:
         vehicles = [device_bytes(arguments.vehicle)] if arguments.vehicle else t.devices.vehicles()
         found = [(name, answer) for name in vehicles for answer in why(t, book, catalogue, name, path, now_ms)]
     return [{**asdict(answer), "vehicle": device_text(name)} for name, answer in found]
+
+
+def _asked(config: CloudConfig, path: str) -> list[dict[str, Any]]:
+    from carnet.shapes import Every, Kind, Shape
+    from carnet_cloud import operator
+
+    answer: dict[str, Shape] = {"confirmed": Kind.NUMBER, "blocked": Every(Kind.NUMBER)}
+    answer |= dict.fromkeys(("vehicle", "record", "recipient", "verdict"), Kind.TEXT)
+    answers: list[dict[str, Any]] = operator.get(config, path, {"answers": [answer]})["answers"]
+    return answers
