@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from carnet import canonical
 from carnet.consent import Condition, offer_hash, parse_offer
 from carnet.errors import RemoteError
 from carnet.signals import Category, DeliveryClass
+from tests.carnet.documentmodel import OFFER_ID, RECIPIENT_ID, TENANT_ID, Strict, changed, places
 from tests.consentkit import LATITUDE, LONGITUDE, ODOMETER, OFFER, SPEED, item, items, offer_bytes, offer_document, when
 
 BETWEEN_ITEMS = {"offer_empty", "offer_duplicate", "offer_unmapped", "offer_condition", "offer_cell"}
@@ -44,11 +44,6 @@ class BytesMax:
 
 Words = Annotated[str, AfterValidator(_check_words)]
 Path = Annotated[str, Field(pattern=r"\AVehicle(\.[A-Za-z0-9_-]+)+\z", max_length=255)]
-Id = r"[a-z2-7]{16}\z"
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Purpose(Strict):
@@ -92,9 +87,9 @@ class Incentive(Strict):
 class OfferModel(Strict):
     v: Annotated[int, Field(ge=1, le=1)]
     type: Literal["offer"]
-    id: Annotated[str, Field(pattern=r"\Aoff_" + Id)]
-    tenant: Annotated[str, Field(pattern=r"\Aten_" + Id)]
-    recipient: Annotated[str, Field(pattern=r"\Arcp_" + Id)]
+    id: Annotated[str, Field(pattern=OFFER_ID)]
+    tenant: Annotated[str, Field(pattern=TENANT_ID)]
+    recipient: Annotated[str, Field(pattern=RECIPIENT_ID)]
     recipient_name: Annotated[Words, BytesMax(128)]
     purpose: Purpose
     items: Annotated[list[Item], Field(min_length=1, max_length=256)]
@@ -105,32 +100,6 @@ class OfferModel(Strict):
     incentive: Incentive | None
     replay_ms: Annotated[int, Field(ge=0, le=604_800_000)]
     created_ms: Annotated[int, Field(ge=0, le=2**53 - 1)]
-
-
-def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document that can be changed, but for the insides of transforms, which have a test of their
-    own.
-    """
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    deeper = [found for key, child in inner if key != "transform" for found in _places(child, (*place, key))]
-    return [place, *deeper] if place else deeper
-
-
-def _changed(document: Any, place: tuple[Any, ...], change: Any) -> Any:
-    document = copy.deepcopy(document)
-    *way, last = place
-    target = document
-    for key in way:
-        target = target[key]
-    if change == "drop":
-        del target[last]
-    elif change == "rename" and isinstance(target, dict):
-        target[f"{last}_"] = target.pop(last)
-    elif change == "twice" and isinstance(target, list):
-        target.append(target[last])
-    elif not isinstance(change, str) or change.startswith("="):
-        target[last] = change[1:] if isinstance(change, str) else change
-    return document
 
 
 VALUES: list[Any] = [
@@ -145,10 +114,10 @@ VALUES: list[Any] = [
 
 
 @settings(derandomize=True, max_examples=1500, deadline=None)
-@given(st.sampled_from(_places(offer_document())), st.sampled_from(VALUES))
+@given(st.sampled_from(places(offer_document())), st.sampled_from(VALUES))
 def test_the_parser_and_the_model_accept_the_same(place: tuple[Any, ...], change: Any) -> None:
     """Law: the form of an offer is what the page says, read twice by two people."""
-    document = _changed(offer_document(), place, change)
+    document = changed(offer_document(), place, change)
     try:
         OfferModel.model_validate(document)
         modelled = True
