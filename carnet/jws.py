@@ -22,7 +22,8 @@ RECORD: Final = "carnet-record"
 EVENT: Final = "carnet-event"
 OWNER_KEY: Final = "carnet-owner-key"
 REQUEST: Final = "carnet-request"
-TYPES: Final = (RECORD, EVENT, OWNER_KEY, REQUEST)
+SEEN: Final = "carnet-seen"
+TYPES: Final = (RECORD, EVENT, OWNER_KEY, REQUEST, SEEN)
 """What a signature is for; a signature made for one is never accepted for another."""
 
 ALGORITHM: Final = "EdDSA"

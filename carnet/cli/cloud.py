@@ -9,24 +9,28 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from carnet import jws
+from carnet.cli.kept import Kept
 from carnet.errors import ConfigError, FormatError
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
+from carnet.ownerkeys import EPOCH_MAX
+from carnet.seen import GENERATION_CLAIM_MAX, HEADER, Seen, sign_seen
 from carnet.shapes import Every, Kind, Shape, fits
 
 TIMEOUT_S = 15
+GENERATION: Final[dict[str, Shape]] = {"epoch": Kind.NUMBER, "generation": Kind.NUMBER}
+STANDS: Final[dict[str, Shape]] = {"record": Kind.TEXT, "state": Kind.TEXT, **GENERATION}
 RECORD: Final[Shape] = {
-    "record": Kind.TEXT, "state": Kind.TEXT, "expires_ms": Kind.TIME, "event_seq": Kind.NUMBER, "head": Kind.TEXT,
+    **STANDS, "expires_ms": Kind.TIME, "event_seq": Kind.NUMBER, "head": Kind.TEXT,
     "recipient_name": Kind.TEXT, "silent_until_confirmed": Kind.FLAG,
 }  # fmt: skip
 OUTCOME: Final[Shape] = {"events": Kind.NUMBER, "samples": Kind.NUMBER, "paths": Every(Kind.NUMBER)}
 STATEMENT: Final[Shape] = {
     "records": [
-        {"record": Kind.TEXT, "state": Kind.TEXT, "recipient_name": Kind.TEXT, "outcomes": Every(OUTCOME)},
+        {**STANDS, "recipient_name": Kind.TEXT, "outcomes": Every(OUTCOME)},
     ],
     "blocked": [{"record": Kind.TEXT, "path": Kind.TEXT, "reason": Kind.TEXT, "samples": Kind.NUMBER}],
 }
-STANDS: Final[dict[str, Shape]] = {"record": Kind.TEXT, "state": Kind.TEXT}
 GOES_ON: Final[Shape] = {**STANDS, "expires_ms": Kind.TIME}
 ENDED: Final[Shape] = {
     **STANDS, "silent_after_ms": Kind.NUMBER, "destroyed": Kind.NUMBER, "unknown": Kind.NUMBER
@@ -35,9 +39,20 @@ ENDED: Final[Shape] = {
 
 
 class Cloud:
-    """``url`` of the API, ``vehicle`` as 26 characters. Plain http only to this machine."""
+    """``url`` of the API, ``vehicle`` as 26 characters. Plain http only to this machine.
 
-    def __init__(self, url: str, vehicle: str, key: SigningKey | None, now_ms: Callable[[], int]) -> None:
+    ``owner``: the key, and what was kept of this cloud and vehicle. Every request tells the highest generation that the
+    owner was shown, every answer is held against it; ``warn`` gets a sentence for him.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        vehicle: str,
+        owner: tuple[SigningKey, Kept] | None,
+        now_ms: Callable[[], int],
+        warn: Callable[[str], None],
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("cloud_url", "the cloud's address looks like https://carnet.example")
@@ -45,8 +60,10 @@ class Cloud:
             raise ConfigError("cloud_plain", "outside this machine the cloud's address must begin with https://")
         self._url = url.rstrip("/")
         self._vehicle = vehicle
-        self._key = key
+        self._key: SigningKey | None = owner[0] if owner else None
+        self._kept: Kept | None = owner[1] if owner else None
         self._now_ms = now_ms
+        self._warn = warn
 
     def offers(self) -> list[bytes]:
         """The offers that are open to this vehicle, as their bytes."""
@@ -54,24 +71,65 @@ class Cloud:
         return [jws.base64url_bytes(each) for each in answer["offers"]]
 
     def give(self, record: str) -> dict[str, Any]:
-        return self._call("POST", "/v1/records", {"vehicle": self._vehicle, "record": record}, STANDS)
+        """Send a signed record; how it stands."""
+        self._keep(record, widens=True)
+        answer = self._call("POST", "/v1/records", {"vehicle": self._vehicle, "record": record}, STANDS)
+        self._hold_to(answer)
+        return answer
 
-    def happen(self, record: str, event: str) -> dict[str, Any]:
-        """The record as it stands after the event, or, with ``silent_after_ms``, how it became silent."""
+    def happen(self, record: str, event: str, *, widens: bool) -> dict[str, Any]:
+        """Send a signed event; the record as it stands after it, or, with ``silent_after_ms``, how it became silent."""
+        self._keep(event, widens=widens)
         answer = self._call("POST", "/v1/events", {"record": record, "event": event}, STANDS)
         if not fits(answer, ENDED if "silent_after_ms" in answer else GOES_ON):
             raise FormatError("cloud_answer", f"{self._url} does not say how the record stands")
+        self._hold_to(answer)
         return answer
 
     def records(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._owned("GET", "records", {"records": [RECORD]})["records"]
+        self._hold_to(*found)
         return found
 
     def statement(self) -> dict[str, Any]:
-        return self._owned("GET", "statement", STATEMENT)
+        found = self._owned("GET", "statement", STATEMENT)
+        self._hold_to(*found["records"])
+        return found
 
     def confirm(self, record: str) -> dict[str, Any]:
         return self._owned("POST", f"confirm/{record}", {"record": Kind.TEXT})
+
+    def _keep(self, token: str, *, widens: bool) -> None:
+        """Keep what is signed before it leaves. What cannot be kept widens nothing; a narrowing waits for no disk."""
+        try:
+            if self._kept is not None:
+                self._kept.signed(token)
+        except ConfigError as error:
+            if widens:
+                raise
+            self._warn(f"{error}; the consent is narrowed all the same")
+
+    def _hold_to(self, *stands: dict[str, Any]) -> None:
+        """Keep the generation of an answer about records, and say so if it is behind what this cloud has shown."""
+        if self._kept is None or not stands:
+            return
+        epoch, generation = max((each["epoch"], each["generation"]) for each in stands)
+        if not 1 <= epoch <= EPOCH_MAX or generation > GENERATION_CLAIM_MAX:
+            self._warn("the cloud shows an epoch or generation that no vehicle has; it is not kept")
+            return
+        try:
+            behind = self._kept.saw(epoch, generation)
+        except ConfigError as error:
+            self._warn(f"{error}; what the cloud shows later cannot be held against this")
+            return
+        if behind:
+            self._warn("the cloud shows less than it has shown before: it lost something or does not tell the truth")
+
+    def _seen(self) -> dict[str, str]:
+        """The header that tells what the owner was shown; none without a key or before the first time."""
+        if self._key is None or self._kept is None or not self._kept.seen[1]:
+            return {}
+        return {HEADER: sign_seen(Seen(self._vehicle, *self._kept.seen), self._key.secret)}
 
     def _owned(self, method: str, what: str, shape: Shape) -> dict[str, Any]:
         """A request that only the owner may make; his signature covers the whole path."""
@@ -91,8 +149,7 @@ class Cloud:
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self._url + path, data=data, method=method, headers={"Content-Type": "application/json", **(headers or {})}
-        )
+        every = {"Content-Type": "application/json", **self._seen(), **(headers or {})}
+        request = urllib.request.Request(self._url + path, data=data, method=method, headers=every)
         service = Service(self._url, f"{self._url} does not answer: try again later", TIMEOUT_S)
         return ask(service, request, shape)

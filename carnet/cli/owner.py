@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from carnet import ids
 from carnet.cli import ownerkey, show
 from carnet.cli.cloud import Cloud
+from carnet.cli.kept import SUFFIX, Kept
 from carnet.errors import ConfigError, Error, RemoteError
 from carnet.offers import Offer, parse_offer
 from carnet.recordevents import RecordEvent, write_event
 from carnet.records import Record, choose, sign_record
 from carnet.refusals import DAY_MS
-from carnet.states import EventKind, State
+from carnet.states import WIDENING, EventKind, State
 
 CLOUD = "http://127.0.0.1:8480"
 EVENTS = {
@@ -127,8 +129,18 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
         raise ConfigError(
             "vehicle_missing", "name your vehicle with --vehicle or CARNET_VEHICLE (26 characters)"
         ) from e
-    key = ownerkey.read(arguments.key) if arguments.key else None
-    return Cloud(arguments.cloud, arguments.vehicle, key, _now_ms)
+    owner = None
+    if arguments.key:
+        file = ownerkey.file_of(arguments.key).with_suffix(SUFFIX)
+        kept = Kept(file, arguments.cloud.rstrip("/"), arguments.vehicle, _now_ms)
+        if kept.unread:
+            _warn(kept.unread)
+        owner = ownerkey.read(arguments.key), kept
+    return Cloud(arguments.cloud, arguments.vehicle, owner, _now_ms, _warn)
+
+
+def _warn(sentence: str) -> None:
+    print(f"carnet: {sentence}", file=sys.stderr)
 
 
 def _keygen(arguments: argparse.Namespace) -> int:
@@ -212,7 +224,8 @@ def _event(arguments: argparse.Namespace) -> int:
         prev=known["head"],
         expires_ms=now_ms + arguments.days * DAY_MS if arguments.kind is EventKind.RENEW else None,
     )
-    answer = cloud.happen(arguments.record, write_event(event, ownerkey.read(arguments.key).secret))
+    token = write_event(event, ownerkey.read(arguments.key).secret)
+    answer = cloud.happen(arguments.record, token, widens=arguments.kind in WIDENING)
     print(show.as_json(answer) if arguments.json else _event_line(answer))
     return 0
 

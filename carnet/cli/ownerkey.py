@@ -35,9 +35,14 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     return public
 
 
+def file_of(path: Path) -> Path:
+    """The key's file: ``path`` itself, or in a folder its ``owner.key``."""
+    return path / SECRET_FILE if path.is_dir() else path
+
+
 def read(path: Path) -> SigningKey:
     """The key in a file or in a folder's ``owner.key``; ConfigError if it is missing, damaged or readable by others."""
-    file = path / SECRET_FILE if path.is_dir() else path
+    file = file_of(path)
     try:
         text = file.read_text()
     except OSError as e:

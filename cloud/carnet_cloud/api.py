@@ -23,12 +23,13 @@ from carnet.signals import check_path
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import enrol
 from carnet_cloud.grantbook import owner_keys
-from carnet_cloud.statement import records_of, statement_of
+from carnet_cloud.statement import generation_of, records_of, statement_of
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.why import Answer
 
 REQUEST_AGE_MS_MAX = 300_000
 BODY_BYTES_MAX = 262_144
+EVENTS = "/v1/events"
 
 
 class RecordBody(BaseModel):
@@ -58,10 +59,23 @@ class Visitor:
 class Door:
     """Who may come in: the operator with a token, an owner with a signed request."""
 
-    def __init__(self, store: Store, operator_token: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, consents: Consents, operator_token: str, now_ms: Callable[[], int]) -> None:
         self._store = store
+        self._consents = consents
         self._operator_token = operator_token
         self._now_ms = now_ms
+
+    def seen(self, request: Request, carnet_seen: Annotated[str, Header()] = "") -> None:
+        """Before anything else: the store is not behind what an owner's tool has seen, or is silent from here on.
+
+        What is not an owner's word is refused, but never in the way of a withdrawal.
+        """
+        try:
+            if carnet_seen:
+                self._consents.seen(carnet_seen)
+        except RemoteError:
+            if request.url.path != EVENTS:
+                raise
 
     def operator(self, authorization: Annotated[str, Header()] = "") -> None:
         """Return if the request carries the operator's token."""
@@ -104,8 +118,9 @@ def make_api(
     explain: Callable[[Transaction, bytes, str, int], list[Answer]],
 ) -> FastAPI:
     """The application; ``facts`` are what ``/healthz`` shows, ``explain`` is `carnet_cloud.why.why` for this cloud."""
-    api = FastAPI(title="Carnet consent API", version="1", docs_url=None, redoc_url=None)
-    door = Door(store, operator_token, now_ms)
+    door = Door(store, consents, operator_token, now_ms)
+    told = [Depends(door.seen)]
+    api = FastAPI(title="Carnet consent API", version="1", docs_url=None, redoc_url=None, dependencies=told)
     api.get("/healthz")(facts)
     _refusals(api)
     _for_operators(api, door, store, consents, now_ms)
@@ -178,16 +193,16 @@ def _for_everybody(api: FastAPI, store: Store, consents: Consents) -> None:
 
     @api.post("/v1/records", status_code=201)
     def give(body: RecordBody) -> dict[str, Any]:
-        return _grant(consents.give(body.record, body.vehicle))
+        return _answer(store, _grant(consents.give(body.record, body.vehicle)))
 
-    @api.post("/v1/events")
+    @api.post(EVENTS)
     def happen(body: EventBody) -> dict[str, Any]:
         """Return for a withdrawal only when nothing more goes out under the record."""
         parse_id(body.record, RECORD)
         if body.event.startswith("{"):
             raise SignatureError("event_unsigned", "an event here needs the owner's signature")
         result = consents.event(body.event, body.record)
-        return asdict(result) if isinstance(result, Ended) else _grant(result)
+        return _answer(store, asdict(result) if isinstance(result, Ended) else _grant(result))
 
 
 def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:
@@ -213,6 +228,13 @@ def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_
             raise RemoteError("record_unknown", "this vehicle has no such record")
         consents.confirm(record)
         return {"record": record}
+
+
+def _answer(store: Store, stands: dict[str, Any]) -> dict[str, Any]:
+    """How a record stands, with the generation that the owner's tool may hold us to."""
+    with store.transaction() as t:
+        stored = t.consents.record(stands["record"])
+        return {**stands, **(generation_of(t, stored) if stored else {})}
 
 
 def _grant(grant: Grant) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from carnet.down import Refusal, SchemaRequest
 from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import RemoteError, UnavailableError
-from carnet.grantsets import GENERATION_MAX
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
@@ -23,6 +22,7 @@ from carnet.schema import Schema
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
+from carnet_cloud.floor import hold_floor, require_possible
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
@@ -39,8 +39,6 @@ BOXES_AT_ONCE = 16
 """Columns of so many boxes are in memory together: one box of 300 bytes may hold 2 MB of them."""
 ANSWERS_MAX = 1 << 17
 """Questions to the gate (columns times records) in one envelope: a hundred times what a car asks."""
-GENERATION_CLAIM_MAX = GENERATION_MAX // 2
-"""No vehicle comes near; one that claims more would leave the cloud no number to count on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ class Receiver:
         (box,) = open_boxes(arrived.envelope, self._keys.seal)
         check_in = CheckIn.parse(box.body)
         t.counters.add("check_ins")
-        _require_generation(box.prelude.generation)
+        require_possible(box.prelude.generation)
         self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
         t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
         if learn_anchor(t, arrived.device.device, [box], now_ms):
@@ -308,14 +306,8 @@ class Receiver:
         device = arrived.device
         if epoch != device.epoch:
             return
-        current = t.consents.generation(device.vehicle, device.epoch)
-        self._saw(device.vehicle, generation, current)
-        if generation <= current:
-            return
-        for record in t.consents.records(device.vehicle, device.epoch):
-            t.consents.set_silent(record.id, True)
-        t.consents.raise_generation(device.vehicle, device.epoch, above=generation)
-        t.counters.add("behind_floor")
+        self._saw(device.vehicle, generation, t.consents.generation(device.vehicle, device.epoch))
+        hold_floor(t, device.vehicle, device.epoch, generation)
 
 
 def _pieces(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
@@ -335,12 +327,7 @@ def _pieces(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
 def _require_bounds(boxes: Sequence[OpenBox], schemas: Sequence[Schema]) -> None:
     """RemoteError for what no honest unit sends, and what would cost or break more than its own data."""
     for box in boxes:
-        _require_generation(box.prelude.generation)
+        require_possible(box.prelude.generation)
     questions = (len(schema.columns) * len(box.prelude.records) for box, schema in zip(boxes, schemas, strict=True))
     if sum(questions) > ANSWERS_MAX:
         raise RemoteError("envelope_cost", "the envelope asks for too many columns under too many records")
-
-
-def _require_generation(generation: int) -> None:
-    if generation > GENERATION_CLAIM_MAX:
-        raise RemoteError("generation_impossible", "no vehicle has had so many grant sets")

@@ -30,7 +30,7 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
                 "recipient": stored.recipient,
                 "recipient_name": offer.recipient_name,
                 "purpose": offer.purpose_text,
-                "epoch": stored.epoch,
+                **generation_of(t, stored),
                 "state": _state(standing, stored, now_ms),
                 "expires_ms": stored.expires_ms,
                 "event_seq": standing.grant.event_seq if standing else 0,
@@ -62,6 +62,11 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
     }
 
 
+def generation_of(t: Transaction, stored: StoredRecord) -> dict[str, int]:
+    """Epoch of a record and generation of its vehicle in it: what an owner's tool keeps and tells us again."""
+    return {"epoch": stored.epoch, "generation": t.consents.generation(stored.vehicle, stored.epoch)}
+
+
 def _records(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[StoredRecord]:
     return [stored for stored in t.consents.records(vehicle) if stored.epoch in epochs]
 
@@ -81,6 +86,7 @@ def _entry(t: Transaction, stored: StoredRecord, state: str) -> dict[str, Any]:
         "recipient": stored.recipient,
         "recipient_name": offer.recipient_name,
         "state": state,
+        **generation_of(t, stored),
         "incentive": None
         if offer.incentive is None
         else {"kind": offer.incentive.kind, "value": offer.incentive.value},

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from carnet import jws
 from carnet.enrolment import Enrolment
 from carnet.errors import Error
 from carnet.ids import format_id
 from carnet.keys import BoxKey, SigningKey
+from carnet.seen import HEADER, Seen, sign_seen
 from carnet_cloud.consents import Ended
 from tests import consentkit as kit
 from tests.cloud.kit import VEHICLE, Cloud, Unit
@@ -130,3 +132,129 @@ def test_two_events_at_once_are_both_answered_and_the_withdrawal_wins(tmp_path: 
             stored = t.consents.record(kit.RECORD_ID)
         assert stored is not None
         assert stored.state in {"withdrawn", "revoked"}
+
+
+# the generation that an owner's tool has seen (law 3)
+
+
+def seen(
+    generation: int, key: SigningKey = kit.OWNER_KEY, *, vehicle: str = kit.VEHICLE, epoch: int = 1
+) -> dict[str, str]:
+    """The header of a tool that has seen this generation."""
+    return {HEADER: sign_seen(Seen(vehicle, epoch, generation), key.secret)}
+
+
+def silent(cloud: Cloud) -> bool:
+    """Whether the record waits for its owner's confirmation."""
+    with cloud.store.transaction() as t:
+        stored = t.consents.record(kit.RECORD_ID)
+    assert stored is not None
+    return stored.silent
+
+
+def generation(cloud: Cloud) -> int:
+    with cloud.store.transaction() as t:
+        return t.consents.generation(VEHICLE, 1)
+
+
+REQUESTS = {
+    "offers": ("GET", f"/v1/offers?vehicle={kit.VEHICLE}"),
+    "records": ("GET", f"/v1/vehicles/{kit.VEHICLE}/records"),
+    "statement": ("GET", f"/v1/vehicles/{kit.VEHICLE}/statement"),
+    "give": ("POST", "/v1/records"),
+    "event": ("POST", "/v1/events"),
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_f27_a_store_behind_what_the_owners_tool_has_seen_forwards_nothing(
+    cloud: Cloud, client: Client, request_: tuple[str, str]
+) -> None:
+    """Whatever the tool came for, and whether that succeeds; until the owner has confirmed the record."""
+    given(client)
+    unit = Unit()
+    cloud.send(unit.schema())
+    method, path = request_
+    signed = owned(cloud, path) if "vehicles" in path else {}
+    if method == "GET":
+        client.get(path, headers=seen(9) | signed)
+    else:
+        client.post(path, json={}, headers=seen(9))
+    assert (silent(cloud), generation(cloud), cloud.counters()["behind_floor"]) == (True, 10, 1)
+    cloud.send(unit.data())
+    assert cloud.events() == []
+    path = f"/v1/vehicles/{kit.VEHICLE}/confirm/{kit.RECORD_ID}"
+    answer = client.post(path, headers=seen(9) | owned(cloud, path, method="POST"))
+    assert answer.status_code == 200, answer.text
+    cloud.send(unit.data())
+    assert len(cloud.events()) == 1
+    assert cloud.changed[-1] == VEHICLE, "the car hears of the new generation"
+
+
+@pytest.mark.parametrize("tool_saw", [0, 1])
+def test_what_the_cloud_knows_silences_nothing(cloud: Cloud, client: Client, tool_saw: int) -> None:
+    given(client)
+    client.get("/healthz", headers=seen(tool_saw))
+    assert (silent(cloud), generation(cloud)) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        (seen(9, kit.OTHER_KEY), "jws_key"),
+        (seen(9, vehicle=kit.OTHER_VEHICLE), "jws_key"),
+        (seen(9, epoch=2), "jws_key"),
+        (seen(2**31), "generation_impossible"),
+        ({HEADER: "9"}, "jws_malformed"),
+        ({HEADER: jws.sign(jws.REQUEST, {"generation": 9}, kit.OWNER_KEY.secret)}, "seen_malformed"),
+        ({HEADER: jws.sign(jws.SEEN, {"generation": 9}, kit.OWNER_KEY.secret)}, "seen_malformed"),
+        ({HEADER: "x" * 10_000}, "jws_malformed"),
+    ],
+)
+def test_a_stranger_silences_no_car_by_inventing_a_generation(
+    cloud: Cloud, client: Client, word: dict[str, str], reason: str
+) -> None:
+    """Another key, another vehicle or epoch, an impossible number, rubbish: refused, and the sender hears why."""
+    given(client)
+    answer = client.get(f"/v1/offers?vehicle={kit.VEHICLE}", headers=word)
+    assert (answer.status_code in (400, 401), answer.json()["reason"]) == (True, reason)
+    assert (silent(cloud), generation(cloud)) == (False, 1)
+
+
+def test_the_signature_of_another_purpose_is_no_word_about_a_generation(cloud: Cloud, client: Client) -> None:
+    """A document of the right form that the owner signed as something else."""
+    given(client)
+    document = {"v": 1, "type": "seen", "vehicle": kit.VEHICLE, "epoch": 1, "generation": 9}
+    answer = client.get("/healthz", headers={HEADER: jws.sign(jws.REQUEST, document, kit.OWNER_KEY.secret)})
+    assert (answer.json()["reason"], silent(cloud)) == ("jws_type", False)
+
+
+def test_a_captured_word_said_again_silences_nothing(cloud: Cloud, client: Client) -> None:
+    """It was true once and stays true: the store only goes up."""
+    given(client)
+    word = seen(1)
+    token = kit.token(id=OTHER_RECORD)
+    assert client.post("/v1/records", json={"vehicle": kit.VEHICLE, "record": token}).status_code == 201
+    client.get("/healthz", headers=word)
+    assert (silent(cloud), generation(cloud)) == (False, 2)
+
+
+def test_the_owner_before_silences_only_what_was_his(cloud: Cloud, client: Client) -> None:
+    """His key still signs for his epoch, in which nothing lives any more."""
+    given(client)
+    sell(client)
+    token = kit.token(key=kit.OTHER_KEY, id=OTHER_RECORD, epoch=2)
+    assert client.post("/v1/records", json={"vehicle": kit.VEHICLE, "record": token}).status_code == 201
+    client.get("/healthz", headers=seen(99))
+    with cloud.store.transaction() as t:
+        new = t.consents.record(OTHER_RECORD)
+    assert new is not None
+    assert not new.silent
+
+
+def test_a_withdrawal_is_taken_whatever_is_wrong_with_the_word_beside_it(cloud: Cloud, client: Client) -> None:
+    """Narrowing needs nothing but the owner's signature under it."""
+    token = given(client)
+    event = kit.event("withdraw", [token], cloud.clock.ms)
+    answer = client.post("/v1/events", json={"record": kit.RECORD_ID, "event": event}, headers={HEADER: "rubbish"})
+    assert answer.json()["state"] == "withdrawn"

@@ -24,6 +24,7 @@ MODULES = (
     "recordevents",
     "grants",
     "grantsets",
+    "seen",
 )
 _BEGIN, _END = "<!-- states: written by tests/carnet/consent_tables.py -->\n", "<!-- end -->\n"
 _RAISERS = {"ConsentError", "FormatError", "SignatureError", "refused_as"}

@@ -27,7 +27,7 @@ COMMANDS = {
 TWO_STEPS = ("grant", "pause", "renew", "withdraw")
 RECORD = {
     "record": kit.RECORD_ID, "state": "given", "expires_ms": kit.GIVEN_MS, "event_seq": 0, "head": "00" * 32,
-    "recipient_name": "Werkstatt", "silent_until_confirmed": False,
+    "recipient_name": "Werkstatt", "silent_until_confirmed": False, "epoch": 1, "generation": 3,
 }  # fmt: skip
 Start = Callable[[Callable[[str, str], bytes]], str]
 
@@ -91,7 +91,14 @@ def test_the_second_answer_is_believed_no_more_than_the_first(
 
 
 @pytest.mark.parametrize(
-    "change", [{"expires_ms": 2**53}, {"expires_ms": -1}, {"recipient_name": "x\x1b[2J"}, {"event_seq": True}]
+    "change",
+    [
+        {"expires_ms": 2**53},
+        {"generation": "3"},
+        {"expires_ms": -1},
+        {"recipient_name": "x\x1b[2J"},
+        {"event_seq": True},
+    ],
 )
 def test_a_record_that_cannot_be_shown_is_not(
     start: Start, key: str, change: dict[str, object], capsys: pytest.CaptureFixture[str]
@@ -114,7 +121,7 @@ def test_a_record_that_cannot_be_shown_is_not(
 def test_a_withdrawal_whose_answer_says_nothing_is_not_called_silent(
     start: Start, key: str, answer: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stands = {"record": kit.RECORD_ID, "state": "withdrawn"}
+    stands = {"record": kit.RECORD_ID, "state": "withdrawn", "epoch": 1, "generation": 3}
     cloud = start(lambda method, _: good({"records": [RECORD]} if method == "GET" else stands | answer))
     assert run("withdraw", cloud, key) == 1
     out, err = capsys.readouterr()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,9 +18,10 @@ import pytest
 
 from carnet.cli import main, owner
 from carnet.keys import OWNER_SIGN, encode_key
+from carnet.records import parse_record
 from carnet_cloud.api import make_api
 from tests import consentkit as kit
-from tests.cloud.kit import Cloud, Unit
+from tests.cloud.kit import VEHICLE, Cloud, Unit
 
 COMMANDS = ("keygen", "offers", "grant", "withdraw", "pause", "resume", "renew", "confirm", "list", "statement")
 
@@ -122,6 +125,109 @@ def test_a_pause_and_a_renewal_say_where_the_consent_stands(owned: Callable[...,
     assert owned("list")[1] != before
     assert owned("resume", record)[1].startswith(f"{record}  given, ends ")
     assert owned("withdraw", record)[1].startswith(f"{record}  withdrawn: silent after ")
+
+
+# what the tool keeps beside the key
+
+
+def kept_lines(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "owner.kept").read_text().splitlines()]
+
+
+def test_every_signed_document_and_every_generation_is_kept(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    record = owned("grant", kit.OFFER_ID, "--days", "5")[1].split()[0]
+    owned("pause", record)
+    owned("withdraw", record)
+    owned("statement")
+    lines = kept_lines(tmp_path)
+    with cloud.store.transaction() as t:
+        stored = t.consents.record(record)
+        events = t.consents.events(record)
+    assert stored is not None
+    # the pause, the withdrawal; the end of the drain is the operator's
+    assert [line["signed"] for line in lines if "signed" in line] == [stored.jws, *events[:2]]
+    assert [line["generation"] for line in lines if "generation" in line] == [1, 2, 4]
+    assert {line["vehicle"] for line in lines} == {kit.VEHICLE}
+
+
+def test_a_document_is_kept_before_it_leaves(
+    owned: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks after the offers were read: whether the record arrived, nobody knows; what it said, the
+    owner does.
+    """
+    ask = urllib.request.urlopen
+
+    def broken(request: urllib.request.Request, timeout: float) -> Any:
+        if request.get_method() == "POST":
+            raise ConnectionResetError
+        return ask(request, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    assert owned("grant", kit.OFFER_ID)[0] == 1
+    (line,) = kept_lines(tmp_path)
+    assert parse_record(line["signed"], [kit.OWNER_KEY.public]).offer == kit.OFFER_ID
+
+
+def test_a_cloud_that_was_restored_is_silent_from_the_tools_next_command_on(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever that is; until the owner confirms what he sees there."""
+    owned("grant", kit.OFFER_ID, "--days", "5")
+    copy = sqlite3.connect(":memory:")
+    cloud.store._connection.backup(copy)
+    second = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
+    copy.backup(cloud.store._connection)
+    cloud.book._compiled.clear()
+    owned("offers")
+    assert cloud.counters()["behind_floor"] == 1
+    code, out, err = owned("list")
+    assert (code, err, second in out, out.count("silent until you confirm it")) == (0, "", False, 1)
+    assert owned("confirm", out.split()[0])[0] == 0
+    assert "silent until" not in owned("list")[1]
+
+
+def test_a_cloud_that_shows_less_than_before_and_does_not_own_up_to_it_is_named(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ignores what the tool tells it."""
+    owned("grant", kit.OFFER_ID, "--days", "5")
+    copy = sqlite3.connect(":memory:")
+    cloud.store._connection.backup(copy)
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    copy.backup(cloud.store._connection)
+    monkeypatch.setattr(cloud.consents, "seen", lambda _: None)
+    code, out, err = owned("list")
+    assert (code, out.count("\n"), err.count("\n")) == (0, 1, 1)
+    assert "shows less than it has shown before" in err
+
+
+def test_an_impossible_generation_is_not_taken_up(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """A cloud that lies once must not make the tool say what every honest one refuses."""
+    owned("grant", kit.OFFER_ID)
+    with cloud.store.transaction() as t:
+        t.consents.raise_generation(VEHICLE, 1, above=2**31)
+    assert "no vehicle has" in owned("list")[2]
+    assert [line["generation"] for line in kept_lines(tmp_path) if "generation" in line] == [1]
+
+
+def test_what_cannot_be_kept_widens_nothing_and_keeps_nobody_from_withdrawing(
+    owned: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    record = owned("grant", kit.OFFER_ID, "--days", "5")[1].split()[0]
+    (tmp_path / "owner.kept").unlink()
+    (tmp_path / "owner.kept").mkdir()
+    for words in (("grant", kit.OFFER_ID), ("renew", record, "--days", "9")):
+        code, out, err = owned(*words)
+        assert (code, out, "cannot be written" in err) == (2, "", True)
+    assert owned("list")[1].count("\n") == 1
+    code, out, err = owned("withdraw", record)
+    assert (code, out.startswith(f"{record}  withdrawn: silent after ")) == (0, True)
+    assert "the consent is narrowed all the same" in err
 
 
 def test_no_offer_and_an_unknown_vehicle_say_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,21 @@ def test_offer_record_event_statement(cloud: Cloud, client: Client) -> None:
     assert (entry["state"], entry["outcomes"], entry["log_position"]) == ("withdrawn", {}, 0)
 
 
+def test_every_answer_about_a_record_tells_the_generation_of_its_car(cloud: Cloud, client: Client) -> None:
+    """So that the owner's tool can hold the cloud to it."""
+    client.post("/v1/offers", content=kit.OFFER, headers=OPERATOR)
+    token = kit.token()
+    answers = [client.post("/v1/records", json={"vehicle": kit.VEHICLE, "record": token}).json()]
+    pause = kit.event("pause", [token], cloud.clock.ms)
+    events = [pause, kit.event("withdraw", [token, pause], cloud.clock.ms)]
+    answers += [client.post("/v1/events", json={"record": kit.RECORD_ID, "event": each}).json() for each in events]
+    for what in ("records", "statement"):
+        path = f"/v1/vehicles/{kit.VEHICLE}/{what}"
+        answers += client.get(path, headers=owned(cloud, path)).json()["records"]
+    # given, paused, then withdrawn and silent
+    assert [(answer["epoch"], answer["generation"]) for answer in answers] == [(1, 1), (1, 2), (1, 4), (1, 4), (1, 4)]
+
+
 def test_list_and_statement_call_an_expired_record_by_the_same_word(cloud: Cloud, client: Client) -> None:
     """No event ends it and no job: both ask the clock."""
     given(client)

@@ -198,7 +198,7 @@ def play(road: Road) -> dict[str, int]:
 def markers(road: Road, folder: Path) -> list[Marker]:
     """Everything that must not lie around, with the files where it belongs."""
     readings = ["workshop/events.jsonl"]
-    consents = ["store/*", "agent/consent.db*"]
+    consents = ["store/*", "agent/consent.db*", "owner/owner.kept"]
     found = [
         of_text("VIN", VIN),
         of_bytes("odometer frame", ODOMETER_FRAME),
