@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -77,6 +78,7 @@ class Rig:
         self._source = drive([("can0", _database())], seed)
         self.identifiers: Identifiers = {}
         self.published: list[bytes] = []
+        self.discard_remains: Callable[[], None] = lambda: None
         self.agent = agent_of(self)
 
     @property
@@ -160,7 +162,7 @@ class Rig:
 
 def agent_of(rig: Rig) -> Agent:
     """A new agent over the rig's databases."""
-    buffer = Buffer(rig.buffer_db, DEVICE, SIGN, rig.random.randbytes)
+    buffer = Buffer(rig.buffer_db, DEVICE, SIGN, rig.random.randbytes, rig.discard_remains)
     store = GrantStore(rig.consent_db, kit.OWNER, rig.random.randbytes)
     plan = rig.car.plan
 

@@ -275,6 +275,22 @@ def test_a_corrupt_buffer_is_put_aside_and_what_our_signature_vouches_for_is_sav
     assert (tmp_path / "buffer.db.quarantine.1").exists()
 
 
+def test_what_was_put_aside_is_deleted_whole_and_nothing_else_is(tmp_path: Path, source: random.Random) -> None:
+    """Logs of it too; the buffer in use and strangers' files beside it stay."""
+    path = tmp_path / "buffer.db"
+    for number in (7, 8):
+        (tmp_path / f"buffer.db.quarantine.{number}-wal").write_bytes(b"log")
+    path.write_bytes(b"not a database at all" * 500)
+    (tmp_path / "buffer.db.quarantine.notes").write_bytes(b"somebody's")
+    opened = open_buffer(path, DEVICE, KEY, source.randbytes, SIZE_MAX)
+    kept = {"buffer.db.quarantine.8-wal", "buffer.db.quarantine.9", "buffer.db.quarantine.notes"}
+    assert {each.name for each in tmp_path.glob("*quarantine*")} == kept
+    opened.buffer.discard_remains()
+    assert {each.name for each in tmp_path.glob("*quarantine*")} == {"buffer.db.quarantine.notes"}
+    assert path.exists()
+    opened.buffer.discard_remains()
+
+
 def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path, source: random.Random) -> None:
     """The agent starts; the stranger's file is not destroyed."""
     path = tmp_path / "buffer.db"

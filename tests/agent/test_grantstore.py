@@ -101,13 +101,13 @@ def test_a_handle_is_random_and_stands_for_one_set_of_records(db: sqlite3.Connec
     assert again.records_of(b"x" * 8) == ()
 
 
-def test_a_handle_is_forgotten_when_its_records_have_ended_and_no_box_names_it(db: sqlite3.Connection) -> None:
+def test_a_handle_is_dead_when_all_its_records_have_ended_and_stays_until_forgotten(db: sqlite3.Connection) -> None:
     one = store(db)
     first, second = one.handle_of((RECORD,)), one.handle_of((OTHER,))
-    one.forget_handles({second}, frozenset())
-    assert one.records_of(first) == ()
-    one.forget_handles(set(), frozenset({OTHER}))
-    assert one.records_of(second) == (OTHER,)
+    assert one.dead_handles(frozenset({OTHER})) == {first}
+    assert one.dead_handles(frozenset()) == {first, second}
+    one.forget_handles({first})
+    assert (one.records_of(first), one.records_of(second)) == ((), (OTHER,))
 
 
 def test_an_expired_record_lives_no_more(db: sqlite3.Connection) -> None:

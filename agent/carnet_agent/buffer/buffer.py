@@ -13,6 +13,7 @@ from carnet_agent.buffer.destruction import destroy_handle, forget_destroyed, ne
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
 from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row, Saved
+from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
 
 CUT_BYTES = 8
 STREAM_BYTES = 8
@@ -29,13 +30,20 @@ class Buffer:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, device: bytes, key: SigningKey, random: Callable[[int], bytes]
+        self,
+        connection: sqlite3.Connection,
+        device: bytes,
+        key: SigningKey,
+        random: Callable[[int], bytes],
+        discard_remains: Callable[[], None] = lambda: None,
     ) -> None:
         self._disk = Disk(connection)
         self._db = connection
         self._device = device
         self._key = key
         self._random = random
+        self.discard_remains = discard_remains
+        """Delete what was put aside of a damaged file (`remains`): nobody can destroy single boxes of it."""
         self._is_offering = False
         if self._disk.meta("stream") is None:
             with self._disk.transaction():
@@ -104,8 +112,7 @@ class Buffer:
         """
 
         def write() -> list[int]:
-            for digest, document in (schemas or {}).items():
-                self._db.execute("insert or ignore into schema values (?, ?)", (digest, document))
+            keep(self._db, schemas or {})
             self._db.executemany("delete from checkpoint where priority = ?", [(int(each),) for each in replaces])
             return [self._insert(each) for each in envelopes]
 
@@ -170,11 +177,7 @@ class Buffer:
 
     def give_up_schema(self, digest: bytes) -> list[int]:
         """The document of a schema is gone, so nobody can ever read what names it: rows become gaps; their numbers."""
-        rows = self._db.execute(
-            "select number, stream, seq, samples from row where number in"
-            " (select number from box where schema = ?) order by number",
-            (digest,),
-        ).fetchall()
+        rows = rows_naming(self._db, digest)
         if rows:
             with self._disk.transaction():
                 self._disk.remove([row[0] for row in rows])
@@ -309,19 +312,14 @@ class Buffer:
     # schemas
 
     def schema(self, digest: bytes) -> bytes | None:
-        row = self._db.execute("select document from schema where hash = ?", (digest,)).fetchone()
-        return bytes(row[0]) if row else None
+        return find(self._db, digest)
 
     def schema_hashes(self) -> list[bytes]:
-        return [bytes(row[0]) for row in self._db.execute("select hash from schema order by hash")]
+        return hashes(self._db)
 
     def drop_unused_schemas(self) -> None:
         """Forget schemas that no row and no checkpoint names."""
-        self._disk.with_room(
-            lambda: self._db.execute(
-                "delete from schema where hash not in (select schema from box union select schema from checkpoint)"
-            )
-        )
+        self._disk.with_room(lambda: drop_unused(self._db))
 
     # looking
 
@@ -335,8 +333,7 @@ class Buffer:
         """Take over rows that were saved from a corrupt file, numbers missing between them as a gap; how many rows."""
 
         def write() -> int:
-            for digest, document in schemas.items():
-                self._db.execute("insert or ignore into schema values (?, ?)", (digest, document))
+            keep(self._db, schemas)
             last: dict[bytes, int] = {}
             for each in saved:
                 envelope = parse_envelope(each.envelope)

@@ -1,6 +1,6 @@
 """Open the buffer's file; what is corrupt is put aside whole and what can be saved of it is saved.
 
-Law: the three files (database, -wal, -shm) move together, or the old log would come back into the new database.
+Law: only what our own signature vouches for comes back.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from carnet.errors import Error, UnavailableError
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import SigningKey
 from carnet_agent.buffer.buffer import Buffer
+from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.rows import Saved
 from carnet_agent.buffer.tables import check, configure
-
-QUARANTINES_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +35,18 @@ def open_buffer(
     path: Path, device: bytes, key: SigningKey, random: Callable[[int], bytes], size_bytes_max: int
 ) -> Opened:
     """The buffer in ``path``, new if there was none. UnavailableError if it is in use or the disk is read-only."""
+    remains = Remains(path)
     try:
-        return Opened(Buffer(_connect(path, size_bytes_max), device, key, random), False, 0)
+        return Opened(Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard), False, 0)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL):
             raise UnavailableError("buffer_unwritable", f"{path} cannot be written: {error}") from error
-        aside = _quarantine(path)
+        aside = remains.put_aside()
     except (sqlite3.DatabaseError, _NotIntact):
-        aside = _quarantine(path)
-    buffer = Buffer(_connect(path, size_bytes_max), device, key, random)
+        aside = remains.put_aside()
+    buffer = Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard)
     return Opened(buffer, True, buffer.adopt(*_salvage(aside, device, key)))
 
 
@@ -69,23 +69,6 @@ def _connect(path: Path, size_bytes_max: int) -> sqlite3.Connection:
 def _require_intact(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size and not check(connection):
         raise _NotIntact
-
-
-def _quarantine(path: Path) -> Path:
-    """Rename the three files to the first free number; the oldest beyond two quarantines go."""
-    number = 1 + max(
-        (int(p.suffix[1:]) for p in path.parent.glob(path.name + ".quarantine.*") if p.suffix[1:].isdigit()), default=0
-    )
-    aside = path.with_name(f"{path.name}.quarantine.{number}")
-    for suffix in ("", "-wal", "-shm"):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            source.rename(aside.with_name(aside.name + suffix))
-    for old in path.parent.glob(f"{path.name}.quarantine.*"):
-        text = old.name.rsplit(".", 1)[1].split("-")[0]
-        if text.isdigit() and int(text) <= number - QUARANTINES_KEPT:
-            old.unlink()
-    return aside
 
 
 def _salvage(path: Path, device: bytes, key: SigningKey) -> tuple[list[Saved], dict[bytes, bytes]]:

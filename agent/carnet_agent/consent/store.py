@@ -139,13 +139,16 @@ class GrantStore:
         heads = self.floors.heads
         return frozenset(parse_id(name, RECORD) for name, head in heads.items() if head.expires_ms > earliest_ms)
 
-    def forget_handles(self, keep: set[bytes], living: frozenset[bytes]) -> None:
-        """Drop handles whose records have all ended and that no box (``keep``) names any more."""
+    def dead_handles(self, living: frozenset[bytes]) -> set[bytes]:
+        """Handles whose records have all ended; a box of theirs may still be somewhere."""
         known = [bytes(row[0]) for row in self._db.execute("select handle from handle order by handle")]
-        gone = [one for one in known if one not in keep and not living.intersection(self.records_of(one))]
+        return {one for one in known if not living.intersection(self.records_of(one))}
+
+    def forget_handles(self, gone: set[bytes]) -> None:
+        """Drop handles that no box names any more."""
         if gone:
             with self._transaction():
-                self._db.executemany("delete from handle where handle = ?", [(one,) for one in gone])
+                self._db.executemany("delete from handle where handle = ?", [(one,) for one in sorted(gone)])
 
     # beside the grants
 

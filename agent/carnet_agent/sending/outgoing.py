@@ -99,18 +99,23 @@ class Outgoing:
             self.counters["reports_full"] += 1
 
     def destroy_dead(self, moment: Moment) -> None:
-        """Destroy boxes whose records have all ended, and put the receipts into the stream."""
+        """Destroy boxes whose records have all ended, and put the receipts into the stream.
+
+        What was put aside of a damaged buffer goes first and whole: before a receipt says that nothing is left, and
+        whenever it is not sure that everything in it still belongs to somebody.
+        """
         living = self._store.living(self._clock.earliest_ms(moment))
-        handles = self._buffer.handles()
-        dead = [one for one in sorted(handles) if not living.intersection(self._store.records_of(one))]
+        gone = self._store.dead_handles(living)
+        # a handle that the store does not know stands for nobody
+        dead = sorted(one for one in self._buffer.handles() if not living.intersection(self._store.records_of(one)))
+        if gone or not living:
+            self._buffer.discard_remains()
         if dead:
             count = self._buffer.destroy(dead, self._store.generation, DestructionReason.ENDED)
             self.counters["boxes_destroyed"] += count
-        unreported = self._buffer.unreported()
-        if unreported:
+        if self._buffer.unreported():
             self._receipts(moment)
-            unreported = self._buffer.unreported()
-        self._store.forget_handles(handles.difference(dead) | unreported, living)
+        self._store.forget_handles(gone - self._buffer.unreported())
 
     def living(self, cuts: Sequence[CutT], moment: Moment) -> list[CutT]:
         """The cuts of which at least one record has not ended; of the others nothing is kept."""
