@@ -6,6 +6,8 @@ import csv
 import gzip
 import importlib
 import json
+import logging
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from carnet_agent.__main__ import main
+from carnet_agent.captures.capture import SUFFIXES
 from tests.agent.cantools_oracle import NaiveIsoTp, Oracle, Row, candump, python_can
 from tests.conftest import shared_data
 from tests.realparts import real_part
@@ -168,14 +171,30 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "c.log", tmp_path / "d.dbc"
 
 
+NOISE = random.Random(3).randbytes(3000)
+FRAMELESS = {"nothing": b"", "text": b"hello world\n", "a table": b"time,speed\n1,50\n", "noise": NOISE}
+
+
+@pytest.mark.parametrize("content", FRAMELESS)
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_a_capture_without_a_frame_is_refused_and_leaves_no_file(
-    small: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suffix: str,
+    content: str,
+    small: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A table of nothing would look like a drive without readings."""
-    small[0].write_text("time,speed\n1,50\n")
-    assert main(["decode", str(small[0]), "--dbc", str(small[1]), "--out", str(tmp_path / "out.csv")]) == 1
-    assert "there is no frame in it" in capsys.readouterr().err
+    """A table of nothing would look like a drive without readings; and nothing of its content is shown."""
+    logging.getLogger("can").setLevel(logging.NOTSET)
+    capture = tmp_path / f"c{suffix}"
+    capture.write_bytes(FRAMELESS[content])
+    assert main(["decode", str(capture), "--dbc", str(small[1]), "--out", str(tmp_path / "out.csv")]) == 1
+    *others, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"carnet-agent: c{suffix}: ") and last.isprintable()
+    assert all(line.startswith("carnet-agent decode: not used: ") and line.isprintable() for line in others)
     assert not (tmp_path / "out.csv").exists()
+    assert caplog.records == []
 
 
 def test_no_reading_at_all_says_what_to_look_at(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -217,3 +218,11 @@ def test_python_can_is_imported_only_when_an_adapter_is_opened() -> None:
     """It costs tens of megabytes, which a unit on SocketCAN never pays."""
     program = "import sys, carnet_agent.bus.opening, carnet_agent.bus.pythoncan; sys.exit('can' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=20).returncode == 0
+
+
+def test_what_python_can_warns_of_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Its drivers repeat messages that they cannot read, and these are frames."""
+    logging.getLogger("can").setLevel(logging.NOTSET)
+    open_adapter("virtual", "a_bus_of_this_test", {})().shutdown()
+    logging.getLogger("can.socketcand").warning("Could not parse ascii message: < frame 123 23.424242 11 22 33 44 >")
+    assert caplog.records == []

@@ -63,6 +63,8 @@ def open_adapter(interface: str, channel: str, options: Mapping[str, Any]) -> Ca
     def connect() -> can.BusABC:
         import can
 
+        # warnings of its drivers repeat messages that they cannot read, and these are frames
+        logging.getLogger("can").setLevel(logging.CRITICAL + 1)
         return can.Bus(channel=channel, interface=interface, **{**options, **listen_only(interface)})
 
     return connect

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import os
 import sys
 import zlib
@@ -335,6 +336,8 @@ def _reader_class(suffix: str) -> Callable[..., Any]:
     """python-can's reader for this suffix; imported here because it is slow and captures are rare."""
     import can
 
+    # its warnings repeat lines that it cannot read, and these are content of the capture
+    logging.getLogger("can").setLevel(logging.CRITICAL + 1)
     readers: dict[str, Callable[..., Any]] = {
         ".asc": can.ASCReader,
         ".blf": can.BLFReader,

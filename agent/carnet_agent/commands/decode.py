@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = Counter[str]()
     with Capture(arguments.capture, plan.buses) as capture, _output(arguments.out) as stream:
         _write(plan, capture, counts, WRITERS[arguments.format](plan, stream), arguments.partial)
-        if not capture.counts["frames"] and capture.losses:
+        if not capture.counts["frames"]:
             _name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()))
             raise CaptureError("capture_refused", f"{arguments.capture.name}: there is no frame in it: another format?")
     _summary(capture, plan, counts, arguments.partial)
