@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from carnet_simulator.demo.picture import Panel, draw, shortened
+from carnet_simulator.demo.picture import Panel, draw, save, shortened
 
 SVG = "{http://www.w3.org/2000/svg}"
 SPEED = "Vehicle.Speed"
@@ -72,3 +74,21 @@ def test_a_long_path_keeps_its_end() -> None:
     assert shortened("Vehicle.Speed") == "Speed"
     path = "Vehicle.Powertrain.TractionBattery.Charging.ChargingPort.AnyPosition.IsChargingCableConnected"
     assert shortened(path).endswith("IsChargingCableConnected") and len(shortened(path)) == 44
+
+
+def test_without_a_name_each_picture_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary folder is everybody's: nothing there is written over or followed, and two demonstrations keep
+    their own.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "carnet-demo.svg").symlink_to(victim)
+    first, second = save(None, "<one/>"), save(None, "<two/>")
+    assert (first.read_text(), second.read_text(), victim.read_text()) == ("<one/>", "<two/>", "mine")
+    assert {each.parent for each in (first, second)} == {tmp_path}
+
+
+def test_a_picture_with_a_name_is_that_file(tmp_path: Path) -> None:
+    assert save(tmp_path / "a.svg", "<one/>") == tmp_path / "a.svg"
+    assert (tmp_path / "a.svg").read_text() == "<one/>"

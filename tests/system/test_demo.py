@@ -181,9 +181,23 @@ def test_a_capture_is_played_like_the_car(runs: dict[str, Run]) -> None:
         (["--seconds", "3"], "--seconds must be at least"),
         (["--dbc", "x.dbc"], "go with --capture"),
         (["--capture", "nowhere.log"], "there is no such file"),
+        (["--capture", "a.log"], "a capture needs its DBC"),
+        (["--capture", "a.log", "--dbc", "can7=a.dbc"], "the capture has no bus 'can7'"),
+        (["--capture", "a.log", "--dbc", "a.dbc"], "these DBCs decode nothing of it"),
+        (["--capture", "a.log", "--dbc", "a.dbc", "--mapping", "nowhere.toml"], "nowhere.toml"),
+        (["--picture", "nowhere/a.svg"], "there is no folder nowhere"),
+        (["--folder", "."], "name a new folder"),
     ],
 )
-def test_wrong_use_is_one_sentence(words: list[str], sentence: str, tmp_path: Path) -> None:
-    done = subprocess.run([*DEMO, *words], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode in (1, 2)
-    assert sentence in done.stderr and "Traceback" not in done.stderr
+def test_wrong_use_is_one_sentence_and_leaves_nothing_behind(words: list[str], sentence: str, tmp_path: Path) -> None:
+    """Not even the folder in which it would have happened, and nothing is said of one."""
+    (tmp_path / "a.log").write_text("(1.0) can0 123#00\n")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        [*DEMO, *words], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode in (1, 2) and done.stdout == ""
+    assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
+    assert list(temporary.iterdir()) == []

@@ -7,7 +7,6 @@ them is read where anybody could read it: recipients' files, the owner's tool, t
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,14 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
     add("--keep", action="store_true", help="keep the folder with all keys, stores and logs also after a good end")
     add("--folder", type=Path, help="work in this new folder (default: one under the system's temporary folder)")
-    default = Path(tempfile.gettempdir()) / "carnet-demo.svg"
-    add(
-        "--picture",
-        type=Path,
-        default=default,
-        metavar="FILE",
-        help="what left, as SVG (default: %(default)s)",
-    )
+    add("--picture", type=Path, metavar="FILE", help="what left, as SVG (default: a new file in the temporary folder)")
     add(
         "--broker", choices=("auto", "mosquitto", "development"), default="auto", help="default: Mosquitto if installed"
     )

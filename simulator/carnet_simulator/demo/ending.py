@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from carnet.errors import UnavailableError
 from carnet_simulator.demo import summary
 from carnet_simulator.demo.check import violations
 from carnet_simulator.demo.live import Live
-from carnet_simulator.demo.picture import Panel, draw
+from carnet_simulator.demo.picture import Panel, draw, save
 from carnet_simulator.demo.received import Received
 from carnet_simulator.demo.search import Search, search
 from carnet_simulator.demo.told import Told, note, now_ms, permissions
@@ -27,7 +26,7 @@ HOLD_S_MAX: Final = 20.0
 LOOK_S: Final = 0.05
 
 
-def end(told: Told, live: Live, insurer: Insurer, picture: Path) -> dict[str, Any]:
+def end(told: Told, live: Live, insurer: Insurer, picture: Path | None) -> dict[str, Any]:
     """Stop everything, judge, draw; the report that ``--json`` prints."""
     _drain(told, live)
     statement = told.stage.ask_owner("statement")
@@ -42,8 +41,7 @@ def end(told: Told, live: Live, insurer: Insurer, picture: Path) -> dict[str, An
     ]
     wrong = _wrong(told, insurer)
     searched = _search(told)
-    _draw(told, picture)
-    report = _report(told, statement, differing, wrong, searched, picture)
+    report = _report(told, statement, differing, wrong, searched, save(picture, _drawn(told)))
     _say(live, report, searched)
     return report
 
@@ -90,7 +88,8 @@ def _search(told: Told) -> Search:
     return search(told.stage.folder, told.stage.scene.markers, told.records[told.stage.scene.parties[0].name].encode())
 
 
-def _draw(told: Told, picture: Path) -> None:
+def _drawn(told: Told) -> str:
+    """The picture."""
     gone = told.withdrawal
     panels = []
     for party in told.stage.scene.parties:
@@ -99,11 +98,7 @@ def _draw(told: Told, picture: Path) -> None:
         panels.append(Panel(party.name, party.offer["purpose"]["text"], *_times(received), withdrawn_ms))
     played = told.stage.scene
     line = f"{played.title}, {len(played.signals)} signals; what has no mark stayed in the car"
-    page = draw("What left the car, for whom", panels, told.granted_ms, now_ms(), line)
-    try:
-        picture.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UnavailableError("picture", f"{picture} cannot be written: {error.strerror}") from None
+    return draw("What left the car, for whom", panels, told.granted_ms, now_ms(), line)
 
 
 def _times(received: Received) -> tuple[dict[str, list[int]], dict[str, str]]:

@@ -5,10 +5,15 @@ Law: a mark stands for samples that the recipient has in its own file; nothing i
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
+
+from carnet.errors import UnavailableError
 
 WIDTH: Final = 960
 LEFT: Final = 330
@@ -34,6 +39,20 @@ class Panel:
     times_ms: Mapping[str, Sequence[int]]
     how: Mapping[str, str]
     withdrawn_ms: int | None = None
+
+
+def save(path: Path | None, page: str) -> Path:
+    """Write the page; without a name it is a new file in the temporary folder, which is everybody's."""
+    try:
+        if path is None:
+            descriptor, name = tempfile.mkstemp(prefix="carnet-demo-", suffix=".svg")
+            os.close(descriptor)
+            path = Path(name)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        where = path or tempfile.gettempdir()
+        raise UnavailableError("picture", f"{where}: the picture cannot be written: {error.strerror}") from None
+    return path
 
 
 def draw(title: str, panels: Sequence[Panel], start_ms: int, end_ms: int, note: str) -> str:

@@ -130,11 +130,17 @@ def build(folder: Path, scene: Scene, tenant: str, webhook_url: Callable[[Stage]
     return stage
 
 
-def start_broker(stage: Stage, choice: str) -> None:
-    """Mosquitto, or the development broker where there is none."""
+def broker_program(choice: str) -> str | None:
+    """Where Mosquitto is; None if the development broker is to be used."""
     program = mosquitto() if choice != "development" else None
     if program is None and choice == "mosquitto":
         raise UnavailableError("no_mosquitto", "no mosquitto here: apt-get install --no-install-recommends mosquitto")
+    return program
+
+
+def start_broker(stage: Stage, choice: str) -> None:
+    """Mosquitto, or the development broker where there is none."""
+    program = broker_program(choice)
     if program is None:
         stage.broker = "development broker"
         words = command(SIMULATOR, "broker", "--port", str(stage.mqtt_port))

@@ -36,17 +36,17 @@ LOOK_S: Final = 0.05
 
 def tell(arguments: argparse.Namespace) -> int:
     """Run the demonstration; the exit code."""
-    if not SECONDS_MIN <= arguments.seconds < 1e6:
-        raise ConfigError(
-            "seconds_wrong", f"--seconds must be at least {SECONDS_MIN:g}: the car sends every ten seconds"
-        )
     began_ms = now_ms()
+    tenant = ids.new_id(ids.TENANT, os.urandom)
+    # everything that can be wrong with the command line is said before there is a folder
+    _check(arguments)
+    played = _scene(arguments, tenant, began_ms)
     live = Live(sys.stderr if arguments.json else sys.stdout, plain=arguments.headless or arguments.json)
     folder = _folder(arguments.folder)
     live.say(f"folder {folder}{'' if arguments.keep else ' (removed after a good end; --keep keeps it)'}")
     keep = True
     try:
-        report = _play(arguments, live, folder, began_ms)
+        report = _play(arguments, live, folder, played, tenant, began_ms)
         keep = not report["ok"]
     except KeyboardInterrupt:
         keep = False
@@ -59,9 +59,19 @@ def tell(arguments: argparse.Namespace) -> int:
     return 0 if report["ok"] else 1
 
 
-def _play(arguments: argparse.Namespace, live: Live, folder: Path, began_ms: int) -> dict[str, Any]:
-    tenant = ids.new_id(ids.TENANT, os.urandom)
-    played = _scene(arguments, tenant, began_ms)
+def _check(arguments: argparse.Namespace) -> None:
+    if not SECONDS_MIN <= arguments.seconds < 1e6:
+        raise ConfigError(
+            "seconds_wrong", f"--seconds must be at least {SECONDS_MIN:g}: the car sends every ten seconds"
+        )
+    if arguments.picture is not None and not arguments.picture.absolute().parent.is_dir():
+        raise ConfigError("picture_folder", f"--picture: there is no folder {arguments.picture.parent}")
+    stage.broker_program(arguments.broker)
+
+
+def _play(
+    arguments: argparse.Namespace, live: Live, folder: Path, played: Scene, tenant: str, began_ms: int
+) -> dict[str, Any]:
     insurers: list[Insurer] = []
 
     def url_of(built: Stage) -> str:
