@@ -5,6 +5,7 @@ The runs are played side by side, each with its own ports and folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -59,17 +60,53 @@ class Playing:
         return Run(self.process.returncode, json.loads(out), log, self._picture)
 
 
+CAPTURES = {
+    "FT-86 with its mapping": (
+        "toyota_ft86_drive.log.gz",
+        ["--dbc", "ft86_sample_can_spec.dbc", "--mapping", "ft86_sample_can_spec.map.toml", "--speed", "2"],
+    ),
+    "J1939 tractor": (
+        "tractor_j1939.log.gz",
+        ["--dbc", "CSS-Electronics-SAE-J1939-DEMO.dbc", "--match", "pgn", "--speed", "5"],
+    ),
+    "Skoda as MF4": (
+        "skoda_obd2_gnss.MF4",
+        ["--dbc", "can1=OBD-v4.4.dbc", "can9=canedge-internal-can9.dbc", "--speed", "2"],
+    ),
+}
+"""Real drives, of which two have no mapping file."""
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     real_part("mosquitto", version(require_mosquitto()))
     folder = tmp_path_factory.mktemp("demo")
-    playing = {
-        **capture(folder),
-        "good": Playing(folder, "good", []),
-        "lying agent": Playing(folder, "lying", ["--seed", "2"], "lying agent"),
-        "no gate": Playing(folder, "gateless", ["--seed", "2"], "lying agent,no gate"),
-        "development broker": Playing(folder, "own", ["--broker", "development", "--mode", "no_location"]),
-    }
+    with side_by_side(
+        {
+            "good": Playing(folder, "good", []),
+            "lying agent": Playing(folder, "lying", ["--seed", "2"], "lying agent"),
+            "no gate": Playing(folder, "gateless", ["--seed", "2"], "lying agent,no gate"),
+            "development broker": Playing(folder, "own", ["--broker", "development", "--mode", "no_location"]),
+        }
+    ) as ended:
+        yield ended
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    require_mosquitto()
+    folder, data = tmp_path_factory.mktemp("demo"), shared_data()
+    playing = {}
+    for name, (file, words) in CAPTURES.items():
+        found = ["--capture", str(data / "captures" / file), *(_found(word, data) for word in words)]
+        playing[name] = Playing(folder, file.partition("_")[0], found)
+    with side_by_side(playing) as ended:
+        yield ended
+
+
+@contextlib.contextmanager
+def side_by_side(playing: dict[str, Playing]) -> Iterator[dict[str, Run]]:
+    """All of them at their end; none is left if one does not come to its end."""
     try:
         yield {name: each.end() for name, each in playing.items()}
     finally:
@@ -79,16 +116,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
                 each.process.wait(30)
 
 
-def capture(folder: Path) -> dict[str, Playing]:
-    """A real drive at twice its speed; nothing where the data is missing, which its own test then says."""
-    try:
-        data = shared_data()
-    except pytest.skip.Exception:
-        return {}
-    words = ["--capture", str(data / "captures" / "toyota_ft86_drive.log.gz"), "--speed", "2"]
-    words += ["--dbc", str(data / "dbc" / "ft86_sample_can_spec.dbc")]
-    words += ["--mapping", str(CHECKOUT / "dbc" / "ft86_sample_can_spec.map.toml")]
-    return {"capture": Playing(folder, "capture", words)}
+def _found(word: str, data: Path) -> str:
+    """A DBC of the data or a mapping of ours where a word names one."""
+    bus, equals, file = word.rpartition("=")
+    if word.endswith(".dbc"):
+        return f"{bus}{equals}{data / 'dbc' / file}"
+    return str(CHECKOUT / "dbc" / word) if word.endswith(".toml") else word
 
 
 def test_a_good_run_ends_well(runs: dict[str, Run]) -> None:
@@ -165,14 +198,17 @@ def test_without_the_gate_the_demonstration_fails(runs: dict[str, Run]) -> None:
     assert any("insurer: Vehicle.Speed: sent under {}" in sentence for sentence in run.report["violations"])
 
 
-def test_a_capture_is_played_like_the_car(runs: dict[str, Run]) -> None:
-    """With its DBC and mapping file; what is offered is made of what is in it."""
-    shared_data()
-    run = runs["capture"]
-    real_part("captures")
+@pytest.mark.parametrize("name", CAPTURES)
+def test_a_capture_is_played_like_the_car(captures: dict[str, Run], name: str) -> None:
+    """With its DBCs, and its mapping file if there is one; what is offered is made of what is in it."""
+    run = captures[name]
+    real_part("captures", CAPTURES[name][0].partition(".")[0])
     assert run.code == 0, run.log
     assert all(each["samples"] > 0 for each in run.report["recipients"].values())
+    assert run.report["withdraw"]["events_after"] == 0
     assert run.report["marker_absent"] is None
+    paths = {path for each in run.report["recipients"].values() for path in each["paths"]}
+    assert all(path.startswith("Vehicle.Private.") for path in paths) is ("--mapping" not in CAPTURES[name][1])
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,13 @@ def signals_in(file: Path, buses: Sequence[Bus]) -> list[Name]:
 
 def _decoded(file: Path, bus: Bus, dbc: Path) -> Iterator[Name]:
     words = command(AGENT, "decode", str(file), "--dbc", f"{bus.name}={dbc}", "--match", bus.match, "--format", "csv")
-    until = time.monotonic() + LOOK_S
+    until: float | None = None
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for row in islice(csv.DictReader(process.stdout), ROWS_MAX):
             yield Name(bus.name, dbc.stem, row["message"], row["signal"], row["unit"])
+            # from the first row on: how long a busy machine needs to start the program says nothing of the capture
+            until = until or time.monotonic() + LOOK_S
             if time.monotonic() > until:
                 break
         process.kill()
