@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from carnet_agent.bus.socketcan import CanInterface, SocketReader
 from carnet_agent.frames import EXTENDED, FD, Frames
 from carnet_agent.instant import Instant
 from tests.agent.candatagrams import classic
-from tests.system.guest.vcan import INTERFACE, Peer, drain, wait_until
+from tests.system.guest.vcan import INTERFACE, Peer, drain, transmitted, wait_until
 
 RATIO_FLOOR = 10
 """recvmmsg against python-can; measured 40 to 100 in the guest, whose system calls are dear, so only a floor is
@@ -44,7 +46,9 @@ def candump(count: int) -> subprocess.Popen[str]:
         return Path("/proc/net/can/rcvlist_all").read_text().count(INTERFACE)
 
     before = receivers()
-    process = subprocess.Popen(["candump", "-L", "-n", str(count), INTERFACE], stdout=subprocess.PIPE, text=True)
+    # with room for all of them, and an end if fewer come
+    words = ["candump", "-L", "-n", str(count), "-r", str(8 << 20), "-T", "20000", INTERFACE]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     wait_until(lambda: receivers() > before)
     return process
 
@@ -65,6 +69,46 @@ def test_canplayer_is_read_frame_by_frame(reader: SocketReader, tmp_path: Path) 
     path.write_text("".join(f"({1000 + index}.000000) {INTERFACE} {line}\n" for index, line in enumerate(log)))
     subprocess.run(["canplayer", "-t", "-I", str(path)], check=True)
     assert log_lines(drain(reader, 4)) == dumped("\n".join(log))
+
+
+def capture_lines(count: int) -> list[str]:
+    """Frames of every kind in a candump log's words: 11 and 29 bits, no data to all of it, CAN FD with each flag."""
+    chance = random.Random(11)
+    lines = []
+    for _ in range(count):
+        extended, fd = chance.random() < 0.5, chance.random() < 0.3
+        name = f"{chance.randrange(1 << 29):08X}" if extended else f"{chance.randrange(1 << 11):03X}"
+        size = chance.choice((0, 1, 8, 12, 64) if fd else range(9))
+        mark = f"##{chance.randrange(4)}" if fd else "#"
+        lines.append(f"{name}{mark}{chance.randbytes(size).hex().upper()}")
+    return lines
+
+
+def with_two_flags(line: str) -> str:
+    """Of the flags of CAN FD only BRS and ESI: newer kernels add one that says that it is CAN FD."""
+    name, mark, rest = line.partition("##")
+    return f"{name}##{int(rest[0], 16) & 3}{rest[1:]}" if mark else line
+
+
+def test_a_replayed_capture_is_on_the_bus_as_it_is_in_the_file(reader: SocketReader, tmp_path: Path) -> None:
+    """``carnet-sim replay``: candump shows every frame of the file in its order, of the wanted bus alone."""
+    lines = capture_lines(500)
+    path = tmp_path / "capture.log"
+    path.write_text(
+        "".join(
+            f"({1000 + number / 1000:.6f}) can1 {line}\n({1000 + number / 1000:.6f}) can2 555#00\n"
+            for number, line in enumerate(lines)
+        )
+    )
+    before = transmitted()
+    with candump(len(lines)) as dump:
+        words = ["replay", str(path), "--speed", "max", "--channel", f"can1={INTERFACE}"]
+        said = subprocess.run([sys.executable, "-m", "carnet_simulator", *words], capture_output=True, check=True)
+        text, _ = dump.communicate(timeout=30)
+    assert [with_two_flags(line.split()[-1]) for line in text.splitlines()] == lines
+    assert transmitted() == before + len(lines)
+    assert log_lines(drain(reader, len(lines))) == dumped(text)
+    assert b"done after 0.5 s: 1,000 frames sent" in said.stderr
 
 
 def test_python_can_yields_the_same_block(reader: SocketReader, peer: Peer) -> None:
