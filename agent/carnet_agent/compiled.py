@@ -23,8 +23,9 @@ from carnet_agent.dbc.plan import Plan
 from carnet_agent.settings import Settings, from_json, to_json
 from carnet_agent.statefolder import COMPILED_FOLDER, make
 
-VERSION = 1
-"""Raise it when `carnet_agent.settings` changes."""
+VERSION = 2
+"""Raise it when `carnet_agent.settings` changes or `carnet_agent.config` refuses more, so that everything is checked
+again."""
 TIMEOUT_S = 300
 ERRORS: dict[str, type[Error]] = {kind.__name__: kind for kind in (ConfigError, DbcError, MappingError)}
 

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from carnet.configerrors import sentence
 from carnet.errors import ConfigError
+from carnet.loopback import is_loopback
 from carnet_agent.settings import Settings
 
 T = TypeVar("T")
@@ -79,6 +80,8 @@ def _contradictions(settings: Settings) -> Iterable[str]:
         yield "mqtt: cert_file and key_file belong together"
     if mqtt.cert_file is not None and mqtt.ca_file is None:
         yield "mqtt: a certificate needs ca_file, without which there is no TLS"
+    if mqtt.ca_file is None and not is_loopback(mqtt.host):
+        yield "mqtt: a broker on another machine needs ca_file, the authority that signed its certificate"
     if settings.operating.voltage_min is not None and settings.operating.voltage is None:
         yield "operating: voltage_min needs voltage"
 

@@ -93,7 +93,9 @@ class MqttSection:
     port: Annotated[int, Limits(ge=1, le=65535)] = _key("broker's port", 8883)
     username: str = _key("name at the broker; empty: the device's id, if there is a password", "")
     password_file: Path | None = _key("file with the password; absent: no password", None)
-    ca_file: Path | None = _key("authority that signed the broker's certificate; absent: no TLS", None)
+    ca_file: Path | None = _key(
+        "authority that signed the broker's certificate; absent: no TLS, for a broker on this machine only", None
+    )
     cert_file: Path | None = _key("this unit's certificate; absent: none is shown", None)
     key_file: Path | None = _key("key of this unit's certificate", None)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from carnet.configerrors import sentence
 from carnet.errors import ConfigError
+from carnet.loopback import is_loopback
 from carnet_cloud.catalogue import Catalogue, read_entries
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,13 +48,24 @@ class MqttSection(_Section):
     username: str = Field(default="", description="name at the broker, if it asks for a password")
     password_file: Path | None = Field(default=None, description="file with the password")
     ca_file: Path | None = Field(
-        default=None, description="authority that signed the broker's certificate; without it TLS is off"
+        default=None,
+        description="authority that signed the broker's certificate; absent: no TLS, for a broker on this machine only",
     )
     cert_file: Path | None = Field(default=None, description="this receiver's certificate")
     key_file: Path | None = Field(default=None, description="key of this receiver's certificate")
     shards: tuple[str, ...] = Field(
         default=("+",), description='shards to serve, as two hexadecimal digits; "+" is all'
     )
+
+    @model_validator(mode="after")
+    def _private(self) -> MqttSection:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.cert_file is not None and self.ca_file is None:
+            raise ValueError("a certificate needs ca_file, without which there is no TLS")
+        if self.ca_file is None and not is_loopback(self.host):
+            raise ValueError("a broker on another machine needs ca_file, the authority that signed its certificate")
+        return self
 
 
 class ApiSection(_Section):

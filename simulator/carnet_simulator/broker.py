@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Final, Literal
 import mqtt5
 
 from carnet.errors import ConfigError
+from carnet.loopback import is_loopback
 from carnet_simulator.outqueue import OutQueue, QueueLimits
 from carnet_simulator.topicfilter import TopicFilters, matches
 
@@ -81,7 +81,7 @@ class Broker:
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> asyncio.Server:
         """Start to serve; port 0 lets the system choose. ConfigError ``broker_not_loopback`` for another interface."""
-        if host != "localhost" and not _is_loopback(host):
+        if not is_loopback(host):
             raise ConfigError(
                 "broker_not_loopback", "the development broker serves loopback only: use 127.0.0.1 or ::1"
             )
@@ -329,10 +329,3 @@ class _Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if not self._closed:
             self._transport.write(data)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -52,6 +52,8 @@ def test_absent_and_empty_differ(tmp_path: Path) -> None:
         (config_text().replace("port = 1883", "prot = 1883"), "mqtt.prot: there is no such key"),
         (config_text().replace("state =", "sate ="), "unit.sate: there is no such key"),
         (config_text().replace('host = "127.0.0.1"', ""), "mqtt.host: this key is missing"),
+        (config_text().replace('"127.0.0.1"', '"broker.example"'), "another machine needs ca_file"),
+        (config_text().replace('"127.0.0.1"', '"127.0.0.1.example"'), "another machine needs ca_file"),
         (config_text(extra="[[bus]]\nname = 'can0'\nchannel = 'can0'\ndbc = []\n"), "one name"),
         (config_text(extra="[[bus]]\nname = 'x'\nchannel = 'x'\ndbc = []\nmatch = 'pgn'\n"), "match"),
         ("unit = 7", "unit"),
@@ -63,6 +65,11 @@ def test_a_wrong_key_is_named_in_one_sentence(tmp_path: Path, text: str, word: s
         load(make_unit(tmp_path, text).config)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_a_broker_on_this_machine_needs_no_certificate(tmp_path: Path, host: str) -> None:
+    assert load(make_unit(tmp_path, config_text().replace("127.0.0.1", host)).config).mqtt.ca_file is None
 
 
 def test_settings_survive_the_way_through_json(tmp_path: Path) -> None:

@@ -67,7 +67,10 @@ def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest
         ("carnet_demo.map", "nowhere.map", "nowhere.map.toml cannot be read"),
         ('"cloud/store.db"', '"store.db"', "a restored backup would bring it back"),
         ("port = 9", 'ca_file = "nowhere.pem"', "mqtt.ca_file"),
+        ('host = "127.0.0.1"', 'host = "broker.example"', "mqtt: a broker on another machine needs ca_file"),
         ("port = 9", 'ca_file = "cloud.toml"', "mqtt.ca_file"),
+        ("port = 9", 'cert_file = "cloud.toml"', "cert_file and key_file belong together"),
+        ("port = 9", 'cert_file = "x.pem"\nkey_file = "x.key"', "a certificate needs ca_file"),
         ("[api]", '[api]\noperator_token_file = "nowhere"', "nowhere cannot be read"),
     ],
 )
@@ -108,12 +111,12 @@ def test_a_key_that_others_can_read_is_refused(config: Path, capsys: pytest.Capt
 
 
 def test_why_a_broker_is_not_reached_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    link = BrokerLink(MqttSection(host="nowhere.invalid", port=9), "receiver")
+    link = BrokerLink(MqttSection(host="127.0.0.1", port=9), "receiver")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             link._say("its name cannot be looked up")
     assert [record.getMessage() for record in caplog.records] == [
-        "broker nowhere.invalid:9: its name cannot be looked up (said once)"
+        "broker 127.0.0.1:9: its name cannot be looked up (said once)"
     ]
 
 

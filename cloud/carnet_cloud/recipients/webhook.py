@@ -17,6 +17,7 @@ import urllib.parse
 from collections.abc import Callable
 
 from carnet.errors import ConfigError
+from carnet.loopback import is_loopback
 from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
 from carnet_cloud.recipients.base import Event, Outcome
 
@@ -33,7 +34,7 @@ class Webhook:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("webhook_url", "a webhook url starts with https:// and names a host")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ConfigError("webhook_plain", "a webhook outside this machine needs https")
         self._parts = parts
         self._path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
