@@ -94,6 +94,34 @@ def test_dbcs_and_mappings_are_given_to_the_buses_of_a_capture(tmp_path: Path, m
     assert unused.value.reason == "mapping_unused"
 
 
+SEEN_DBC = """VERSION ""
+BU_: X
+BO_ 256 Early: 8 X
+ SG_ One : 0|8@1+ (1,0) [0|0] "" X
+BO_ 512 Late: 8 X
+ SG_ Two : 0|8@1+ (1,0) [0|0] "" X
+"""
+
+
+def seen_in(folder: Path, lines: list[str]) -> list[str]:
+    (folder / "car.dbc").write_text(SEEN_DBC)
+    (folder / "drive.log").write_text("\n".join(lines) + "\n")
+    bus = Bus("can0", (folder / "car.dbc",), ())
+    return [name.signal for name in captures.signals_in(folder / "drive.log", [bus])]
+
+
+def test_what_is_offered_of_a_capture_comes_in_its_first_minute(tmp_path: Path) -> None:
+    """However fast this machine reads it: a demonstration of what comes later would show nothing for a minute."""
+    early = [f"({1000 + 10 * n}.0) can0 100#01" for n in range(7)]
+    late = [f"({1067 + n / 10:.1f}) can0 200#01" for n in range(500)]
+    assert seen_in(tmp_path, early + late) == ["One"]
+
+
+def test_a_capture_that_begins_with_a_silence_is_offered_by_what_breaks_it(tmp_path: Path) -> None:
+    foreign = [f"({1000 + n}.0) can0 300#01" for n in range(90)]
+    assert seen_in(tmp_path, [*foreign, "(1090.0) can0 200#01", "(1090.5) can0 100#01"]) == ["Two"]
+
+
 def test_a_capture_offers_named_signals_if_there_are_any(mapping: Path) -> None:
     def offered(mappings: tuple[Path, ...]) -> list[str]:
         bus = Bus("can0", (Path("car.dbc"),), mappings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -22,7 +21,8 @@ from carnet_simulator.replay import read_capture
 
 FRAMES_MAX: Final = 20_000
 ROWS_MAX: Final = 100_000
-LOOK_S: Final = 3.0
+LOOK_S: Final = 60.0
+"""Of the capture's own time. By this machine's clock, what is offered would hang on how busy it is."""
 
 
 def buses_of(file: Path, dbcs: Sequence[str], mappings: Sequence[Path], match: str) -> tuple[Bus, ...]:
@@ -47,25 +47,28 @@ def buses_of(file: Path, dbcs: Sequence[str], mappings: Sequence[Path], match: s
 
 
 def signals_in(file: Path, buses: Sequence[Bus]) -> list[Name]:
-    """The signals that occur in the beginning of the capture, the most frequent first."""
+    """The signals that occur in the capture's first minute, the most frequent first; of a DBC that finds nothing in
+    it, those of the first frame that it knows.
+    """
     found: Counter[Name] = Counter()
+    begin_s = next((frame.time_ns / 1e9 for frame in read_capture(file)), 0.0)
     for bus in buses:
         for dbc in bus.dbc:
-            found.update(_decoded(file, bus, dbc))
+            found.update(_decoded(file, bus, dbc, begin_s + LOOK_S))
     return [name for name, _ in found.most_common()]
 
 
-def _decoded(file: Path, bus: Bus, dbc: Path) -> Iterator[Name]:
+def _decoded(file: Path, bus: Bus, dbc: Path, until_s: float) -> Iterator[Name]:
     words = command(AGENT, "decode", str(file), "--dbc", f"{bus.name}={dbc}", "--match", bus.match, "--format", "csv")
-    until: float | None = None
+    last_s: float | None = None
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for row in islice(csv.DictReader(process.stdout), ROWS_MAX):
-            yield Name(bus.name, dbc.stem, row["message"], row["signal"], row["unit"])
-            # from the first row on: how long a busy machine needs to start the program says nothing of the capture
-            until = until or time.monotonic() + LOOK_S
-            if time.monotonic() > until:
+            time_s = float(row["timestamp"])
+            last_s = max(until_s, time_s) if last_s is None else last_s
+            if time_s > last_s:
                 break
+            yield Name(bus.name, dbc.stem, row["message"], row["signal"], row["unit"])
         process.kill()
 
 
