@@ -103,11 +103,12 @@ def drive(capture: str, databases: dict[str, str]) -> list[Series]:
     times += 3_600_000 - times[0]
     decoded = decode(plan, frames)
     found = []
+    sample_times = times.take(decoded.sample_frame)
     for signal, start, length in zip(decoded.run_signal, decoded.run_start, decoded.run_length, strict=True):
         info = plan.signals[signal]
         if not any(word in info.name.upper() for word in LEFT_OUT):
             run = slice(start, start + length)
-            found.append(Series(info, times[decoded.frame[run]], decoded.raw[run]))
+            found.append(Series(info, sample_times[run], decoded.raw[run]))
     found.sort(key=lambda series: -len(np.unique(series.values)))
     return sorted(found[:SIGNALS], key=lambda series: series.info.index)
 

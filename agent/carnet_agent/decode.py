@@ -5,69 +5,51 @@ Law: no Python object per frame or sample, and exactly the raw integers and phys
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carnet_agent.dbc import j1939
-from carnet_agent.dbc.plan import STANDARD_IDS, Group, Plan, SignalInfo
+from carnet_agent.dbc.plan import STANDARD_IDS, Group, Plan, Rows, SignalInfo
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import EXTENDED, Frames
 
-NO_FRAMES: NDArray[np.int32] = np.empty(0, np.int32)
-
-
+WORD: np.dtype[np.int64] = np.dtype("<i8")
+NO_FRAMES: NDArray[np.intp] = np.empty(0, np.intp)
+NO_SAMPLES: NDArray[np.int64] = np.empty(0, np.int64)
 COUNTING: NDArray[np.int64] = np.arange(1 << 13)
 COUNTING.flags.writeable = False
 
 
-def _no_frames() -> NDArray[np.int32]:
-    return NO_FRAMES
+class Refused(NamedTuple):
+    """Frames of which cantools yields nothing, though we read them."""
+
+    unknown_selector: NDArray[np.intp]
+    """A multiplexer value that the database does not know; the frame's other signals are decoded."""
+    overlapping: NDArray[np.intp]
+    """Signals that are present overlap or overhang by definition; they are decoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Samples of one block, one run per signal that occurs in it; R runs, N samples."""
-
-    run_signal: NDArray[np.int32]
-    """(R,) index into ``Plan.signals``."""
-    run_start: NDArray[np.int64]
-    """(R,) first sample of the run."""
-    run_length: NDArray[np.int64]
-    """(R,) samples in the run, at least 1."""
-    frame: NDArray[np.int32]
-    """(N,) position of the frame in the block, ascending within a run."""
-    raw: NDArray[np.int64]
-    """(N,) raw integers; unsigned 64-bit values and floats as their bit pattern, ``SignalInfo.kind`` says which."""
-    source: NDArray[np.int16] | None = None
-    """(N,) J1939 source address, -1 for 11-bit identifiers; None unless matched by parameter group."""
-    unknown_selector: NDArray[np.int32] = field(default_factory=_no_frames)
-    """Frames with a multiplexer value that the database does not know; their other signals are decoded."""
-    overlapping: NDArray[np.int32] = field(default_factory=_no_frames)
-    """Frames whose present signals overlap or overhang by definition; decoded, though cantools refuses them."""
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entries:
+class _Entries(NamedTuple):
     """(frame, group) pairs: one per frame, and one more per group that a multiplexer leads to."""
 
     frame: NDArray[np.intp]
     group: NDArray[Group]
-    unknown_selector: NDArray[np.int32]
-    overlapping: NDArray[np.int32]
+    refused: Refused
 
 
 class _Runs(NamedTuple):
-    """Where the runs lie: their plan rows, and for each sample its place in the sorted planes."""
+    """The rows of the plan that occur in a block."""
 
     row: NDArray[np.intp]
-    start: NDArray[np.int64]
     length: NDArray[np.int64]
-    at: NDArray[np.int64]
+    start: NDArray[np.int64]
+    """The first sample of the run."""
+    entry: NDArray[np.int64]
+    """The first entry of the run's group, where entries are sorted by group."""
+    cut: NDArray[np.int64]
+    """(4, runs): as in ``Rows``; the first gives way to where the run's words lie."""
 
 
 def decode(plan: Plan, frames: Frames) -> Decoded:
@@ -75,38 +57,38 @@ def decode(plan: Plan, frames: Frames) -> Decoded:
 
     Signals that do not fit into a short frame are absent; a frame longer than its definition is accepted.
     """
-    group = _root_groups(plan, frames)
-    entries = _follow_multiplexers(plan, frames, group) if plan.has_multiplexers else None
-    if entries is None:
-        order = frame = group.argsort(kind="stable")
-        length = frames.length
+    group, length = _root_groups(plan, frames), frames.length
+    if plan.has_multiplexers:
+        entries = _follow_multiplexers(plan, frames, group)
+        group, length = entries.group, length.take(entries.frame)
+        frame = entries.frame.take(group.argsort(kind="stable"))
     else:
-        order = entries.group.argsort(kind="stable")
-        frame = entries.frame.take(order)
-        length = frames.length.take(entries.frame)
-    entry_group = group if entries is None else entries.group
-    per_group = np.bincount(entry_group, minlength=plan.groups + 1)
-    runs = _runs(plan, per_group, len(entry_group), frames.width)
-    # Sorted by group, a run's words lie side by side: one gather index serves words and frame numbers.
-    planes = _planes(frames, frame)
+        frame = group.argsort(kind="stable")
+    runs = _runs(plan, group, frames.width)
     decoded = Decoded(
         run_signal=plan.row_signal.take(runs.row),
         run_start=runs.start,
         run_length=runs.length,
-        # Every plane has the frames in the same order, so a place in any of them wraps to its frame.
-        frame=frame.astype(np.int32).take(runs.at, mode="wrap"),
-        raw=_extract(plan, runs, planes),
-        unknown_selector=NO_FRAMES if entries is None else entries.unknown_selector,
-        overlapping=_overlapping(plan, group, per_group, entries) if plan.has_overlapping else NO_FRAMES,
+        run_frame=runs.entry,
+        frame=frame,
+        raw=_cut(plan, runs, _planes(plan, frames, frame), len(frame)),
+        source=_sources(frames) if plan.match == "pgn" else None,
     )
     # Most blocks have no frame that is shorter than the longest definition: one cheap look spares the exact one.
-    if np.count_nonzero(length < plan.need) and (length < plan.group_need.take(entry_group)).any():
-        decoded = _without_absent(
-            decoded, frames.length.take(decoded.frame) >= np.repeat(plan.rows.need.take(runs.row), runs.length)
-        )
-    if plan.match == "pgn":
-        decoded = replace(decoded, source=_sources(frames).take(decoded.frame))
+    if np.count_nonzero(length < plan.longest) and (length < plan.group_need.take(group)).any():
+        need = plan.rows.need.take(runs.row).repeat(runs.length)
+        return decoded.only(frames.length.take(decoded.sample_frame) >= need)
     return decoded
+
+
+def refused(plan: Plan, frames: Frames) -> Refused:
+    """The frames of this block that cantools refuses as a whole, and why; the agent does not ask."""
+    group = _root_groups(plan, frames)
+    unknown, overlapping = NO_FRAMES, NO_FRAMES
+    if plan.has_multiplexers:
+        unknown, overlapping = _follow_multiplexers(plan, frames, group).refused
+    root = np.isin(group, plan.overlapping_roots).nonzero()[0]
+    return Refused(unknown, np.union1d(root, overlapping))
 
 
 def physical(plan: Plan, decoded: Decoded) -> NDArray[np.float64]:
@@ -121,9 +103,8 @@ def physical(plan: Plan, decoded: Decoded) -> NDArray[np.float64]:
         signal, length = signal[first : last + 1], length[first : last + 1]
         stretch *= plan.factor.take(signal).repeat(length)
         stretch += plan.offset.take(signal).repeat(length)
-    inexact = plan.inexact.take(decoded.run_signal)
-    if np.count_nonzero(inexact):
-        for run in inexact.nonzero()[0]:
+    if plan.has_inexact:
+        for run in plan.inexact.take(decoded.run_signal).nonzero()[0]:
             start = int(decoded.run_start[run])
             place = slice(start, start + int(decoded.run_length[run]))
             info = plan.signals[decoded.run_signal[run]]
@@ -156,13 +137,67 @@ def exact_values(info: SignalInfo, raw: NDArray[np.int64]) -> list[int | float]:
     return [value * factor + offset for value in values]
 
 
-def _planes(frames: Frames, order: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """(2 * words, len(order)) every payload word of these frames, little endian first, then byte-swapped."""
-    if frames.width == 8:
-        word = frames.payload.view("<u8").reshape(-1).take(order)
-        return np.concatenate((word, word.byteswap())).reshape(2, -1)
-    words = frames.payload.view("<u8").take(order, axis=0).T
-    return np.concatenate((words, words.byteswap()))
+def _runs(plan: Plan, group: NDArray[Group], width: int) -> _Runs:
+    """Runs of all rows whose group is among those of the entries."""
+    per_group = np.bincount(group, minlength=plan.groups + 1)
+    per_row = per_group.take(plan.rows.group)
+    if plan.longest > width:
+        per_row[plan.rows.need > width] = 0
+    row = per_row.nonzero()[0]
+    length = per_row.take(row)
+    cut = plan.rows.cut.take(row, axis=1)
+    entry = np.add.accumulate(per_group).take(cut[0])
+    entry -= length
+    start = np.add.accumulate(length)
+    start -= length
+    return _Runs(row, length, start, entry, cut)
+
+
+def _planes(plan: Plan, frames: Frames, order: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The planes of these frames one after the other; a block of narrow frames has only the first of them."""
+    words = frames.payload.view(WORD).take(order, axis=0).T
+    there = plan.planes.key.tolist()
+    if frames.width < plan.longest:
+        there = [key for key in there if key >> 1 < len(words)]
+    planes = [words[key >> 1].byteswap() if key & 1 else words[key >> 1] for key in there]
+    return np.concatenate(planes) if len(planes) > 1 else planes[0] if planes else NO_SAMPLES
+
+
+def _cut(plan: Plan, runs: _Runs, planes: NDArray[np.int64], entries: int) -> NDArray[np.int64]:
+    """The raw integer of every sample."""
+    # Sorted by group, the words of a run lie side by side: from its first place on, places and samples count alike.
+    runs.cut[0] = runs.entry - runs.start
+    if len(planes) > entries:
+        runs.cut[0] += plan.planes.row.take(runs.row) * entries
+    place, left, right, mask = runs.cut.repeat(runs.length, axis=1)
+    place += _upto(len(place))
+    raw: NDArray[np.int64] = planes.take(place)
+    if plan.crossing_from < len(plan.rows):
+        _join_tail(plan, runs, planes, entries, place, raw)
+    raw <<= left
+    raw >>= right
+    raw &= mask
+    return raw
+
+
+def _join_tail(
+    plan: Plan, runs: _Runs, planes: NDArray[np.int64], entries: int, place: NDArray[np.int64], raw: NDArray[np.int64]
+) -> None:
+    """Put the rest to the words of those samples, the last ones, that cross into the next word."""
+    first = int(runs.row.searchsorted(plan.crossing_from))
+    row, length = runs.row[first:], runs.length[first:]
+    tail = slice(len(raw) - int(length.sum()), None)
+    onward = (plan.planes.next.take(row) - plan.planes.row.take(row)) * entries
+    following = planes.take(place[tail] + onward.repeat(length))
+    raw[tail] = _joined(raw[tail], following, plan.rows.take(row.repeat(length)))
+
+
+def _joined(head: NDArray[np.int64], following: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:
+    """The words of samples that cross a boundary, put together."""
+    high = head.view(np.uint64) << rows.head_left >> rows.head_right
+    low = following.view(np.uint64) << rows.next_left >> rows.next_right
+    both: NDArray[np.int64] = (high | low).view(np.int64)
+    return both
 
 
 def _root_groups(plan: Plan, frames: Frames) -> NDArray[Group]:
@@ -200,7 +235,7 @@ def _find(keys: NDArray[np.int64], groups: NDArray[Group], wanted: NDArray[np.in
 def _follow_multiplexers(plan: Plan, frames: Frames, group: NDArray[Group]) -> _Entries:
     """Every (frame, group) pair: the roots, and level by level where their multiplexers lead."""
     branches = plan.branches
-    words = frames.payload.view("<u8")
+    words = frames.payload.view(WORD)
     found_frames, found_groups = [np.arange(len(frames))], [group]
     unknown, overlapping = [NO_FRAMES], [NO_FRAMES]
     while True:
@@ -215,9 +250,9 @@ def _follow_multiplexers(plan: Plan, frames: Frames, group: NDArray[Group]) -> _
         frame, muxer = frame[present], muxer[present]
         branch = _branch(plan, muxer, _selectors(plan, words, muxer, frame))
         known = branch >= 0
-        unknown.append(frame[~known].astype(np.int32))
+        unknown.append(frame[~known])
         frame, branch = frame[known], branch[known]
-        overlapping.append(frame[branches.overlapping.take(branch)].astype(np.int32))
+        overlapping.append(frame[branches.overlapping.take(branch)])
         children = branches.child_count.take(branch)
         found_frames.append(np.repeat(frame, children))
         found_groups.append(
@@ -226,8 +261,7 @@ def _follow_multiplexers(plan: Plan, frames: Frames, group: NDArray[Group]) -> _
     return _Entries(
         frame=np.concatenate(found_frames),
         group=np.concatenate(found_groups),
-        unknown_selector=np.unique(np.concatenate(unknown)),
-        overlapping=np.concatenate(overlapping),
+        refused=Refused(np.unique(np.concatenate(unknown)), np.concatenate(overlapping)),
     )
 
 
@@ -242,26 +276,24 @@ def _counting(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _selectors(
-    plan: Plan, words: NDArray[np.uint64], muxer: NDArray[np.int64], frame: NDArray[np.intp]
+    plan: Plan, words: NDArray[np.int64], muxer: NDArray[np.int64], frame: NDArray[np.intp]
 ) -> NDArray[np.int64]:
     """The raw value of this multiplexer in this frame, pair by pair."""
     rows = plan.muxer_rows.take(muxer)
-    value = _word(words, frame, rows.word, rows.big) >> rows.shift
+    value = _word(words, frame, rows.word, rows.big)
     crossing = rows.crossing.nonzero()[0]
     if len(crossing):
         tail = rows.take(crossing)
-        following = _word(words, frame[crossing], tail.word + 1, tail.big) << tail.next_left
-        value[crossing] = (value[crossing] << tail.left) | (following >> tail.next_right)
-    value &= rows.mask
-    raw = value.view(np.int64)
-    raw ^= rows.sign
-    raw -= rows.sign
+        following = _word(words, frame[crossing], tail.word + 1, tail.big)
+        value[crossing] = _joined(value[crossing], following, tail)
+    _, left, right, mask = rows.cut
+    raw: NDArray[np.int64] = value << left >> right & mask
     return raw
 
 
 def _word(
-    words: NDArray[np.uint64], frame: NDArray[np.intp], word: NDArray[np.int64], big: NDArray[np.int64]
-) -> NDArray[np.uint64]:
+    words: NDArray[np.int64], frame: NDArray[np.intp], word: NDArray[np.int64], big: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """One payload word per pair, byte-swapped where ``big``."""
     value = words[frame, word]
     return np.where(big, value.byteswap(), value)
@@ -278,88 +310,6 @@ def _branch(plan: Plan, muxer: NDArray[np.int64], selector: NDArray[np.int64]) -
     place[place == len(branches.key)] = 0
     known = (branches.value.take(rank) == selector) & (branches.key.take(place) == key)
     return np.where(known, place, -1)
-
-
-def _runs(plan: Plan, per_group: NDArray[np.int64], entries: int, width: int) -> _Runs:
-    """Runs of all rows whose group occurs, from the number of entries of each group."""
-    per_row = per_group.take(plan.row_group)
-    if plan.need > width:
-        per_row[plan.rows.need > width] = 0
-    row = per_row.nonzero()[0]
-    length = per_row.take(row)
-    end = length.cumsum()
-    start = end - length
-    plane = plan.rows.big.take(row)
-    if width > 8:
-        plane *= width // 8
-        plane += plan.rows.word.take(row)
-    group_start = per_group.cumsum()
-    group_start -= per_group
-    plane *= entries
-    plane += group_start.take(plan.row_group.take(row))
-    plane -= start
-    at = plane.repeat(length)
-    at += _upto(len(at))
-    return _Runs(row, start, length, at)
-
-
-def _extract(plan: Plan, runs: _Runs, planes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The raw integer of every sample."""
-    rows, row, length = plan.rows, runs.row, runs.length
-    flat = planes.reshape(-1)
-    # Every place is inside; "clip" spares numpy a check per sample.
-    value = flat.take(runs.at, mode="clip")
-    value >>= rows.shift.take(row).repeat(length)
-    if plan.crossing_from < len(rows.need):
-        run, sample = _stretch(runs, plan.crossing_from)
-        tail, lengths = row[run:], length[run:]
-        following = flat.take(runs.at[sample:] + planes.shape[1])
-        following <<= rows.next_left.take(tail).repeat(lengths)
-        following >>= rows.next_right.take(tail).repeat(lengths)
-        value[sample:] <<= rows.left.take(tail).repeat(lengths)
-        value[sample:] |= following
-    value &= rows.mask.take(row).repeat(length)
-    raw = value.view(np.int64)
-    if plan.signed_from < plan.crossing_signed_until:
-        run, sample = _stretch(runs, plan.signed_from)
-        run_end, sample_end = len(row), len(raw)
-        if plan.crossing_signed_until < len(rows.need):
-            run_end, sample_end = _stretch(runs, plan.crossing_signed_until)
-        sign = np.repeat(rows.sign.take(row[run:run_end]), length[run:run_end])
-        raw[sample:sample_end] ^= sign
-        raw[sample:sample_end] -= sign
-    return raw
-
-
-def _stretch(runs: _Runs, row: int) -> tuple[int, int]:
-    """The first run, and its first sample, of plan rows from ``row`` on."""
-    run = int(runs.row.searchsorted(row))
-    return run, int(runs.start[run]) if run < len(runs.start) else len(runs.at)
-
-
-def _overlapping(
-    plan: Plan, group: NDArray[Group], per_group: NDArray[np.int64], entries: _Entries | None
-) -> NDArray[np.int32]:
-    """Frames whose present signals overlap, in the root or behind a multiplexer."""
-    root = NO_FRAMES
-    if np.count_nonzero(per_group.take(plan.overlapping_roots)):
-        root = np.isin(group, plan.overlapping_roots).nonzero()[0].astype(np.int32)
-    return root if entries is None else np.union1d(root, entries.overlapping)
-
-
-def _without_absent(decoded: Decoded, present: NDArray[np.bool_]) -> Decoded:
-    """Only the samples that are present; runs left empty are dropped."""
-    lengths = np.add.reduceat(present.astype(np.int64), decoded.run_start) if len(present) else decoded.run_length
-    kept = lengths > 0
-    lengths = lengths[kept]
-    return replace(
-        decoded,
-        run_signal=decoded.run_signal[kept],
-        run_start=lengths.cumsum() - lengths,
-        run_length=lengths,
-        frame=decoded.frame[present],
-        raw=decoded.raw[present],
-    )
 
 
 def _sources(frames: Frames) -> NDArray[np.int16]:

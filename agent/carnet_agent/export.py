@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from carnet.errors import ConfigError
 from carnet_agent.captures.capture import Block
 from carnet_agent.dbc.plan import Plan, SignalInfo
-from carnet_agent.decode import Decoded, exact_values, raw_values
+from carnet_agent.decode import exact_values, raw_values
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import EXTENDED
 
 COLUMNS = ("timestamp", "bus", "id", "extended", "message", "signal", "raw", "value", "label", "unit")
@@ -44,7 +45,7 @@ class Table:
     label: Sequence[str]
 
 
-def table(plan: Plan, block: Block, buses: Sequence[str], decoded: Decoded, left_out: NDArray[np.int32]) -> Table:
+def table(plan: Plan, block: Block, buses: Sequence[str], decoded: Decoded, left_out: NDArray[np.intp]) -> Table:
     """The rows of a decoded block, without the frames that are left out."""
     frames = block.frames
     raw: list[int | float] = []
@@ -60,9 +61,10 @@ def table(plan: Plan, block: Block, buses: Sequence[str], decoded: Decoded, left
         value += exact_values(info, stretch)
         label += [_label(info, number) for number in numbers] if info.labels else [""] * length
     signals = decoded.run_signal.repeat(decoded.run_length)
-    order = np.lexsort((signals, decoded.frame))
+    frame = decoded.sample_frame
+    order = np.lexsort((signals, frame))
     if len(left_out):
-        order = order[~np.isin(decoded.frame.take(order), left_out)]
+        order = order[~np.isin(frame.take(order), left_out)]
     places = order.tolist()
     extended = (frames.flags & EXTENDED).tolist()
     return Table(
@@ -70,7 +72,7 @@ def table(plan: Plan, block: Block, buses: Sequence[str], decoded: Decoded, left
         bus=[buses[number] for number in frames.bus.tolist()],
         can_id=[f"{i:08X}" if e else f"{i:03X}" for i, e in zip(frames.can_id.tolist(), extended, strict=True)],
         extended=extended,
-        frame=decoded.frame.take(order).tolist(),
+        frame=frame.take(order).tolist(),
         signal=signals.take(order).tolist(),
         raw=[raw[place] for place in places],
         value=[value[place] for place in places],

@@ -9,7 +9,8 @@ import numpy as np
 from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.parse import parse_dbc
 from carnet_agent.dbc.plan import Match, Plan
-from carnet_agent.decode import Decoded, exact_values, physical, raw_values
+from carnet_agent.decode import exact_values, physical, raw_values
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import EXTENDED, Frames
 
 Number = int | float
@@ -84,12 +85,12 @@ def frames_of(rows: Sequence[tuple[int, bytes]], extended: bool | Sequence[bool]
 def per_frame(plan: Plan, decoded: Decoded, frames: int) -> list[dict[str, tuple[Number, Number, float]]]:
     """For each frame: signal name to (raw, exact value, float64 value)."""
     found: list[dict[str, tuple[Number, Number, float]]] = [{} for _ in range(frames)]
-    floats = physical(plan, decoded).tolist()
+    floats, frame_of = physical(plan, decoded).tolist(), decoded.sample_frame.tolist()
     for signal, start, length in zip(decoded.run_signal, decoded.run_start, decoded.run_length, strict=True):
         info = plan.signals[signal]
         stretch = slice(int(start), int(start + length))
         numbers = zip(
-            decoded.frame[stretch].tolist(),
+            frame_of[stretch],
             raw_values(info, decoded.raw[stretch]),
             exact_values(info, decoded.raw[stretch]),
             floats[stretch],

@@ -20,7 +20,8 @@ from carnet.transforms import LATITUDE, LONGITUDE, Transform
 from carnet_agent.collect import Collector, Cut, lane
 from carnet_agent.dbc.mapping import MappedSignal
 from carnet_agent.dbc.plan import Plan
-from carnet_agent.decode import Decoded, decode
+from carnet_agent.decode import decode
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import Frames
 from tests.agent import collect_oracle
 from tests.agent.blocks import frames_of, plan_of

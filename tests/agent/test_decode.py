@@ -14,7 +14,7 @@ import pytest
 from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.parse import load_dbc
 from carnet_agent.dbc.plan import Plan
-from carnet_agent.decode import decode, physical
+from carnet_agent.decode import decode, physical, refused
 from carnet_agent.frames import Frames
 from tests.agent.blocks import CORNERS, J1939, frames_of, per_frame, plan_of
 from tests.conftest import shared_data
@@ -26,15 +26,15 @@ def compare_with_cantools(database: Any, plan: Plan, rows: list[tuple[Any, bytes
     frames = frames_of([(message.frame_id, data) for message, data in rows], extended)
     decoded = decode(plan, frames)
     got = per_frame(plan, decoded, len(rows))
-    refused = {*decoded.unknown_selector.tolist(), *decoded.overlapping.tolist()}
+    flagged = {position for found in refused(plan, frames) for position in found.tolist()}
     values = 0
     for position, (message, data) in enumerate(rows):
         try:
             want = message.decode(data, decode_choices=False, allow_truncated=True)
         except cantools.database.DecodeError:
-            assert position in refused, message.name
+            assert position in flagged, message.name
             continue
-        assert position not in refused, message.name
+        assert position not in flagged, message.name
         raw = message.decode(data, decode_choices=False, scaling=False, allow_truncated=True)
         assert set(want) == set(got[position]), (message.name, data.hex())
         for name, value in want.items():
@@ -43,7 +43,7 @@ def compare_with_cantools(database: Any, plan: Plan, rows: list[tuple[Any, bytes
                 same = repr(ours) == repr(theirs)
                 assert same and type(ours) is type(theirs), (message.name, name, data.hex())
             values += 1
-    return values, len(refused)
+    return values, len(flagged)
 
 
 def random_rows(database: Any, seed: int, per_message: int, width: int = 64) -> list[tuple[Any, bytes]]:
@@ -89,8 +89,8 @@ def test_random_payloads_of_every_database_decode_as_cantools_does(name: str) ->
 def test_corners_of_the_format_decode_as_cantools_does() -> None:
     """Signals across words, parallel, nested and ranged multiplexers, floats of three sizes, integers beyond 2^53."""
     database = cantools.database.load_string(CORNERS, "dbc", strict=False)
-    values, refused = compare_with_cantools(database, plan_of(CORNERS), random_rows(database, 7, 600))
-    assert values > 5000 and refused > 100
+    values, flagged = compare_with_cantools(database, plan_of(CORNERS), random_rows(database, 7, 600))
+    assert values > 5000 and flagged > 100
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 63, 64, 4096])
@@ -126,7 +126,7 @@ def test_an_unknown_selector_costs_only_its_branch_and_is_reported() -> None:
     frames = frames_of([(257, bytes([0x3F, 0, 7, 0, 0, 0, 0, 9]))])
     decoded = decode(plan, frames)
     assert sorted(per_frame(plan, decoded, 1)[0]) == ["always", "b3", "first_mux", "second_mux"]
-    assert decoded.unknown_selector.tolist() == [0]
+    assert refused(plan, frames).unknown_selector.tolist() == [0]
 
 
 def test_overlapping_signals_decode_where_cantools_refuses() -> None:
@@ -136,16 +136,17 @@ def test_overlapping_signals_decode_where_cantools_refuses() -> None:
         ' SG_ overhangs : 12|8@1+ (1,0) [0|0] "" X\n'
     )
     plan = plan_of(text)
-    decoded = decode(plan, frames_of([(5, bytes([0x21, 0x43]))]))
+    frames = frames_of([(5, bytes([0x21, 0x43]))])
+    decoded = decode(plan, frames)
     assert {name: found[0] for name, found in per_frame(plan, decoded, 1)[0].items()} == {"a": 0x21, "b": 0x32}
-    assert decoded.overlapping.tolist() == [0]
+    assert refused(plan, frames).overlapping.tolist() == [0]
 
 
 @pytest.mark.parametrize("start, overlaps", [(7, True), (8, False)])
 def test_an_overlap_of_one_bit_is_one(start: int, overlaps: bool) -> None:
     """As for cantools."""
     text = f'BO_ 5 M: 2 X\n SG_ a : 0|8@1+ (1,0) [0|0] "" X\n SG_ b : {start}|8@1+ (1,0) [0|0] "" X\n'
-    assert len(decode(plan_of(text), frames_of([(5, bytes(2))])).overlapping) == overlaps
+    assert len(refused(plan_of(text), frames_of([(5, bytes(2))])).overlapping) == overlaps
 
 
 def test_11_and_29_bit_identifiers_of_the_same_number_are_two_messages() -> None:
@@ -168,7 +169,7 @@ def test_parameter_groups_match_any_sender_destination_and_priority() -> None:
     decoded = decode(plan, frames)
     assert [list(found) for found in per_frame(plan, decoded, 5)] == [["speed"], ["speed"], ["asked"], [], []]
     assert decoded.source is not None
-    assert dict(zip(decoded.frame.tolist(), decoded.source.tolist(), strict=True)) == {0: 0xFE, 1: 0, 2: 0x22}
+    assert decoded.source.tolist() == [0xFE, 0, 0x22, 0, 0x21]
     exact = plan_of(J1939)
     assert [list(found) for found in per_frame(exact, decode(exact, frames), 5)] == [["speed"], [], [], [], []]
 
@@ -190,8 +191,27 @@ def test_runs_are_disjoint_ascending_and_whole() -> None:
     decoded = decode(plan, frames_of([(message.frame_id, data) for message, data in rows]))
     assert len(set(decoded.run_signal.tolist())) == len(decoded.run_signal)
     assert int(decoded.run_length.sum()) == len(decoded) and (decoded.run_length > 0).all()
-    for start, length in zip(decoded.run_start, decoded.run_length, strict=True):
-        assert (np.diff(decoded.frame[start : start + length]) > 0).all()
+    for start, first, length in zip(decoded.run_start, decoded.run_frame, decoded.run_length, strict=True):
+        frame = decoded.frame[first : first + length]
+        assert (np.diff(frame) > 0).all()
+        assert decoded.sample_frame[start : start + length].tolist() == frame.tolist()
+
+
+def test_a_dropped_sample_leaves_all_others_with_their_frames() -> None:
+    """The run that lost one has frames of its own then, a run left empty is gone, the others go on sharing theirs."""
+    text = "BO_ 5 M: 3 X\n" + "".join(f' SG_ s{n} : {8 * n}|8@1+ (1,0) [0|0] "" X\n' for n in range(3))
+    plan = plan_of(text)
+    decoded = decode(plan, frames_of([(6, b"\0"), *((5, bytes([n, 10 + n, 20 + n])) for n in range(3))]))
+    assert decoded.run_frame.tolist() == [0, 0, 0]
+    keep = np.array([True, False, True] + [False] * 3 + [True] * 3)
+    left = decoded.only(keep)
+    assert [sorted((name, found[0]) for name, found in one.items()) for one in per_frame(plan, left, 4)] == [
+        [],
+        [("s0", 0), ("s2", 20)],
+        [("s2", 21)],
+        [("s0", 2), ("s2", 22)],
+    ]
+    assert left.run_frame[1] == decoded.run_frame[2] and left.run_start.tolist() == [0, 2]
 
 
 def test_a_classic_block_under_a_plan_with_long_messages() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carnet_agent.collect import rate
-from carnet_agent.decode import Decoded
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import Frames
 
 Int64 = NDArray[np.int64]
@@ -21,7 +20,7 @@ class Run:
     """The samples of one signal in a chunk, in the order of capture."""
 
     time_ms: Int64
-    frame: NDArray[np.int32]
+    frame: NDArray[np.intp]
     """Positions of the frames in the chunk, rising."""
     raw: Int64
 
@@ -44,24 +43,18 @@ class Chunk:
     _kept: dict[tuple[int, int, int], tuple[Int64, NDArray[np.intp], Int64, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frames: Frames, decoded: Decoded, groups: dict[int, int], thinned: Collection[int]) -> Chunk:
-        """``groups``: per signal the plan's group; signals of one group with as many samples have the same frames.
-
-        ``thinned``: signals of which quality dropped samples; for them that does not hold.
-        """
+    def of(cls, frames: Frames, decoded: Decoded) -> Chunk:
+        """The samples by signal, with the times of their frames."""
         time_ms = frames.time_ns // NS_PER_MS
         runs: dict[int, Run] = {}
         # Signals of one message share their arrays, so that what depends on the times alone is computed once.
-        shared: dict[tuple[int, int], tuple[Int64, NDArray[np.int32]]] = {}
-        stretches = zip(
-            decoded.run_signal.tolist(), decoded.run_start.tolist(), decoded.run_length.tolist(), strict=True
-        )
-        for signal, start, length in stretches:
-            key = (~signal if signal in thinned else groups[signal]), length
-            if key not in shared:
-                frame = decoded.frame[start : start + length]
-                shared[key] = time_ms.take(frame), frame
-            runs[signal] = Run(*shared[key], decoded.raw[start : start + length])
+        shared: dict[tuple[int, int], tuple[Int64, NDArray[np.intp]]] = {}
+        columns = decoded.run_signal, decoded.run_start, decoded.run_length, decoded.run_frame
+        for signal, start, length, first in zip(*(column.tolist() for column in columns), strict=True):
+            if (first, length) not in shared:
+                frame = decoded.frame[first : first + length]
+                shared[first, length] = time_ms.take(frame), frame
+            runs[signal] = Run(*shared[first, length], decoded.raw[start : start + length])
         return cls(frames, time_ms, runs)
 
     def kept(self, time_ms: Int64, interval_ms: int, free_ms: int) -> tuple[NDArray[np.intp], Int64, int]:

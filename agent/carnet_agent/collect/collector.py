@@ -50,7 +50,7 @@ class Collector:
         `Mapping.checksum`.
         """
         self._plan = plan
-        self._plan_groups = dict(zip(plan.row_signal.tolist(), plan.row_group.tolist(), strict=True))
+        self._plan_groups = dict(zip(plan.row_signal.tolist(), plan.rows.group.tolist(), strict=True))
         self._mapped = tuple(mapped)
         self._operating = dict(operating or {})
         self._signals = index_paths(self._mapped)

@@ -17,7 +17,7 @@ from carnet.offers import Condition
 from carnet_agent.collect.chunk import Chunk
 from carnet_agent.collect.exact import INT64_MAX, Affine, fraction, scaled_floats
 from carnet_agent.dbc.plan import SignalInfo
-from carnet_agent.decode import Decoded
+from carnet_agent.decoded import Decoded
 
 STALE_MS: Final = 10_000
 _NEVER: Final = -(2**62)
@@ -45,11 +45,11 @@ class Known:
 
     def learn(self, decoded: Decoded, time_ms: NDArray[np.int64]) -> None:
         """Readings of a block; ``time_ms`` of its frames."""
-        last = decoded.run_start + decoded.run_length - 1
-        read_ms = time_ms.take(decoded.frame.take(last))
+        read_ms = time_ms.take(decoded.frame.take(decoded.run_frame + decoded.run_length - 1))
         newer = read_ms >= self.time_ms.take(decoded.run_signal)
         signal = decoded.run_signal[newer]
         self.time_ms[signal] = read_ms[newer]
+        last = decoded.run_start + decoded.run_length - 1
         self.raw[signal] = decoded.raw.take(last[newer])
 
     def forget_others(self, signals: Iterable[int]) -> None:

@@ -35,7 +35,6 @@ class Lane:
         self._known = known
         self._whole = plan
         self._plan = plan.select(())
-        self._groups: dict[int, int] = {}
         self._read: frozenset[int] = frozenset()
         self._waiting: list[Frames] = []
 
@@ -49,7 +48,6 @@ class Lane:
         needed = self.signals = frozenset(signals) | self._read
         self._counted = needed
         self._plan = self._whole.select(needed | self.quality.rules.guards(needed))
-        self._groups = dict(zip(self._plan.row_signal.tolist(), self._plan.row_group.tolist(), strict=True))
         self.readings = {signal: value for signal, value in self.readings.items() if signal in self._read}
 
     def uncount(self, signals: Iterable[int]) -> None:
@@ -59,7 +57,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Nothing of a frame is of interest."""
-        return not self._groups
+        return not len(self._plan.row_signal)
 
     @property
     def waiting(self) -> int:
@@ -82,8 +80,8 @@ class Lane:
             return
         frames = Frames.concat(self._waiting)
         self._waiting = []
-        decoded, thinned = self.quality.judge(frames, decode(self._plan, frames), self._counted)
-        chunk = Chunk.of(frames, decoded, self._groups, thinned)
+        decoded = self.quality.judge(frames, decode(self._plan, frames), self._counted)
+        chunk = Chunk.of(frames, decoded)
         self._known.learn(decoded, chunk.time_ms)
         self.watches.look(chunk)
         for column in self.columns:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from carnet.checksums import ALGORITHMS
 from carnet_agent.collect.exact import fraction, raw_bounds, scaled_floats
 from carnet_agent.dbc.mapping import MappedSignal
 from carnet_agent.dbc.plan import Plan, SignalInfo
-from carnet_agent.decode import Decoded
+from carnet_agent.decoded import Decoded
 from carnet_agent.frames import Frames
 
 Int64 = NDArray[np.int64]
@@ -82,10 +82,10 @@ class Quality:
     def __post_init__(self) -> None:
         self._last_ms = np.full(len(self.rules.infos), _LOWEST, np.int64)
 
-    def judge(self, frames: Frames, decoded: Decoded, counted: Collection[int]) -> tuple[Decoded, frozenset[int]]:
-        """The samples that are readings, and the signals of which some are missing; only drops of ``counted`` count."""
+    def judge(self, frames: Frames, decoded: Decoded, counted: Collection[int]) -> Decoded:
+        """The samples that are readings; only drops of ``counted`` count."""
         if not len(decoded):
-            return decoded, frozenset()
+            return decoded
         look = _Look(self.rules, frames, decoded, self._last_ms, self._last_count, self._source)
         suspects = look.suspects()
         keep = np.ones(len(decoded), bool)
@@ -94,9 +94,7 @@ class Quality:
             if look.signals[run] in counted:
                 self.dropped.update(drops)
         self._remember(look)
-        if keep.all():
-            return decoded, frozenset()
-        return _only(decoded, keep), frozenset(decoded.run_signal[suspects].tolist())
+        return decoded if keep.all() else decoded.only(keep)
 
     def _judge_run(self, look: _Look, run: int, keep: Mask) -> Counter[str]:
         drops: Counter[str] = Counter()
@@ -119,9 +117,8 @@ class Quality:
 
     def _remember(self, look: _Look) -> None:
         decoded = look.decoded
-        latest = np.maximum.reduceat(look.time_ms, decoded.run_start)
         signal = decoded.run_signal
-        self._last_ms[signal] = np.maximum(self._last_ms[signal], latest)
+        self._last_ms[signal] = np.maximum(self._last_ms[signal], look.latest_ms)
         for counter, run in look.counter_runs.items():
             self._last_count[counter] = int(decoded.raw[look.stretch(run)][-1])
 
@@ -141,7 +138,8 @@ class _Look:
         self.source = source
         self.rules, self.frames, self.decoded, self.last_ms = rules, frames, decoded, last_ms
         self.signals: list[int] = decoded.run_signal.tolist()
-        self.time_ms = (frames.time_ns // 1_000_000).take(decoded.frame)
+        self.time_ms = frames.time_ns // 1_000_000
+        self.latest_ms, self.falls = self._times()
         run_of = {signal: run for run, signal in enumerate(self.signals)}
         counters = {int(counter) for counter in rules.counter.take(decoded.run_signal)} - {NONE}
         self.counter_runs = {counter: run_of[counter] for counter in sorted(counters) if counter in run_of}
@@ -155,9 +153,25 @@ class _Look:
         start = int(self.decoded.run_start[run])
         return slice(start, start + int(self.decoded.run_length[run]))
 
+    def frame(self, run: int) -> NDArray[np.intp]:
+        """The frames of a run."""
+        first = int(self.decoded.run_frame[run])
+        return self.decoded.frame[first : first + int(self.decoded.run_length[run])]
+
+    def _times(self) -> tuple[Int64, Mask]:
+        """(R,) the latest time of each run, and whether a time in it is earlier than the one before."""
+        decoded, time_ms = self.decoded, self.time_ms
+        if (time_ms[1:] >= time_ms[:-1]).all():
+            last = decoded.frame.take(decoded.run_frame + decoded.run_length - 1)
+            return time_ms.take(last), np.zeros(len(last), bool)
+        of_samples = time_ms.take(decoded.sample_frame)
+        falls = np.append(False, of_samples[1:] < of_samples[:-1])
+        falls[decoded.run_start] = False
+        return np.maximum.reduceat(of_samples, decoded.run_start), np.logical_or.reduceat(falls, decoded.run_start)
+
     def sources(self, run: int) -> NDArray[np.int16] | None:
         """Who sent the samples of a run, by J1939; None unless matched by parameter group."""
-        return None if self.decoded.source is None else self.decoded.source[self.stretch(run)]
+        return None if self.decoded.source is None else self.decoded.source.take(self.frame(run))
 
     def suspects(self) -> NDArray[np.intp]:
         """Runs in which something may be wrong."""
@@ -168,16 +182,13 @@ class _Look:
         odd = rules.odd.take(signal)
         suspect = ~odd & ((low < rules.low.take(signal)) | (high > rules.high.take(signal)))
         suspect |= (high >= rules.error_from.take(signal)) & (rules.error_from.take(signal) != _HIGHEST)
-        falls = np.empty(len(decoded), bool)
-        falls[0] = False
-        np.less(self.time_ms[1:], self.time_ms[:-1], out=falls[1:])
-        falls[start] = False
-        suspect |= self.time_ms.take(start) < self.last_ms.take(signal)
-        suspect |= np.logical_or.reduceat(falls, start)
+        suspect |= self.falls
+        suspect |= self.time_ms.take(decoded.frame.take(decoded.run_frame)) < self.last_ms.take(signal)
         if decoded.source is not None:
             expected = np.array([self.source.get(one, NO_SOURCE) for one in self.signals])
-            suspect |= np.minimum.reduceat(decoded.source, start) != expected
-            suspect |= np.maximum.reduceat(decoded.source, start) != expected
+            source = decoded.source.take(decoded.sample_frame)
+            suspect |= np.minimum.reduceat(source, start) != expected
+            suspect |= np.maximum.reduceat(source, start) != expected
         for run, one in enumerate(self.signals):
             if suspect[run]:
                 continue
@@ -197,7 +208,8 @@ class _Look:
             rules, frames = self.rules, self.frames
             guarded = np.array([rules.checksum[one] == algorithm for one in self.signals])
             seen = np.zeros(len(frames), bool)
-            seen[self.decoded.frame[np.repeat(guarded, self.decoded.run_length)]] = True
+            for run in guarded.nonzero()[0].tolist():
+                seen[self.frame(run)] = True
             at = seen.nonzero()[0]
             length, payload = frames.length.take(at), frames.payload.take(at, axis=0)
             last = payload[np.arange(len(at)), np.maximum(length.astype(np.intp), 1) - 1]
@@ -207,8 +219,7 @@ class _Look:
         return self._false_sums[algorithm]
 
     def _stuck_frames(self, run: int, last: int | None) -> Mask:
-        stretch = self.stretch(run)
-        count, frame = self.decoded.raw[stretch], self.decoded.frame[stretch]
+        count, frame = self.decoded.raw[self.stretch(run)], self.frame(run)
         stuck = np.zeros(len(self.frames), bool)
         stuck[frame[1:]] = count[1:] == count[:-1]
         stuck[frame[0]] = last is not None and int(count[0]) == last
@@ -216,7 +227,7 @@ class _Look:
 
 
 def _time_back(look: _Look, run: int) -> Mask | None:
-    time_ms = look.time_ms[look.stretch(run)]
+    time_ms = look.time_ms.take(look.frame(run))
     latest = np.maximum.accumulate(np.concatenate(([look.last_ms[look.signals[run]]], time_ms)))
     return np.asarray(time_ms < latest[:-1])
 
@@ -225,12 +236,12 @@ def _checksum(look: _Look, run: int) -> Mask | None:
     signal = look.signals[run]
     if look.rules.checksum[signal] is None:
         return None
-    return look.false_sums(signal)[look.decoded.frame[look.stretch(run)]]
+    return look.false_sums(signal)[look.frame(run)]
 
 
 def _counter(look: _Look, run: int) -> Mask | None:
     stuck = look.stuck.get(int(look.rules.counter[look.signals[run]]))
-    return None if stuck is None else stuck[look.decoded.frame[look.stretch(run)]]
+    return None if stuck is None else stuck[look.frame(run)]
 
 
 def _not_available(look: _Look, run: int) -> Mask | None:
@@ -248,14 +259,14 @@ def _error(look: _Look, run: int) -> Mask | None:
 
 
 def _j1939(look: _Look, run: int, said: str) -> Mask:
-    stretch, signal = look.stretch(run), look.signals[run]
-    raw, source = look.decoded.raw[stretch], look.decoded.source
+    signal, source = look.signals[run], look.sources(run)
+    raw = look.decoded.raw[look.stretch(run)]
     from_raw = int(look.rules.error_from[signal])
     if from_raw == _HIGHEST or source is None:
         return np.zeros(len(raw), bool)
     bits = look.rules.infos[signal].bits
     absent_from = (0xFF << bits - 8) if bits >= 8 else (1 << bits) - 1
-    of_j1939 = source[stretch] >= 0
+    of_j1939 = source >= 0
     if said == "not_available":
         return np.asarray(of_j1939 & (raw >= absent_from))
     return np.asarray(of_j1939 & (raw >= from_raw) & (raw < absent_from))
@@ -318,19 +329,3 @@ def _error_from(info: SignalInfo) -> int:
     if info.kind != "uint" or not 2 <= info.bits <= 63:
         return _HIGHEST
     return 0xFE << info.bits - 8 if info.bits >= 8 else (1 << info.bits) - 2
-
-
-def _only(decoded: Decoded, keep: Mask) -> Decoded:
-    """Without the dropped samples; runs left empty go too."""
-    lengths = np.add.reduceat(keep.astype(np.int64), decoded.run_start)
-    left = lengths > 0
-    lengths = lengths[left]
-    return replace(
-        decoded,
-        run_signal=decoded.run_signal[left],
-        run_start=lengths.cumsum() - lengths,
-        run_length=lengths,
-        frame=decoded.frame[keep],
-        raw=decoded.raw[keep],
-        source=None if decoded.source is None else decoded.source[keep],
-    )

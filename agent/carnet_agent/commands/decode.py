@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from carnet.errors import CaptureError, ConfigError
 from carnet_agent.captures.capture import Block, Capture
@@ -21,7 +20,8 @@ from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.database import Database
 from carnet_agent.dbc.parse import load_dbc
 from carnet_agent.dbc.plan import MATCHES, Plan
-from carnet_agent.decode import NO_FRAMES, Decoded, decode
+from carnet_agent.decode import NO_FRAMES, decode, refused
+from carnet_agent.decoded import Decoded
 from carnet_agent.export import FORMATS, WRITERS, Writer, table
 from carnet_agent.isotp import Reassembler
 
@@ -88,18 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _write(plan: Plan, capture: Capture, counts: Counter[str], writer: Writer, partial: bool) -> None:
     """Decode the whole capture into the writer."""
     for block, decoded in _progress(capture, _decoded(plan, capture, counts), counts):
-        left_out = NO_FRAMES if partial else _refused_by_cantools(decoded)
+        unknown, overlapping = refused(plan, block.frames)
+        left_out = NO_FRAMES if partial else np.union1d(unknown, overlapping)
         rows = table(plan, block, capture.buses, decoded, left_out)
         counts["readings"] += len(rows.frame)
-        counts["unknown_selector"] += len(decoded.unknown_selector)
-        counts["overlapping"] += len(decoded.overlapping)
+        counts["unknown_selector"] += len(unknown)
+        counts["overlapping"] += len(overlapping)
         writer.write(rows)
     writer.close()
-
-
-def _refused_by_cantools(decoded: Decoded) -> NDArray[np.int32]:
-    """Frames of which cantools yields nothing."""
-    return np.union1d(decoded.unknown_selector, decoded.overlapping)
 
 
 def _database(text: str) -> tuple[str, Database]:

@@ -20,12 +20,13 @@ import numpy as np
 
 from carnet.errors import DbcError
 from carnet_agent.dbc.database import Loss
-from carnet_agent.dbc.plan import Branches, Match, Plan, Roots, Rows, SignalInfo, Transported
+from carnet_agent.dbc.plan import Branches, Match, Plan, Planes, Roots, Rows, SignalInfo, Transported
 
-VERSION = 1
+VERSION = 2
 """Raise it when the plan's tables or the parser's reading of a DBC change."""
-TABLES: dict[str, type[Rows | Roots | Branches]] = {
+TABLES: dict[str, type[Rows | Planes | Roots | Branches]] = {
     "rows": Rows,
+    "planes": Planes,
     "muxer_rows": Rows,
     "roots": Roots,
     "branches": Branches,

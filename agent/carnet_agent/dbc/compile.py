@@ -12,7 +12,18 @@ import numpy as np
 
 from carnet_agent.dbc import j1939
 from carnet_agent.dbc.database import Database, Loss, Message, Signal
-from carnet_agent.dbc.plan import STANDARD_IDS, Branches, Match, Plan, Roots, Rows, SignalInfo, Transported, needs
+from carnet_agent.dbc.plan import (
+    STANDARD_IDS,
+    Branches,
+    Match,
+    Plan,
+    Planes,
+    Roots,
+    Rows,
+    SignalInfo,
+    Transported,
+    needs,
+)
 from carnet_agent.frames import CLASSIC_WIDTH, FD_WIDTH
 
 EXACT = 1 << 53
@@ -209,26 +220,23 @@ def _plan(
     match: Match,
     transported: tuple[Transported, ...],
 ) -> Plan:
-    rows = _rows(builder.layouts)
-    # Stretches of like rows let decode treat signed and crossing samples as slices instead of masks; at the border of
-    # unsigned and signed lie the scaled ones.
-    signed = rows.sign != 0
-    stretch = np.where(rows.crossing, np.where(signed, 2, 3), np.where(signed, 1, 0))
     scaled = np.array([info.factor != 1 or info.offset != 0 for info in builder.infos], bool)
-    order = np.lexsort((scaled == (stretch == 0), stretch)) if len(scaled) else np.empty(0, np.int64)
+    inexact = np.array([_inexact(info) for info in builder.infos], bool)
+    rows = _rows(builder.layouts, builder.signal_group)
+    # Rows that cross a word last, so that they are a slice; the scaled ones beside that border.
+    order = np.lexsort((rows.crossing != scaled, rows.crossing))
     rows = rows.take(order)
-    row_group = np.array(builder.signal_group, np.int64)[order]
-    bounds = np.searchsorted(stretch[order], [1, 2, 3])
     groups = len(builder.group_parent)
-    group_need = needs(rows, row_group, groups)
+    group_need = needs(rows, groups)
+    muxer_group = [group for group, muxers in enumerate(builder.group_muxers) for _ in muxers]
     return Plan(
         match=match,
         buses=buses,
         signals=tuple(builder.infos),
         row_signal=order.astype(np.int32),
-        row_group=row_group,
         rows=rows,
-        muxer_rows=_rows(builder.muxers),
+        planes=Planes.of(rows),
+        muxer_rows=_rows(builder.muxers, muxer_group),
         roots=_roots(builder, buses, roots, match),
         branches=_branches(builder),
         group_parent=np.array(builder.group_parent, np.int64),
@@ -236,38 +244,42 @@ def _plan(
         factor=np.array([float(info.factor) for info in builder.infos], np.float64),
         offset=np.array([float(info.offset) for info in builder.infos], np.float64),
         scaled=scaled,
-        inexact=np.array([_inexact(info) for info in builder.infos], bool),
-        signed_from=int(bounds[0]),
-        crossing_from=int(bounds[1]),
-        crossing_signed_until=int(bounds[2]),
+        inexact=inexact,
+        has_inexact=bool(inexact.any()),
+        crossing_from=int(np.count_nonzero(~rows.crossing)),
         group_need=group_need,
-        need=int(group_need.max(initial=0)),
+        longest=np.array(group_need.max(), np.uint8),
         has_multiplexers=bool(builder.muxers),
-        has_overlapping=any(builder.group_overlapping) or bool(builder.branch_overlapping),
         transported=transported,
     )
 
 
-def _rows(signals: Sequence[Signal]) -> Rows:
-    """Shifts and masks of these signals."""
-    columns: list[tuple[int, ...]] = []
-    for signal in signals:
+def _rows(signals: Sequence[Signal], groups: Sequence[int]) -> Rows:
+    """Shifts and masks of these signals, which belong to these groups."""
+    cuts: list[tuple[int, int, int, int]] = []
+    places: list[tuple[int, ...]] = []
+    for signal, group in zip(signals, groups, strict=True):
         word, first = divmod(signal.first_bit, 64)
         over = first + signal.bits - 64
         crossing = over > 0
-        if signal.big_endian:
-            shift, left, next_left, next_right = (0, over, 0, 64 - over) if crossing else (-over, 0, 0, 0)
+        # Put together, the bits of a crossing row are the lowest of its word.
+        lowest = 0 if crossing else -over if signal.big_endian else first
+        if signal.kind == "int":
+            cuts.append((group, 64 - signal.bits - lowest, 64 - signal.bits, -1))
         else:
-            shift, left, next_left, next_right = (first, 0, 64 - first, 0) if crossing else (first, 0, 0, 0)
-        # A signed 64-bit word is already in two's complement.
-        sign = 1 << (signal.bits - 1) if signal.kind == "int" and signal.bits < 64 else 0
-        mask = (1 << signal.bits) - 1
-        columns.append((word, signal.big_endian, shift, mask, sign, left, next_left, next_right, crossing, signal.need))
-    transposed = list(zip(*columns, strict=True)) or [()] * 10
-    types = (
-        np.int64, np.int64, np.uint64, np.uint64, np.int64, np.uint64, np.uint64, np.uint64, np.bool_, np.int64,
-    )  # fmt: skip
-    return Rows(*(np.array(column, kind) for column, kind in zip(transposed, types, strict=True)))
+            cuts.append((group, 0, lowest, as_int64((1 << signal.bits) - 1)))
+        head_and_next = (0, 0, 0, 0)
+        if crossing:
+            head_and_next = (over, 0, 0, 64 - over) if signal.big_endian else (0, first, 64 - first, 0)
+        places.append((word, signal.big_endian, *head_and_next, crossing, signal.need))
+    transposed = list(zip(*places, strict=True)) or [()] * 8
+    types = (np.int64, np.int64, np.uint64, np.uint64, np.uint64, np.uint64, np.bool_, np.int64)
+    cut = np.array(cuts, np.int64).reshape(-1, 4).T.copy()
+    return Rows(
+        np.array(groups, np.int64),
+        cut,
+        *(np.array(column, kind) for column, kind in zip(transposed, types, strict=True)),
+    )
 
 
 def _roots(builder: _Builder, buses: tuple[str, ...], roots: dict[tuple[str, int, bool], int], match: Match) -> Roots:

@@ -69,28 +69,53 @@ class SignalInfo:
 class Rows:
     """Where bits lie in a payload, one row per signal (or multiplexer), as parallel arrays.
 
-    A payload is read as 64-bit words, little endian and byte-swapped. ``raw = (word >> shift) & mask``; a row that
-    crosses a word boundary is ``((word >> shift << left) | (next << next_left >> next_right)) & mask``; signed rows
-    end with ``(raw ^ sign) - sign``.
+    A payload is read as 64-bit words, little endian and byte-swapped. ``raw = (word << left >> right) & mask``, where
+    the shift to the right keeps the sign: a signed value is moved to the top and down again, of an unsigned one the
+    mask takes what is above. Of a row that crosses a word boundary, the word is first put together:
+    ``(word << head_left >> head_right) | (next << next_left >> next_right)``, all of these unsigned.
     """
 
+    group: NDArray[np.int64]
+    """The group that the row belongs to."""
+    cut: NDArray[np.int64]
+    """(4, rows): the group once more, left, right, mask; in one array, as decode needs them together."""
     word: NDArray[np.int64]
     big: NDArray[np.int64]
     """0 little endian, 1 big endian."""
-    shift: NDArray[np.uint64]
-    mask: NDArray[np.uint64]
-    sign: NDArray[np.int64]
-    """The sign bit's value, 0 for unsigned."""
-    left: NDArray[np.uint64]
+    head_left: NDArray[np.uint64]
+    head_right: NDArray[np.uint64]
     next_left: NDArray[np.uint64]
     next_right: NDArray[np.uint64]
     crossing: NDArray[np.bool_]
     need: NDArray[np.int64]
     """Payload bytes without which the row is absent."""
 
+    def __len__(self) -> int:
+        return len(self.need)
+
     def take(self, index: NDArray[np.intp]) -> Rows:
         """The rows at these positions."""
-        return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
+        return Rows(*(getattr(self, field.name).take(index, axis=-1) for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Which words of a payload the rows lie in: a plane is one word of every frame in one byte order."""
+
+    key: NDArray[np.int64]
+    """(planes,) 2 * word + big, ascending: what a classic frame has comes first."""
+    row: NDArray[np.int64]
+    """(rows,) the plane that the row begins in."""
+    next: NDArray[np.int64]
+    """(rows,) the plane that a crossing row goes on in."""
+
+    @classmethod
+    def of(cls, rows: Rows) -> Planes:
+        """The planes of these rows."""
+        begins = 2 * rows.word + rows.big
+        goes_on = begins + 2 * rows.crossing
+        key = np.union1d(begins, goes_on)
+        return cls(key, key.searchsorted(begins), key.searchsorted(goes_on))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +175,9 @@ class Plan:
     """Named buses: ``Frames.bus`` i is ``buses[i]``; larger numbers are any other bus."""
     signals: tuple[SignalInfo, ...]
     row_signal: NDArray[np.int32]
-    """Selected rows, in four stretches: unsigned, signed, signed and crossing a word, unsigned and crossing."""
-    row_group: NDArray[np.int64]
+    """Selected rows; those that cross a word are the last, and rows of scaled signals lie together."""
     rows: Rows
+    planes: Planes
     muxer_rows: Rows
     roots: Roots
     branches: Branches
@@ -166,17 +191,16 @@ class Plan:
     """Signals whose physical value is not the raw number itself."""
     inexact: NDArray[np.bool_]
     """Signals whose physical value float64 arithmetic on the raw integer would not give exactly."""
-    signed_from: int
+    has_inexact: bool
+    """A selected signal is inexact."""
     crossing_from: int
-    crossing_signed_until: int
+    """The first row that crosses a word."""
     group_need: NDArray[np.int64]
     """Bytes that hold all selected signals of a group; group number ``groups`` means no message."""
-    need: int
-    """Bytes of the longest group."""
+    longest: NDArray[np.uint8]
+    """() bytes of the longest group; an array, which numpy compares with in half of the time."""
     has_multiplexers: bool
     """A selected signal depends on a multiplexer."""
-    has_overlapping: bool
-    """Some root group or branch overlaps."""
     transported: tuple[Transported, ...]
     """Identifiers to reassemble before decoding; empty unless matched by ISO-TP."""
 
@@ -191,6 +215,11 @@ class Plan:
         return np.sort(self.row_signal)
 
     @property
+    def need(self) -> int:
+        """Bytes of the longest group."""
+        return int(self.longest)
+
+    @property
     def width(self) -> int:
         """Payload bytes that the plan can make use of, a multiple of 8."""
         return max(8, -(-self.need // 8) * 8)
@@ -202,9 +231,8 @@ class Plan:
         """
         wanted = np.fromiter(sorted(set(signal_indices)), np.int32)
         keep = np.flatnonzero(np.isin(self.row_signal, wanted))
-        alive = self._alive_groups(self.row_group[keep])
-        row_group = self.row_group[keep]
-        rows = self.rows.take(keep)
+        rows, row_signal = self.rows.take(keep), self.row_signal[keep]
+        alive = self._alive_groups(rows.group)
         dead = np.append(~alive, True)
         group_count = np.where(self._leads_on(alive), self.branches.group_count, 0)
         number = self.roots.standard.dtype.type(self.groups)
@@ -214,20 +242,19 @@ class Plan:
             extended_group=np.where(dead[self.roots.extended_group], number, self.roots.extended_group),
             pgn_group=np.where(dead[self.roots.pgn_group], number, self.roots.pgn_group),
         )
-        group_need = needs(rows, row_group, self.groups)
+        group_need = needs(rows, self.groups)
         return replace(
             self,
-            row_signal=self.row_signal[keep],
-            row_group=row_group,
+            row_signal=row_signal,
             rows=rows,
+            planes=Planes.of(rows),
             roots=roots,
             branches=replace(self.branches, group_count=group_count),
             has_multiplexers=bool(group_count.any()),
-            signed_from=int(np.searchsorted(keep, self.signed_from)),
+            has_inexact=bool(self.inexact[row_signal].any()),
             crossing_from=int(np.searchsorted(keep, self.crossing_from)),
-            crossing_signed_until=int(np.searchsorted(keep, self.crossing_signed_until)),
             group_need=group_need,
-            need=int(group_need.max(initial=0)),
+            longest=np.array(group_need.max(), np.uint8),
         )
 
     def _alive_groups(self, row_group: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -267,8 +294,8 @@ class Plan:
         return sorted(set(filters))
 
 
-def needs(rows: Rows, row_group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+def needs(rows: Rows, groups: int) -> NDArray[np.int64]:
     """Per group the bytes that all its rows need; one more entry, 0, for no group."""
     need = np.zeros(groups + 1, np.int64)
-    np.maximum.at(need, row_group, rows.need)
+    np.maximum.at(need, rows.group, rows.need)
     return need
