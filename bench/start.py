@@ -5,6 +5,11 @@ that ``--base`` names, starts the real ``carnet-agent run`` on a unit that has r
 consents and compiled configuration are there. Measured from exec to the line that systemd is told when the bus is
 read and everything is in force (READY=1), and VmRSS at that moment and five seconds later.
 
+The environment variables are those of the shipped unit, read from its file. Memory is VmRSS, told apart as the kernel
+does: *own* is RssAnon, the rest are pages of files that other processes of the unit may share. How many of the latter
+count depends on how the files came into memory: after an installation the kernel has them in large pieces and counts
+6 MB more. So the environment's files are dropped from memory first and are read as after a boot.
+
 The bus is a ``vcan0`` that need not exist: its reader keeps trying, as in a car whose interface is not up yet. That the
 warm path imports no validator, DBC parser, python-can or sqlite-utils is read from the interpreter's own list.
 """
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -22,9 +28,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.rig.measure import machine, memory_mb
+from bench.rig.measure import forget_files, machine, memory_mb
 from bench.rig.unit import free_udp_port, make_unit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -33,6 +40,7 @@ BUILD = CHECKOUT / "build"
 HEAVY = ("pydantic", "can", "cantools", "sqlite_utils", "fastapi", "asammdf", "pandas")
 SETTLE_S = 5.0
 WAIT_S = 60.0
+UNIT_FILE = CHECKOUT / "systemd" / "carnet-agent.service"
 COMMAND = ("-m", "carnet_agent", "run", "--config", "agent.toml")
 
 
@@ -54,6 +62,12 @@ def environment(base: str) -> Path:
     return found
 
 
+def shipped_variables() -> dict[str, str]:
+    """What the unit's file sets for the agent."""
+    lines = re.findall(r"^Environment=(.*)$", UNIT_FILE.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(word.split("=", 1) for line in lines for word in line.split())
+
+
 class Manager:
     """What systemd is to a service: a socket that hears READY=1."""
 
@@ -72,29 +86,41 @@ class Manager:
         self._socket.close()
 
 
-def start(python: Path, folder: Path, options: Sequence[str] = ()) -> tuple[float, float, float, str]:
-    """(seconds of wall time to READY, MB then, MB later, what it wrote) of one start that ends by SIGTERM."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start that ended by SIGTERM."""
+
+    ready_s: float
+    """Wall time to READY."""
+    ready_mb: float
+    later_mb: float
+    own_mb: float
+    """Of these what no file holds."""
+    log: str
+
+
+def start(python: Path, folder: Path, options: Sequence[str] = ()) -> Start:
+    """Start, wait, measure, stop."""
     (folder / "notify").unlink(missing_ok=True)
     manager = Manager(folder)
     try:
+        variables = {**os.environ, **shipped_variables(), "NOTIFY_SOCKET": manager.address}
+        command: list[str | Path] = [python, *options, *COMMAND]
         began = time.monotonic()
-        process = subprocess.Popen(
-            [python, *options, *COMMAND],
-            cwd=folder, stderr=subprocess.PIPE, env={**os.environ, "NOTIFY_SOCKET": manager.address},
-        )  # fmt: skip
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, env=variables)
         manager.wait()
         ready_s, ready_mb = time.monotonic() - began, memory_mb(process.pid)
         time.sleep(0 if options else SETTLE_S)
-        later_mb = memory_mb(process.pid)
+        later_mb, own_mb = memory_mb(process.pid), memory_mb(process.pid, "RssAnon")
         process.send_signal(signal.SIGTERM)
-        return ready_s, ready_mb, later_mb, process.communicate(timeout=30)[1].decode()
+        return Start(ready_s, ready_mb, later_mb, own_mb, process.communicate(timeout=30)[1].decode())
     finally:
         manager.close()
 
 
 def imported(python: Path, folder: Path) -> list[str]:
     """Top-level names of every module that a warm start imports."""
-    log = start(python, folder, ("-X", "importtime"))[3]
+    log = start(python, folder, ("-X", "importtime")).log
     lines = [line.rsplit("|", 1)[1].strip() for line in log.splitlines() if line.startswith("import time:")]
     return sorted({name.split(".")[0] for name in lines if name != "imported package"})
 
@@ -108,16 +134,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_unit(folder, free_udp_port())
-        cold_s = start(python, folder)[0]
+        cold_s = start(python, folder).ready_s
+        for each in (python.parents[1], *(CHECKOUT / name for name in FOLDERS[1:]), CHECKOUT / "carnet"):
+            forget_files(each)
         names = imported(python, folder)
         heavy = [each for each in HEAVY if each in names]
         warm = [start(python, folder) for _ in range(options.starts)]
-    ready_s = statistics.median(each[0] for each in warm)
-    memory = statistics.median(each[1] for each in warm), statistics.median(each[2] for each in warm)
-    print(f"warm start {ready_s:.3f} s (best {min(each[0] for each in warm):.3f}), cold {cold_s:.2f} s")
-    print(f"memory {memory[0]:.1f} MB when ready, {memory[1]:.1f} MB {SETTLE_S:.0f} s later")
+    ready_s = statistics.median(each.ready_s for each in warm)
+    ready_mb, later_mb = (
+        statistics.median(each) for each in zip(*((w.ready_mb, w.later_mb) for w in warm), strict=True)
+    )
+    own_mb = statistics.median(each.own_mb for each in warm)
+    print(f"warm start {ready_s:.3f} s (best {min(each.ready_s for each in warm):.3f}), cold {cold_s:.2f} s")
+    print(f"memory {ready_mb:.1f} MB when ready, {later_mb:.1f} MB {SETTLE_S:.0f} s later, {own_mb:.1f} MB of it own")
     print(f"imported of {', '.join(HEAVY)}: {', '.join(heavy) or 'none'} ({len(names)} top-level modules)")
-    found = {"ready_s": round(ready_s, 3), "ready_mb": round(memory[0], 1), "later_mb": round(memory[1], 1)}
+    found = {"ready_s": round(ready_s, 3), "ready_mb": round(ready_mb, 1), "later_mb": round(later_mb, 1)}
+    found["own_mb"] = round(own_mb, 1)
     print(json.dumps({"bench": "start", **machine(), **found, "cold_s": round(cold_s, 2), "heavy": heavy}))
     return 1 if heavy else 0
 

@@ -67,7 +67,7 @@ def compile_now(config: Path) -> Compiled:
     part = keep.with_suffix(f".{os.getpid()}.part")
     part.write_text(to_json(settings), encoding="utf-8")
     part.replace(keep)
-    _remove_others(folder, {keep.name, f"{_plan_key(settings)}.npz"})
+    _remove_others(folder, {keep.name, f"{_plan_key(settings)}{plancache.SUFFIX}"})
     return compiled
 
 

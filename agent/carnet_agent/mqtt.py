@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -30,6 +29,7 @@ from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import topic_down, topic_up
 from carnet_agent.identity import read_bytes, read_secret
+from carnet_agent.pahoclient import paho
 from carnet_agent.settings import MqttSection
 
 WINDOW: Final = 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import time
@@ -14,12 +15,21 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def memory_mb(pid: int) -> float:
-    """VmRSS of a running process in MB of 1024 kB, as the tools show it."""
+def memory_mb(pid: int, kind: str = "VmRSS") -> float:
+    """Memory of a running process in MB of 1024 kB: VmRSS, as the tools show it, or its part RssAnon or RssFile."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{kind}:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1024
+
+
+def forget_files(folder: Path) -> None:
+    """Let the kernel forget what it keeps in memory of these files, so that they are read as after a boot."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
@@ -53,25 +54,26 @@ def test_a_warm_start_does_not_import_the_parser(files: list[tuple[str, Path]], 
     code = (
         "import sys; from pathlib import Path; from carnet_agent.dbc import cache; from carnet_agent import decode;"
         f"cache.cached_plan(Path({str(tmp_path)!r}), [('can0', Path({str(files[0][1])!r}))]);"
-        "print([name for name in ('cantools', 'can', 'pydantic') if name in sys.modules])"
+        "print([name for name in ('cantools', 'can', 'pydantic', 'zipfile') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "other key"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "whole, but no plan", "other key"])
 def test_a_damaged_file_is_compiled_again(damage: str, files: list[tuple[str, Path]], tmp_path: Path) -> None:
     """Whatever happened to it, the plan is right and the file is replaced."""
     fresh = plancache.cached_plan(tmp_path, files)
-    (stored,) = tmp_path.glob("*.npz")
+    (stored,) = tmp_path.glob("*.plan")
     data = bytearray(stored.read_bytes())
     middle = data.index(b"Parallel") + 3
     data[middle] ^= 0xFF
-    damaged = {"cut": bytes(data[:middle]), "flip": bytes(data), "empty": b"", "text": b"PK no archive"}
+    damaged = {"cut": bytes(data[:middle]), "flip": bytes(data), "empty": b"", "text": b"no arrays"}
+    damaged["whole, but no plan"] = hashlib.sha256(b"no arrays").digest() + b"no arrays"
     if damage == "other key":
         other = plancache.plan_key([], [], "id", b"")
         plancache.store(tmp_path, other, *fresh)
-        (tmp_path / f"{other}.npz").replace(stored)
+        (tmp_path / f"{other}.plan").replace(stored)
     else:
         stored.write_bytes(damaged[damage])
     assert plancache.load(tmp_path, stored.stem) is None
@@ -84,14 +86,14 @@ def test_everything_that_decides_about_the_plan_is_in_its_key(files: list[tuple[
     bus, path = files[0]
     plancache.cached_plan(tmp_path, files)
     plancache.cached_plan(tmp_path, files)
-    assert len(list(tmp_path.glob("*.npz"))) == 1
+    assert len(list(tmp_path.glob("*.plan"))) == 1
     plancache.cached_plan(tmp_path, [("can1", path)])
     plancache.cached_plan(tmp_path, files, match="pgn")
     plancache.cached_plan(tmp_path, files, buses=["can7", bus])
     plancache.cached_plan(tmp_path, files, extra=b"mapping")
     path.write_text(CORNERS + "\n")
     plancache.cached_plan(tmp_path, files)
-    assert len(list(tmp_path.glob("*.npz"))) == 6 and not list(tmp_path.glob("*.part"))
+    assert len(list(tmp_path.glob("*.plan"))) == 6 and not list(tmp_path.glob("*.part"))
 
 
 def test_a_selected_plan_survives_too(files: list[tuple[str, Path]], tmp_path: Path) -> None:
