@@ -7,7 +7,8 @@
     │   ├── FormatError        bytes that cannot be parsed: truncated, oversized, trailing, not canonical
     │   ├── SignatureError     a signature is wrong, missing or by a key that may not sign this
     │   ├── OpenError          a box does not open, or opens to something bound to another place
-    │   └── ConsentError       an offer, record, event or grant set is refused
+    │   ├── ConsentError       an offer, record, event or grant set is refused
+    │   └── LedgerError        a proof, receipt or account of the transparency log does not show what it claims
     ├── FileError              a local input file is broken; the sentence names file and line
     │   ├── CaptureError       a capture
     │   ├── DbcError           a CAN database
@@ -58,6 +59,10 @@ class OpenError(RemoteError):
 
 class ConsentError(RemoteError):
     """An offer, record, event or grant set is refused."""
+
+
+class LedgerError(RemoteError):
+    """A proof, receipt or account of the transparency log does not show what it claims."""
 
 
 class FileError(Error):

@@ -1,4 +1,5 @@
-"""Every hash of Carnet: BLAKE2b with a ``person`` of its own per purpose.
+"""Every hash of Carnet: BLAKE2b with a ``person`` of its own per purpose. Where a standard has another one, that one
+holds: RFC 6962 in `carnet.ledger`, RFC 7638 in `carnet.jws`.
 
 Law: no two purposes share a person, so a hash made for one place never fits another.
 ``docs/wire-format.md`` has the table.

@@ -19,6 +19,7 @@ PACKAGES = {
     "kmod": "insmod",
     "mosquitto": "mosquitto",
     "mosquitto-clients": "mosquitto_sub",
+    "nodejs": "node",
     "openssl": "openssl",
     "systemd": "systemd-analyze",
     "systemd-sysv": "poweroff",

@@ -1,4 +1,5 @@
-"""Shell: the command line of owners. ``carnet owner …`` talks to the cloud's consent API and holds the owner's key.
+"""Shell: the command line of owners. ``carnet owner …`` talks to the cloud's consent API and holds the owner's key;
+``carnet verify`` checks receipts of the log and needs neither.
 
 Law: the key never leaves this machine; what is sent is signed here, and what is shown comes from signed bytes.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from carnet.cli import owner
+from carnet.cli import owner, verify
 from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 
@@ -18,10 +19,11 @@ EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused or failed, 2 command line or configuration wrong."""
     parser: argparse.ArgumentParser = Parser(
-        prog="carnet", description="Carnet for the owner of a car.", epilog=EXAMPLE
+        prog="carnet", description="Carnet for the owner of a car, and for everybody who checks.", epilog=EXAMPLE
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     owner.add_parser(subparsers)
+    verify.add_parser(subparsers)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -1,0 +1,160 @@
+"""``carnet verify FILE…``: what receipts of the transparency log prove, checked on this machine alone.
+
+Law: nothing is called proven by a key that the receipt brought along; without the log's key nothing is proven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from carnet.cli import show
+from carnet.errors import ConfigError, FormatError, LedgerError
+from carnet.ledger.account import Account, Count, judge_accounts
+from carnet.ledger.checkpoint import Checkpoint
+from carnet.ledger.follow import SENTENCES, Verdict, judge
+from carnet.ledger.leaf import ConsentLeaf, Leaf, LogLeaf
+from carnet.ledger.merkle import TreeHead
+from carnet.ledger.receipt import RECEIPT_BYTES_MAX, Receipt, parse_receipt
+from carnet.ledger.signednote import NoteKey, parse_note_key
+
+EXAMPLE = "example: carnet verify receipt.json --checkpoint-key carnet.example/log+d2e01b3c+AdZa…"
+VARIABLE = "CARNET_CHECKPOINT_KEY"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register ``verify``."""
+    verify = subparsers.add_parser(
+        "verify",
+        help="check receipts of the transparency log, offline",
+        description="Check that receipts are of the log whose key you have, and say what they prove. Several accounts "
+        "of one consent are checked against each other: nothing may be missing between them or added after its end.",
+        epilog=EXAMPLE,
+    )
+    verify.add_argument("files", type=Path, nargs="+", metavar="FILE", help="receipts, as the cloud gave them")
+    verify.add_argument(
+        "--checkpoint-key",
+        action="append",
+        metavar="KEY",
+        help=f"the log's public key, or a file that holds it; again for each that was ever used ({VARIABLE})",
+    )
+    verify.add_argument("--json", action="store_true", help="what was proven as JSON")
+    verify.set_defaults(run=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    receipts = [_read(file) for file in arguments.files]
+    keys = _keys(arguments.checkpoint_key, receipts)
+    proven = [(receipt, receipt.verify(keys)) for receipt in receipts]
+    _require_one_history([checkpoint for _, checkpoint in proven])
+    accounts = _accounts(proven)
+    for placed in accounts:
+        judge_accounts(placed)
+    if arguments.json:
+        print(show.as_json([_document(*each) for each in proven]))
+        return 0
+    for receipt, checkpoint in proven:
+        print(f"proven: {checkpoint.origin} holds at place {receipt.index} of {checkpoint.head.size}")
+        print(f"  {_sentence(receipt.leaf)}")
+    for placed in accounts:
+        if len(placed) > 1:
+            print(_story(placed))
+    return 0
+
+
+def _read(file: Path) -> Receipt:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(RECEIPT_BYTES_MAX + 1)
+    except OSError as e:
+        raise ConfigError("receipt_file", f"{file} cannot be read: {e.strerror}") from e
+    try:
+        # a line feed at the end is what editors and shells add
+        return parse_receipt(data.removesuffix(b"\n"))
+    except FormatError as e:
+        raise FormatError(e.reason, f"{file} is not a receipt: {e}") from e
+
+
+def _keys(texts: list[str] | None, receipts: list[Receipt]) -> list[NoteKey]:
+    given = texts or ([os.environ[VARIABLE]] if VARIABLE in os.environ else [])
+    if not given:
+        names = ", ".join(sorted({receipt.claimed().origin for receipt in receipts}))
+        raise ConfigError(
+            "checkpoint_key", f"nothing is proven without the key of the log {names}: --checkpoint-key KEY"
+        )
+    return [_key(text) for text in given]
+
+
+def _key(text: str) -> NoteKey:
+    try:
+        return parse_note_key(text if "+" in text else Path(text).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError("checkpoint_key", f"--checkpoint-key: {text} is neither a key nor a file of one") from e
+    except FormatError as e:
+        raise ConfigError("checkpoint_key", f"--checkpoint-key: {e}") from e
+
+
+def _require_one_history(checkpoints: list[Checkpoint]) -> None:
+    """Two signed heads of one size and different roots: the log shows different people different logs."""
+    heads: dict[tuple[str, int], TreeHead] = {}
+    for checkpoint in checkpoints:
+        head = heads.setdefault((checkpoint.origin, checkpoint.head.size), checkpoint.head)
+        if judge(head, checkpoint.head).verdict is Verdict.FORKED:
+            raise LedgerError("log_forked", f"{checkpoint.origin}, size {head.size}: {SENTENCES[Verdict.FORKED]}")
+
+
+def _accounts(proven: list[tuple[Receipt, Checkpoint]]) -> list[list[tuple[int, Account]]]:
+    """The accounts of each record of each log, by their number."""
+    found: dict[tuple[str, str], set[tuple[int, Account]]] = defaultdict(set)
+    for receipt, checkpoint in proven:
+        if isinstance(receipt.leaf, Account):
+            found[checkpoint.origin, receipt.leaf.record].add((receipt.index, receipt.leaf))
+    return [sorted(placed, key=lambda each: (each[1].number, each[0])) for placed in found.values()]
+
+
+def _sentence(leaf: Leaf) -> str:
+    """What the leaf says, in words."""
+    when = show.day(leaf.time_ms)
+    if isinstance(leaf, LogLeaf):
+        return f"{when}: here begins the log of {leaf.tenant}"
+    if isinstance(leaf, ConsentLeaf):
+        return (
+            f"{when}, {leaf.event}: {leaf.record} for {leaf.recipient} is {leaf.state} after its entry {leaf.seq}"
+            f" (grant set {leaf.generation})"
+        )
+    occasion = f"{leaf.record} ended ({leaf.ended})" if leaf.ended else f"the day {leaf.day} was over"
+    unknown = f"; of {_counted(leaf.unknown)} nobody knows whether they arrived" if leaf.unknown.events else ""
+    last = f"; the last was {leaf.last_event}" if leaf.last_event else ""
+    confirmed = f"{leaf.recipient} had confirmed {_counted(leaf.confirmed)} under {leaf.record}"
+    return f"{when}, {occasion}: {confirmed}{unknown}{last}"
+
+
+def _counted(count: Count) -> str:
+    return f"{count.events} events with {count.samples} samples"
+
+
+def _story(placed: Sequence[tuple[int, Account]]) -> str:
+    """What accounts of one record show together, once they were judged."""
+    (_, first), (_, last) = placed[0], placed[-1]
+    more = Count(last.total.events - first.total.events, last.total.samples - first.total.samples)
+    line = (
+        f"together: {len(placed)} accounts of {first.record}, none missing between them; from {show.day(first.time_ms)}"
+        f" to {show.day(last.time_ms)} {first.recipient} got {_counted(more)} more"
+    )
+    ended = next((account for _, account in placed if account.ended), None)
+    if ended is None:
+        return line
+    what = "the last of them is its end" if ended is last else "nothing was added after its end"
+    return f"{line}; {what}, {show.day(ended.time_ms)}"
+
+
+def _document(receipt: Receipt, checkpoint: Checkpoint) -> dict[str, object]:
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.head.size,
+        "index": receipt.index,
+        "leaf": receipt.leaf.document(),
+    }

@@ -1,0 +1,171 @@
+"""``carnet verify`` as somebody types it who has receipts and the log's key, and no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from carnet.cli import main, verify
+from carnet.ledger.account import Count
+from carnet.ledger.receipt import Receipt
+from carnet.states import State
+from tests.carnet.ledger.kit import KEY, NOTE_KEY, ORIGIN, OTHER_NOTE_KEY, Log, account, consent, log_leaf, story
+from tests.consentkit import RECIPIENT, RECORD_ID, TENANT
+
+KEYED = ["--checkpoint-key", NOTE_KEY.text()]
+LOG = story()
+
+
+def written(folder: Path, *receipts: Receipt) -> list[str]:
+    files = [folder / f"{number}.json" for number in range(len(receipts))]
+    for file, receipt in zip(files, receipts, strict=True):
+        file.write_bytes(receipt.encode() + b"\n")
+    return [str(file) for file in files]
+
+
+@pytest.fixture(autouse=True)
+def no_key_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(verify.VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("index", "sentence"),
+    [
+        (0, f"2025-10-09 08:53 UTC: here begins the log of {TENANT}"),
+        (1, f"2025-10-09 08:53 UTC, give: {RECORD_ID} for {RECIPIENT} is given after its entry 0 (grant set 1)"),
+        (
+            2,
+            (
+                f"2025-10-10 00:00 UTC, the day 2025-10-09 was over: {RECIPIENT} had confirmed 5 events with 50 samples"
+                f" under {RECORD_ID}; the last was {'cd' * 16}"
+            ),
+        ),
+        (
+            5,
+            (
+                f"2025-10-12 12:00 UTC, {RECORD_ID} ended (withdrawing): {RECIPIENT} had confirmed 10 events with 100"
+                f" samples under {RECORD_ID}; of 2 events with 20 samples nobody knows whether they arrived;"
+                f" the last was {'cd' * 16}"
+            ),
+        ),
+    ],
+)
+def test_what_was_proven_is_said_in_a_sentence(
+    index: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", *written(tmp_path, LOG.receipt(index)), *KEYED]) == 0
+    assert capsys.readouterr().out == f"proven: {ORIGIN} holds at place {index} of 8\n  {sentence}\n"
+
+
+def test_accounts_are_checked_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In any order, and of any head of the log."""
+    receipts = [LOG.receipt(7), LOG.receipt(2, 4), LOG.receipt(5, 6), LOG.receipt(3)]
+    assert main(["verify", *written(tmp_path, *receipts), *KEYED]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"together: 4 accounts of {RECORD_ID}, none missing between them; from 2025-10-10 00:00 UTC to"
+        f" 2025-10-13 00:00 UTC {RECIPIENT} got 7 events with 70 samples more; nothing was added after its end,"
+        " 2025-10-12 12:00 UTC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("indices", "ending"),
+    [((3, 5), "; the last of them is its end, 2025-10-12 12:00 UTC"), ((2, 3), "got 5 events with 50 samples more")],
+)
+def test_what_no_account_shows_is_not_said(
+    indices: tuple[int, int], ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", *written(tmp_path, *map(LOG.receipt, indices)), *KEYED]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(ending)
+
+
+def test_an_account_that_is_missing_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *written(tmp_path, LOG.receipt(2), LOG.receipt(7)), *KEYED]) == 1
+    found = capsys.readouterr()
+    assert "an account of a record is missing" in found.err and found.out == ""
+
+
+def test_something_sent_after_the_end_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The cloud's own word against it."""
+    end = account(1, 5, ended=State.WITHDRAWING)
+    log = Log(log_leaf(), consent(), end, account(2, 6, confirmed=Count(6, 60)))
+    assert main(["verify", *written(tmp_path, log.receipt(2), log.receipt(3)), *KEYED]) == 1
+    assert capsys.readouterr().err == "carnet: an account after the end of its consent has another total\n"
+
+
+def test_a_split_log_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two people who were shown different logs of one size put their receipts together."""
+    other = Log(*LOG.leaves[:7], account(4, 11, 1))
+    assert main(["verify", *written(tmp_path, LOG.receipt(1), other.receipt(1)), *KEYED]) == 1
+    assert "size 8: the log has another history" in capsys.readouterr().err
+
+
+def test_the_same_receipt_twice_is_no_contradiction(tmp_path: Path) -> None:
+    assert main(["verify", *written(tmp_path, LOG.receipt(5), LOG.receipt(5)), *KEYED]) == 0
+
+
+def test_a_changed_receipt_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file,) = written(tmp_path, LOG.receipt(5))
+    Path(file).write_bytes(Path(file).read_bytes().replace(b'"events":10', b'"events":11'))
+    assert main(["verify", file, *KEYED]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "carnet: the leaf is not in the log at this place: the proof leads to another root\n",
+    )
+
+
+def test_what_is_no_receipt_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("dear owner")
+    assert main(["verify", str(file), *KEYED]) == 1
+    assert capsys.readouterr().err == f"carnet: {file} is not a receipt: a document is not JSON in UTF-8\n"
+
+
+def test_the_key_may_lie_in_a_file_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,) = written(tmp_path, LOG.receipt(5))
+    (tmp_path / "key").write_text(NOTE_KEY.text() + "\n")
+    assert main(["verify", file, "--checkpoint-key", str(tmp_path / "key")]) == 0
+    monkeypatch.setenv(verify.VARIABLE, NOTE_KEY.text())
+    assert main(["verify", file]) == 0
+
+
+def test_an_old_receipt_needs_the_old_key(tmp_path: Path) -> None:
+    """After a change of key both are named."""
+    (file,) = written(tmp_path, LOG.receipt(5))
+    assert main(["verify", file, "--checkpoint-key", OTHER_NOTE_KEY.text()]) == 1
+    assert main(["verify", file, "--checkpoint-key", OTHER_NOTE_KEY.text(), *KEYED]) == 0
+
+
+def test_nothing_is_proven_without_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And it says whose key is needed."""
+    assert main(["verify", *written(tmp_path, LOG.receipt(5))]) == 2
+    found = capsys.readouterr()
+    assert found.out == "" and f"the key of the log {ORIGIN}: --checkpoint-key KEY" in found.err
+
+
+@pytest.mark.parametrize("key", ["nowhere", "a+b", NOTE_KEY.text()[:-1], KEY.public.hex()])
+def test_a_key_that_is_none_is_the_command_lines_fault(key: str, tmp_path: Path) -> None:
+    (file,) = written(tmp_path, LOG.receipt(5))
+    assert main(["verify", file, "--checkpoint-key", key]) == 2
+
+
+def test_a_file_that_is_not_there_is_the_command_lines_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tmp_path / "gone.json"), *KEYED]) == 2
+    assert "gone.json cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_for_programs_there_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *written(tmp_path, LOG.receipt(1)), *KEYED, "--json"]) == 0
+    (proven,) = json.loads(capsys.readouterr().out)
+    assert proven == {"index": 1, "leaf": consent().document(), "origin": ORIGIN, "size": 8}
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["verify", "--help"])
+    assert left.value.code == 0
+    assert "example: carnet verify receipt.json --checkpoint-key" in capsys.readouterr().out
