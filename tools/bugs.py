@@ -135,6 +135,41 @@ BUGS = (
         "return True",
         "tests/attacks/test_envelope.py tests/carnet/test_down.py",
     ),
+    Bug(
+        "a hash of a proof may lend its neighbour a byte",
+        "carnet/ledger/proof.py",
+        "if any(len(each) != HASH_BYTES for each in hashes):",
+        "if not all(hashes):",
+        "tests/carnet/ledger",
+    ),
+    Bug(
+        "a long signature brings along what it signed",
+        "carnet/ledger/signednote.py",
+        "if len(signature) != sodium.crypto_sign_BYTES:",
+        "if len(signature) < sodium.crypto_sign_BYTES:",
+        "tests/carnet/ledger",
+    ),
+    Bug(
+        "a witness speaks for the log",
+        "carnet/ledger/checkpoint.py",
+        "own = [key for key in keys if key.name == checkpoint.origin]",
+        "own = list(keys)",
+        "tests/carnet/ledger",
+    ),
+    Bug(
+        "a log that says it has grown is believed",
+        "carnet/ledger/follow.py",
+        "        return otherwise",
+        "        return proven",
+        "tests/carnet/ledger",
+    ),
+    Bug(
+        "an account goes on after the end",
+        "carnet/ledger/account.py",
+        "after.total != ended.total",
+        "not after.total.covers(ended.total)",
+        "tests/carnet/ledger",
+    ),
 )
 
 
