@@ -53,8 +53,8 @@ class MqttSection(_Section):
     )
     cert_file: Path | None = Field(default=None, description="this receiver's certificate")
     key_file: Path | None = Field(default=None, description="key of this receiver's certificate")
-    shards: tuple[str, ...] = Field(
-        default=("+",), description='shards to serve, as two hexadecimal digits; "+" is all'
+    shards: tuple[Annotated[str, Field(pattern=r"^(\+|[0-9a-f]{2})$")], ...] = Field(
+        default=("+",), min_length=1, description='shards to serve, as two hexadecimal digits; "+" is all'
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Shell: the receiver's connection to the broker. Messages go into a queue; nothing is judged in a callback.
 
-Law: an exception in a callback would end paho's thread unseen, so callbacks only put things down.
+Law: an exception in a callback would end paho's thread unseen, so callbacks only put things down. A receiver is
+connected when the broker has granted its subscriptions, not before: one that is deaf must not say that it receives.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from carnet.connecterrors import sentence
 from carnet.errors import ConfigError
@@ -27,7 +29,10 @@ from carnet_cloud.keyfolder import read_secret
 QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
+RETRY_S_FIRST = 0.5
 RETRY_S_MAX = 30.0
+UNSUPPORTED_VERSION = 132
+"""What a CONNACK says to a version that the broker does not speak; paho names that of MQTT 3.1.1 by this number too."""
 
 log = logging.getLogger("carnet.cloud")
 
@@ -47,20 +52,13 @@ class BrokerLink:
         self._waiting_bytes = 0
         self._turn = threading.Lock()
         self._stop = threading.Event()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
-        )
-        # a broker that confirms nothing must not fill the memory
-        self._client.max_queued_messages_set(QUEUE_MAX)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
+        self._id = client_id
+        self._version = MQTTProtocolVersion.MQTTv5
+        self._answered = False
         self._said: set[str] = set()
-        if config.username:
-            password = read_secret(config.password_file).decode().strip() if config.password_file else None
-            self._client.username_pw_set(config.username, password)
-        if config.ca_file is not None:
-            self._client.tls_set_context(_tls(config, config.ca_file))
+        # made once here, so that a wrong key of the configuration is told before anything starts
+        self._client = self._make()
+        self._delay_s = RETRY_S_FIRST
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -97,27 +95,77 @@ class BrokerLink:
         self._client.disconnect()
         self._thread.join(timeout=5)
 
+    def _make(self) -> paho.Client:
+        """A client for one connection, in the version of MQTT that the broker is thought to speak."""
+        config = self._config
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=self._id, protocol=self._version, reconnect_on_failure=False
+        )
+        # a broker that confirms nothing must not fill the memory
+        client.max_queued_messages_set(QUEUE_MAX)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        if config.username:
+            password = read_secret(config.password_file).decode().strip() if config.password_file else None
+            client.username_pw_set(config.username, password)
+        if config.ca_file is not None:
+            client.tls_set_context(_tls(config, config.ca_file))
+        return client
+
     def _run(self) -> None:
-        delay = 0.5
         while not self._stop.is_set():
             try:
-                self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S, clean_start=True)
-                delay = 0.5
-                self._client.loop_forever(retry_first_connection=False)
+                self._connection()
             except Exception as error:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
                 self.failed += 1
                 self._say(sentence(error))
             self.connected.clear()
-            self._stop.wait(delay * random.random())  # noqa: S311 - jitter, no secret
-            delay = min(RETRY_S_MAX, delay * 2)
+            self._stop.wait(self._delay_s * random.random())  # noqa: S311 - jitter, no secret
+            self._delay_s = min(RETRY_S_MAX, self._delay_s * 2)
+
+    def _connection(self) -> None:
+        """One connection from its beginning to its end."""
+        self._client = self._make()
+        self._answered = False
+        self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S)
+        if self._stop.is_set():
+            # `stop` may have ended the client before this one
+            self._client.disconnect()
+        self._client.loop_forever(retry_first_connection=False)
+        if not self._answered and not self._stop.is_set():
+            self._other_version()
+
+    def _other_version(self) -> None:
+        """The broker does not speak this version of MQTT, or hung up on it: the next attempt is made in the other."""
+        five = self._version == MQTTProtocolVersion.MQTTv5
+        self._version = MQTTProtocolVersion.MQTTv311 if five else MQTTProtocolVersion.MQTTv5
+        self.failed += 1
+        self._say(f"it does not answer to MQTT {'5' if five else '3.1.1'}; trying {'3.1.1' if five else '5'}")
+
+    # callbacks
 
     def _on_connect(
         self, client: paho.Client, _data: object, _flags: object, reason: object, _properties: object
     ) -> None:
-        if getattr(reason, "is_failure", False):
-            self._say(f"it refuses this receiver: {reason}")
+        value = getattr(reason, "value", 0)
+        self._answered = value != UNSUPPORTED_VERSION
+        if value:
+            if self._answered:
+                self._say(f"it refuses this receiver: {reason}")
             return
         client.subscribe([(filter_up(shard), 1) for shard in self._config.shards])
+
+    def _on_subscribe(
+        self, client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self.failed += 1
+            self._say("it refuses the subscriptions of this receiver: its access list must let it read every up topic")
+            client.disconnect()
+            return
+        self._delay_s = RETRY_S_FIRST
         self.connected.set()
 
     def _say(self, what: str) -> None:

@@ -219,7 +219,7 @@ def test_a_packet_that_the_client_chokes_on_leaves_nobody_deaf(monkeypatch: pyte
             link._stop.set()
         raise ValueError
 
-    monkeypatch.setattr(link._client, "connect", choke)
+    monkeypatch.setattr(paho.Client, "connect", choke)
     monkeypatch.setattr("carnet_cloud.mqtt.random.random", lambda: 0.0)
     link._run()
     assert (len(tries), link.failed) == (3, 3)

@@ -17,6 +17,7 @@ from carnet_agent.mqtt import WINDOW, Arrived, BrokerLink, Down, Event, Up
 from carnet_agent.settings import MqttSection
 from tests.system.brokerclient import BrokerClient
 from tests.system.mosquitto import PLAIN, Mosquitto, shipped
+from tests.system.oldbroker import MQTT_5, REFUSALS, OldBroker
 
 DEVICE = bytes(range(16))
 NAME = device_text(DEVICE)
@@ -172,15 +173,17 @@ def test_a_wrong_password_is_counted_and_tried_again(tmp_path: Path, plain: Mosq
     made.stop()
 
 
-def test_mqtt_3_1_1_does_as_well(tmp_path: Path, plain: Mosquitto) -> None:
-    """Nothing that we do needs version 5: what is sent to the unit's own down topic comes back."""
-    made = with_password(tmp_path, plain.port)
-    made.other_version()
-    made.start()
-    gather(made, [], Up)
-    assert made.send(b"envelope")
-    until(lambda: made.counters["confirmed"] == 1)
-    made.stop()
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_broker_of_before_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, plain: Mosquitto, refusal: bytes) -> None:
+    """Nothing that we do needs version 5: what is sent arrives and is confirmed."""
+    with OldBroker(plain.port, refusal) as old:
+        made = with_password(tmp_path, old.port)
+        made.start()
+        gather(made, [], Up)
+        assert made.send(b"envelope")
+        until(lambda: made.counters["confirmed"] == 1)
+        assert old.versions[0] == MQTT_5 and old.versions[-1] != MQTT_5
+        made.stop()
 
 
 def test_a_port_where_nobody_listens_is_no_error(tmp_path: Path) -> None:
