@@ -1,19 +1,21 @@
 """The four captures from the bus to two recipients' files, each reading judged by a per-sample oracle over cantools.
 
-The oracle shares nothing with the product but is told when a window closed; it decodes with cantools and computes
-with fractions. What recipients got must be what it allows: none more, none less, none other. In the middle of each
-drive one of the two is held up for a while and its consent is then withdrawn: it has what was sent before, and nothing
-else ever.
+The oracle shares nothing with the product but is told when a window closed; it reads the capture by itself, decodes
+with cantools and computes with fractions. What recipients got must be what it allows: none more, none less, none other.
+In the middle of each drive one of the two is held up for a while and its consent is then withdrawn: it has what was
+sent before, and nothing else ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import tomllib
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +33,8 @@ from carnet_agent.frames import Frames
 from carnet_cloud import gate
 from tests import consentkit as kit
 from tests.agent import collect_oracle
+from tests.agent.cantools_oracle import candump
 from tests.agent.collect_oracle import LATITUDE, LONGITUDE, Oracle
-from tests.agent.collectkit import plain
 from tests.conftest import shared_data
 from tests.realparts import real_part
 from tests.system.line import START_MS, WALL_MS, Bus, Line, Script
@@ -40,6 +42,8 @@ from tests.system.line import START_MS, WALL_MS, Bus, Line, Script
 HOLD, WITHDRAW = 0.7, 0.9
 """Parts of the drive after which the second recipient is held up, and after which its consent is withdrawn."""
 UNCERTAINTY_MS_MAX: Final = 1_000
+BEGIN_NS: Final = (START_MS + 2000) * 1_000_000
+"""BOOTTIME of the first frame."""
 ENGINE = "Vehicle.Powertrain.CombustionEngine"
 SPEED, RPM, TPS = "Vehicle.Speed", f"{ENGINE}.Speed", f"{ENGINE}.TPS"
 LATERAL = "Vehicle.Acceleration.Lateral"
@@ -162,7 +166,6 @@ class Run:
 
     drive: Drive
     script: Script
-    frames: Frames
     found: dict[str, Samples]
     """By record."""
     held_ms: int
@@ -174,15 +177,25 @@ class Run:
 
 
 def captured(drive: Drive) -> Frames:
-    """The frames of the drive's buses, put on a pretended boot that began an hour before."""
+    """The frames of the drive's buses as the product reads them, put on a pretended boot that began an hour before."""
     names = [bus.name for bus in drive.buses]
     capture = Capture(shared_data() / "captures" / drive.file, names)
     kept = [block.frames.take(block.frames.bus < len(names)) for block in capture.blocks()]
     real_part("captures")
     frames = Frames.concat(kept)
     assert (np.diff(frames.time_ns) >= 0).all()
-    begin_ns = (START_MS + 2000) * 1_000_000
-    return replace(frames, time_ns=frames.time_ns - frames.time_ns[0] + begin_ns)
+    return replace(frames, time_ns=frames.time_ns - frames.time_ns[0] + BEGIN_NS)
+
+
+def heard(drive: Drive) -> list[tuple[str, collect_oracle.Frame]]:
+    """The same, each with the name of its bus, but read by nothing of ours."""
+    names = {bus.name for bus in drive.buses}
+    found = [each for each in candump(shared_data() / "captures" / drive.file) if each[1] in names]
+    first = Decimal(found[0][0])
+    return [
+        (bus, (BEGIN_NS + int((Decimal(stamp) - first) * 10**9), int(identifier, 16), extended, data))
+        for stamp, bus, identifier, extended, data in found
+    ]
 
 
 def play(drive: Drive, folder: Path, lie: Callable[[Grant], Grant] = lambda grant: grant) -> Run:
@@ -197,7 +210,7 @@ def play(drive: Drive, folder: Path, lie: Callable[[Grant], Grant] = lambda gran
         file = line.cloud.files[other]
         for boot_ms in range(first_ms + drive.step_ms, last_ms + drive.step_ms + 1, drive.step_ms):
             end = int(frames.time_ns.searchsorted(boot_ms * 1_000_000))
-            line.script.entries.append(("frames", boot_ms, slice(at, end)))
+            line.script.entries.append(("frames", boot_ms, None))
             line.step(frames.take(slice(at, end)), boot_ms)
             at = end
             if not held_ms and boot_ms >= hold_ms:
@@ -215,7 +228,6 @@ def play(drive: Drive, folder: Path, lie: Callable[[Grant], Grant] = lambda gran
         return Run(
             drive=drive,
             script=line.script,
-            frames=frames,
             found={record: read(path, record) for record, path in files.items()},
             held_ms=held_ms,
             events_at_withdrawal=at_withdrawal,
@@ -250,25 +262,28 @@ def text(transform: object) -> str:
 
 def expected(run: Run) -> dict[str, Samples]:
     """What each record may have, by cantools and the consents alone: the second one only until it was held up."""
-    oracles = [oracle_of(bus, run.drive.match) for bus in run.drive.buses]
+    oracles = {bus.name: oracle_of(bus, run.drive.match) for bus in run.drive.buses}
     items = {record: [plain_item(item) for item in offer["items"]] for record, offer in run.drive.offers.items()}
-    rows = plain(run.frames)
+    waiting = deque(heard(run.drive))
     found: dict[str, Samples] = {}
     for what, boot_ms, detail in run.script.entries:
-        for number, oracle in enumerate(oracles):
-            if what == "frames":
-                feed(oracle, rows, run.frames, detail, number)
-            elif what == "grants":
+        if what == "frames":
+            while waiting and waiting[0][1][0] < boot_ms * 1_000_000:
+                bus, frame = waiting.popleft()
+                feed(oracles[bus], frame)
+        for oracle in oracles.values():
+            if what == "grants":
                 oracle.set_grants({record: items[record] for record in sorted(detail)}, boot_ms)
             elif what == "cut":
                 oracle.cut(boot_ms, *detail)
         if what == "held":
-            found[kit.OTHER_RECORD_ID] = allowed(run, oracles, kit.OTHER_RECORD_ID)
-    found[kit.RECORD_ID] = allowed(run, oracles, kit.RECORD_ID)
+            found[kit.OTHER_RECORD_ID] = allowed(run, oracles.values(), kit.OTHER_RECORD_ID)
+    assert not waiting
+    found[kit.RECORD_ID] = allowed(run, oracles.values(), kit.RECORD_ID)
     return found
 
 
-def allowed(run: Run, oracles: Sequence[Oracle], record: str) -> Samples:
+def allowed(run: Run, oracles: Iterable[Oracle], record: str) -> Samples:
     """What the oracles have for a record by now; paths of the car's own are in no catalogue of the cloud."""
     found: Samples = {}
     spelled = {repr(item["transform"]): text(item["transform"]) for item in run.drive.offers[record]["items"]}
@@ -287,14 +302,10 @@ def oracle_of(bus: Bus, match: str) -> Oracle:
     return Oracle(database, signals, by_pgn=match == "pgn")
 
 
-def feed(oracle: Oracle, rows: Sequence[Any], frames: Frames, part: slice, bus: int) -> None:
-    for at in range(part.start, part.stop):
-        if frames.bus[at] == bus:
-            try:
-                oracle.feed(rows[at])
-            except DecodeError:
-                # a reply with a parameter that the DBC does not know: cantools has no word for any of it
-                continue
+def feed(oracle: Oracle, frame: collect_oracle.Frame) -> None:
+    # a reply with a parameter that the DBC does not know: cantools has no word for any of it
+    with contextlib.suppress(DecodeError):
+        oracle.feed(frame)
 
 
 def plain_item(item: Item) -> Item:
@@ -396,6 +407,18 @@ def test_one_sample_too_many_too_few_or_other_is_a_difference(runs: Callable[[st
                 "higher": [(time, value + 0.125, around)],
             }[wrong]
         assert compare(found, allowed), wrong
+
+
+@pytest.mark.parametrize("wrong", ["a frame less", "another byte"])
+def test_a_capture_read_wrongly_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """The oracle does not hear what our reader heard."""
+    frames = captured(DRIVES["tractor"])
+    if wrong == "a frame less":
+        frames = frames.take(np.arange(len(frames)) != len(frames) // 4)
+    else:
+        frames.payload[len(frames) // 4] ^= 8
+    monkeypatch.setattr(f"{__name__}.captured", lambda _: frames)
+    assert differences(play(DRIVES["tractor"], tmp_path))
 
 
 def lie(grant: Grant) -> Grant:
