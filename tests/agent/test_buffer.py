@@ -209,6 +209,20 @@ def test_a_refused_row_becomes_a_gap(buffer: Buffer) -> None:
     assert [r.seq for r in sent(buffer)] == [2]
 
 
+@pytest.mark.parametrize("order", [(3, 5, 4), (4, 3, 5), (5, 4, 3), (3, 4, 5)])
+def test_neighbours_that_are_lost_in_any_order_are_one_range(buffer: Buffer, order: tuple[int, ...]) -> None:
+    """Each with the range before it, the one after it, or both; a number with another reason is a range of its own."""
+    add(buffer, 7)
+    for seq in (*order, 6):
+        manifest = buffer.manifest(buffer.stream, seq)
+        assert manifest is not None
+        assert buffer.reject(buffer.stream, seq, manifest, "refused" if seq < 6 else "other")
+    lid = Lid()
+    buffer.add_gap_row(lid)
+    (ranges,) = lid.seen
+    assert [(r.first, r.last, r.reason, r.samples) for r in ranges] == [(3, 5, "refused", 9), (6, 6, "other", 3)]
+
+
 def test_a_new_stream_names_what_was_never_confirmed(buffer: Buffer) -> None:
     """A restored card must not continue old numbers, and what it held is not lost in silence."""
     add(buffer, 3)
