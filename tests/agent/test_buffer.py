@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,32 @@ def test_destroyed_bytes_are_in_no_file(tmp_path: Path, source: random.Random) -
     real_part("sqlite", sqlite3.sqlite_version)
     opened.buffer.destroy([new.handle], 2, DestructionReason.ENDED)
     assert not [p.name for p in tmp_path.iterdir() if needle in p.read_bytes()]
+
+
+def test_a_receipt_empties_the_log_if_a_crash_came_before_the_destruction_could(
+    tmp_path: Path, source: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destruction was committed, its bytes were still in the log; the next life empties it before it signs."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    buffer = open_buffer(first / "buffer.db", DEVICE, KEY, source.randbytes, SIZE_MAX).buffer
+    new = box(source.randbytes(2000))
+    buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, b"c" * 8, [new])
+    needle = new.box[100:164]
+    with monkeypatch.context() as crash:
+        crash.setattr(buffer, "scrub", lambda: None)
+        buffer.destroy([new.handle], 2, DestructionReason.ENDED)
+        shutil.copytree(first, second)
+    again = open_buffer(second / "buffer.db", DEVICE, KEY, source.randbytes, SIZE_MAX).buffer
+    assert [p.name for p in second.iterdir() if needle in p.read_bytes()] == ["buffer.db-wal"]
+    found: list[str] = []
+
+    def seal(cut: bytes, _destroyed: Destroyed) -> NewBox:
+        found.extend(p.name for p in second.iterdir() if needle in p.read_bytes())
+        return box(cut=cut)
+
+    assert again.add_receipt_row(seal)
+    assert found == [], "it was there when the receipt was made"
 
 
 def test_checkpoints_are_replaced_by_the_final_rows_in_one_transaction(buffer: Buffer) -> None:
