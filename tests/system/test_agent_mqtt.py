@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,6 +185,39 @@ def test_a_broker_of_before_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, plain: 
         until(lambda: made.counters["confirmed"] == 1)
         assert old.versions[0] == MQTT_5 and old.versions[-1] != MQTT_5
         made.stop()
+
+
+class Impatient(threading.Event):
+    """Notes how long somebody would have waited, and lets it go on at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is not None:
+            self.waits.append(timeout)
+        return self.is_set()
+
+
+def test_units_that_lost_one_broker_come_back_scattered_over_a_minute(tmp_path: Path) -> None:
+    """Full jitter: anything from nothing to a limit that doubles from a second to a minute, each time anew.
+
+    Chance is not handed in here; of 200 draws none from one quarter of the minute would be one case in 10 to the 25.
+    """
+    units = [with_password(tmp_path, 9) for _ in range(2)]
+    noted = [Impatient(), Impatient()]
+    for unit, stopping in zip(units, noted, strict=True):
+        unit.stopping = stopping
+        unit.start()
+    until(lambda: all(len(each.waits) >= 206 for each in noted))
+    for unit in units:
+        unit.stop()
+    for waits in (each.waits[:206] for each in noted):
+        assert all(0 <= wait <= 2**number for number, wait in enumerate(waits[:6]))
+        assert {int(wait // 15) for wait in waits[6:]} == {0, 1, 2, 3}
+        assert len(set(waits)) == len(waits)
+    assert not set(noted[0].waits) & set(noted[1].waits)
 
 
 def test_a_port_where_nobody_listens_is_no_error(tmp_path: Path) -> None:
