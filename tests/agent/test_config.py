@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from pydantic import BaseModel
 from carnet.errors import ConfigError, DbcError, MappingError
 from carnet.signals import Category
 from carnet_agent import compiled
-from carnet_agent.assembly import ceiling
+from carnet_agent.__main__ import main
+from carnet_agent.assembly import ceiling, make_agent
 from carnet_agent.config import load
+from carnet_agent.identity import read_identity
 from carnet_agent.settings import Settings, from_json, to_json
 from tests.agent.units import DBC, config_text, make_unit
 
@@ -35,6 +38,17 @@ def test_absent_and_empty_differ(tmp_path: Path) -> None:
     assert ceiling(load(make_unit(tmp_path).config)).categories == frozenset(Category)
     empty = make_unit(tmp_path, config_text(extra="[ceiling]\ncategories = []\n"))
     assert ceiling(load(empty.config)).categories == frozenset()
+
+
+def test_days_without_the_time_and_the_ceiling_reach_the_unit(tmp_path: Path) -> None:
+    """What is validated is also what is in force."""
+    extra = '[grants]\nuntimed_days_max = 3\n[ceiling]\ncategories = ["comfort"]\n'
+    unit = make_unit(tmp_path, config_text(extra=extra))
+    words = ["--owner-key", str(unit.owner_key), "--cloud-keys", str(unit.cloud_keys)]
+    assert main(["pair", "--config", str(unit.config), *words, "--out", str(tmp_path / "enrolment.json")]) == 0
+    made = make_agent(compiled.compile_now(unit.config), read_identity(unit.state), random.Random(1).randbytes)
+    assert made._unit.untimed_ms_max == 3 * 86_400_000
+    assert made._unit.ceiling.categories == {Category.COMFORT}
 
 
 @pytest.mark.parametrize(

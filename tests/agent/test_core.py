@@ -18,7 +18,6 @@ from carnet_agent.buffer import Buffer, BufferFull
 from carnet_agent.consent.untimed import CHARGE_MS
 from carnet_agent.core import HEALTH_MS
 from carnet_agent.effects import Note
-from carnet_agent.sending.sender import WINDOW
 from tests import consentkit as kit
 from tests.agent.agentkit import BUFFER_BYTES, RECEIVE, Rig, answer, bodies, grants
 from tests.cloud.kit import DEVICE, KEYS, SEAL
@@ -84,7 +83,7 @@ def test_sixteen_data_envelopes_wait_for_an_answer_at_the_most(rig: Rig) -> None
     rig.connect(False)
     payloads = contact(rig)
     sent = [each for each in _parsed(payloads) if each.header.type is DATA]
-    assert len(sent) == WINDOW
+    assert len(sent) == 16
     rig.hear(_ack(rig, [(each.header.seq, each.header.seq) for each in sent[:1]]))
     assert len([each for each in rig.envelopes() if each.header.type is DATA]) == 1
 
