@@ -27,7 +27,7 @@ from carnet_agent.effects import Effect, Identifiers, Note, SetIdentifiers
 from carnet_agent.frames import Frames
 from carnet_agent.moment import Moment
 from carnet_agent.operating import Operating
-from carnet_agent.sending.contact import Contact
+from carnet_agent.sending.contact import RETRY_FIRST_MS, Contact
 from carnet_agent.sending.outgoing import Outgoing
 from carnet_agent.sending.sealer import Sealer
 from carnet_agent.sending.window import ALL, Window
@@ -70,6 +70,8 @@ class Agent:
         self._window = Window(0)
         self._counters: Counter[str] = Counter()
         self._in_force: tuple[str, ...] = ()
+        self._unfinished = False
+        """A change of the grants was broken off by a disk that failed; the next tick begins it again."""
         self._read: Identifiers | None = None
         self._told_generation = 0
         self._loss_said = False
@@ -104,7 +106,7 @@ class Agent:
         effects: list[Effect] = []
         if self._untimed.passed(moment, known=self._clock.interval(moment) is not None):
             self._counters["untimed_charges"] += 1
-        if self._now_in_force(moment) != self._in_force:
+        if self._unfinished or self._now_in_force(moment) != self._in_force:
             effects += self._regrant(moment)
         elif moment.boot_ms >= self._next_reconcile_ms:
             self._reconcile(moment)
@@ -205,6 +207,7 @@ class Agent:
         asked_ms = self._contact.answered(ack, moment.boot_ms) if ack.stream == self._buffer.stream else None
         if asked_ms is not None:
             self._clock.learn_answer(asked_ms, ack.server_ms, moment)
+            self._tell_time(moment)
             self._keep_floor(moment, FLOOR_MS)
             effects += self._compare(ack, moment)
         if self._contact.fresh and ack.stream in self._buffer.streams():
@@ -268,7 +271,7 @@ class Agent:
         """Collect for what is in force now; windows of the set before are sealed with its ``generation``."""
         self._clock.learn_system(moment)
         known = self._clock.interval(moment)
-        self._in_force = self._now_in_force(moment)
+        self._unfinished, self._in_force = True, self._now_in_force(moment)
         # without the time the record ids decide, with it the collector looks at each grant's times itself
         grants = [grant for grant in self._store.grants if known or grant.record_id in self._in_force]
         cuts = self._collector.set_grants(
@@ -276,10 +279,11 @@ class Agent:
         )
         read = self._identifiers(self._collector.wanted)
         effects: list[Effect] = [] if read == self._read else [SetIdentifiers(read)]
-        self._read = read
         self._out.window(self._out.living(cuts, moment), ALL, moment, generation)
         self._window.closed(ALL, moment.boot_ms)
         self._reconcile(moment)
+        # only now, so that a disk that fails in between takes no effect with it
+        self._read, self._unfinished = read, False
         return effects
 
     def _now_in_force(self, moment: Moment) -> tuple[str, ...]:
@@ -310,6 +314,14 @@ class Agent:
         if gnss_ms is not None:
             self._clock.learn_gnss(gnss_ms, moment)
         self._keep_floor(moment, FLOOR_MS)
+
+    def _tell_time(self, moment: Moment) -> None:
+        """The cloud holds what was sealed without the time until it hears our clock: let it hear soon, or ask again if
+        the answer took too long to tell. Not at once: rows that are on their way would be sent twice.
+        """
+        if self._out.untimed:
+            self._out.untimed = self._clock.interval(moment) is None
+            self._contact.hurry(moment.boot_ms + RETRY_FIRST_MS)
 
     def _keep_floor(self, moment: Moment, behind_ms: int) -> None:
         """Keep on disk how late it surely is, if the floor there lies so far behind or untimed days were counted."""

@@ -59,8 +59,8 @@ class Answers:
     def seal(self, device: Device, message: SealedMessage) -> None:
         self._sealed.append((device, message))
 
-    def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, epoch: int, generation: int) -> None:
-        """Echo the nonce and send everything that differs.
+    def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, epoch: int, generation: int) -> bool:
+        """Echo the nonce and send everything that differs; whether the grant set does.
 
         A number beyond the unit's head is named too: a unit whose disk forgot it must not use it for anything else.
         """
@@ -70,8 +70,10 @@ class Answers:
         if check_in.key_set < self._key_set.version:
             self.seal(arrived.device, self._key_set)
         current = t.consents.generation(arrived.device.vehicle, arrived.device.epoch)
-        if epoch == arrived.device.epoch and generation != current:
-            self.seal(arrived.device, GrantSetMessage(grant_set_bytes(t, arrived.device.vehicle, arrived.device.epoch)))
+        if epoch != arrived.device.epoch or generation == current:
+            return False
+        self.seal(arrived.device, GrantSetMessage(grant_set_bytes(t, arrived.device.vehicle, arrived.device.epoch)))
+        return True
 
     def close(self, t: Transaction, now_ms: int) -> list[Message]:
         """The signed messages of the whole group."""

@@ -80,10 +80,14 @@ class Receiver:
         outlet: Outlet,
         random: Callable[[int], bytes],
         saw: Callable[[bytes, int, int], None] = lambda *_: None,
+        behind: Callable[[bytes, int], None] = lambda *_: None,
     ) -> None:
-        """``saw`` is told (vehicle, generation that its unit has, generation that is current) as boxes name them."""
+        """``saw`` is told (vehicle, generation that its unit has, generation that is current) as boxes name them;
+        ``behind`` (vehicle, now) when a check-in was answered with a grant set, which may get lost.
+        """
         self._store = store
         self._saw = saw
+        self._behind = behind
         self._keys = keys
         self._outlet = outlet
         self._random = random
@@ -193,7 +197,8 @@ class Receiver:
         t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
         if learn_anchor(t, arrived.device.device, [box], now_ms):
             work.better_clocks.add((arrived.device.device, box.prelude.boot_id))
-        answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation)
+        if answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation):
+            self._behind(arrived.device.vehicle, now_ms)
 
     def _note(self, t: Transaction, arrived: Arrived, body: bytes, now_ms: int) -> None:
         """The types that are not readings."""

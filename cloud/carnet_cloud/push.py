@@ -31,6 +31,11 @@ class Pusher:
         with self._turn:
             self._waiting[vehicle] = (0, 0)
 
+    def behind(self, vehicle: bytes, now_ms: int) -> None:
+        """A check-in was just answered with the set: should that be lost, the car would ask again in half an hour."""
+        with self._turn:
+            self._waiting.setdefault(vehicle, (now_ms + REPEAT_MS, 1))
+
     def seen(self, vehicle: bytes, generation: int, current: int) -> None:
         """A car has named a generation; the current one need not be sent any more."""
         if generation >= current:

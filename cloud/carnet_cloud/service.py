@@ -142,7 +142,7 @@ class Service:
         leases = Leases()
         pusher = Pusher(store, keys.keys.sign, os.urandom)
         outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
-        receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen)
+        receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         consents = Consents(store, journal, leases, waits, self._changed(pusher))
         clocks = Clocks(now_ms, monotonic_ms, random.random)

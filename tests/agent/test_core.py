@@ -95,7 +95,7 @@ def test_an_unanswered_envelope_is_sent_again_as_the_same_bytes(rig: Rig) -> Non
     rig.pass_time(9_000, frames=False)
     assert rig.take() == []
     rig.pass_time(1_000, frames=False)
-    assert rig.take() == first
+    assert [each for each in rig.take() if parse_envelope(each).header.seq] == first
 
 
 def test_a_schema_goes_before_the_first_box_that_names_it(rig: Rig) -> None:

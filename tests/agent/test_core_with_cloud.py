@@ -10,67 +10,10 @@ import pytest
 
 from carnet.envelope import parse_envelope
 from carnet.topics import topic_up
-from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Ended
-from carnet_cloud.push import Pusher
 from tests import consentkit as kit
-from tests.agent.agentkit import OFFER, RECEIVE, SIGN, Rig
-from tests.cloud.kit import DEVICE, KEYS, NOW_MS, Cloud
-from tests.cloud.kit import Unit as SealingUnit
-from tests.conftest import CHECKOUT
-
-
-class World:
-    """One car, one cloud, and a perfect line between them that can be cut."""
-
-    def __init__(self, folder: Path) -> None:
-        mapping = (CHECKOUT / "dbc" / "carnet_demo.map.toml").read_bytes()
-        self.cloud = Cloud(folder, catalogue=Catalogue(read_entries(mapping, "carnet_demo.map.toml")))
-        self.cloud.enrol(SealingUnit(key=SIGN, receive=RECEIVE))
-        self.rig = Rig(NOW_MS)
-        self.pusher = Pusher(self.cloud.store, KEYS.sign, self.rig.random.randbytes)
-        self.rig.start()
-        self.online = False
-
-    def connect(self, up: bool = True) -> None:
-        self.online = up
-        self.rig.connect(up)
-        self.exchange()
-
-    def drive(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.rig.pass_time(1000)
-            self.exchange()
-
-    def exchange(self) -> None:
-        """Carry what was published to the cloud and its answers back, until nobody says anything more."""
-        if not self.online:
-            self.rig.take()
-            return
-        self.cloud.clock.ms = self.rig.wall_ms
-        for vehicle in self.cloud.changed:
-            self.pusher.changed(vehicle)
-        self.cloud.changed.clear()
-        for _, payload in self.pusher.due(self.rig.wall_ms):
-            self.rig.hear(payload)
-        while payloads := self.rig.take():
-            messages = [(topic_up(DEVICE), each) for each in payloads]
-            for _, answer in self.cloud.receiver.process(messages, self.rig.wall_ms):
-                self.rig.hear(answer)
-
-    def give(self) -> str:
-        self.cloud.consents.offer(OFFER)
-        token = kit.token(OFFER, optional=(1,))
-        self.cloud.consents.give(token, kit.VEHICLE)
-        return token
-
-    def samples(self) -> dict[str, list[int]]:
-        """Path -> capture times of everything that lies in the outbox for the recipient."""
-        found: dict[str, list[int]] = {}
-        for event in self.cloud.events():
-            for column in event["data"]["columns"]:
-                found.setdefault(column["path"], []).extend(column["t_ms"])
-        return found
+from tests.agent.linekit import World
+from tests.cloud.kit import DEVICE
 
 
 @pytest.fixture

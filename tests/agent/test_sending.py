@@ -7,7 +7,7 @@ import itertools
 from carnet.ack import NO_HASH, Ack
 from carnet.signals import DeliveryClass
 from carnet_agent.operating import Operating
-from carnet_agent.sending.contact import Contact
+from carnet_agent.sending.contact import RETRY_FIRST_MS, Contact
 from carnet_agent.sending.sender import Sender
 from carnet_agent.sending.window import ALL, Window
 
@@ -116,6 +116,19 @@ def test_a_check_in_without_an_answer_is_made_again_ever_more_rarely() -> None:
             asked.append(now)
         now += 1000
     assert [b - a for a, b in itertools.pairwise(asked)] == [10_000, 20_000, 40_000, 80_000, 160_000, 300_000]
+
+
+def test_what_the_cloud_should_hear_of_is_no_repetition() -> None:
+    """However often nobody has answered, news is repeated after ten seconds."""
+    contact = Contact()
+    contact.up(0)
+    for n in range(4):
+        contact.asked(b"%016d" % n, 0)
+    contact.hurry(5_000)
+    assert not contact.due(4_999)
+    assert contact.due(5_000)
+    contact.asked(b"n" * 16, 5_000)
+    assert contact.due(5_000 + RETRY_FIRST_MS)
 
 
 def test_the_ignition_and_a_low_battery_ask_for_a_flush_once() -> None:

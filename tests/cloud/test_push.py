@@ -9,7 +9,7 @@ import pytest
 
 from carnet.down import GrantSetMessage
 from carnet.topics import topic_down
-from carnet_cloud.push import REPEATS_MAX, Pusher
+from carnet_cloud.push import REPEAT_MS, REPEATS_MAX, Pusher
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS, VEHICLE, Cloud, Unit
 
@@ -51,6 +51,16 @@ def test_a_car_that_is_away_is_left_to_its_next_check_in(pusher: Pusher) -> None
     pusher.changed(VEHICLE)
     sent = sum(len(pusher.due(NOW_MS + n * 3_600_000)) for n in range(100))
     assert sent == REPEATS_MAX
+
+
+def test_the_answer_to_a_check_in_is_repeated_too(cloud: Cloud, pusher: Pusher) -> None:
+    """Whoever restarted the cloud since, and however long the car was away."""
+    cloud.receiver._saw, cloud.receiver._behind = pusher.seen, pusher.behind
+    cloud.send(Unit(generation=0).check_in())
+    assert pusher.due(NOW_MS) == []
+    assert len(pusher.due(NOW_MS + REPEAT_MS)) == 1
+    cloud.send(Unit(generation=1).check_in())
+    assert pusher.due(NOW_MS + 600_000) == []
 
 
 def test_a_box_that_names_the_generation_is_enough(cloud: Cloud, pusher: Pusher) -> None:

@@ -76,10 +76,10 @@ class CloudSide:
         self.wrapping = Wrapping(self._folder / "wrapping", random)
         book, leases = GrantBook(self._recipients), Leases()
         outlet = Outlet(book, self._catalogue, self.wrapping, b"p" * 32, random)
-        self.receiver = Receiver(self.store, KEYS, outlet, random)
         clock = self._clockwork
         waits = Waits(lambda: clock.now_ms, lambda: float(clock.now_ms), lambda: clock.run(clock.now_ms + 5))
         self.pusher = Pusher(self.store, KEYS.sign, random)
+        self.receiver = Receiver(self.store, KEYS, outlet, random, self.pusher.seen, self.pusher.behind)
         self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
         clocks = Clocks(lambda: clock.now_ms, lambda: float(clock.now_ms), clock.random.random)
         owner = random(8)

@@ -42,8 +42,11 @@ class Contact:
         return self.connected and boot_ms >= self._due_ms
 
     def hurry(self, boot_ms: int) -> None:
-        """Something changed that the cloud should hear of."""
+        """Something changed that the cloud should hear of: check in at this time at the latest. It is no repetition,
+        so the next one comes as soon as after a first question.
+        """
         self._due_ms = min(self._due_ms, boot_ms)
+        self._wait_ms = RETRY_FIRST_MS
 
     def asked(self, nonce: bytes, boot_ms: int) -> None:
         """A check-in with this nonce is sent; answers to earlier ones do not count any more."""

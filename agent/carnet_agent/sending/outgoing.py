@@ -16,6 +16,7 @@ from carnet.ids import RECORD, format_id
 from carnet.keyset import KeySet
 from carnet.note import DestructionReason
 from carnet.signals import DeliveryClass
+from carnet.times import claimed_anchor
 from carnet_agent.buffer import Buffer, BufferFull, Destroyed, Lost, NewBox, Priority, Row
 from carnet_agent.clock import Clock
 from carnet_agent.consent.store import GrantStore
@@ -39,6 +40,8 @@ class Outgoing:
         """The key set in force."""
         self.sender = Sender()
         self.counters: Counter[str] = Counter()
+        self.untimed = False
+        """A window was sealed that does not say what time it was."""
         self.stirred = True
         """Rows may have come or been freed since the last `publish`."""
 
@@ -51,6 +54,7 @@ class Outgoing:
         if not cuts:
             return
         seal = self.seal(moment, generation)
+        self.untimed |= claimed_anchor(seal.prelude) is None
         try:
             self._announce(schemas_of(cuts), seal)
             self._buffer.add_all(self._sealer.window(cuts, seal), replaces={PRIORITY[each] for each in classes})
