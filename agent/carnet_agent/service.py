@@ -1,7 +1,8 @@
 """The agent at work: buses, core, broker and local socket in one loop that nothing outside can stop.
 
 Law: the core is called from this thread alone. A bus, a broker or a disk that fails is counted and said once, and
-the rest goes on; systemd hears that we are alive only while the loop turns and the broker's thread moves.
+the rest goes on; systemd hears that we are alive only while the loop turns, the core does its work and the broker's
+thread moves.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from carnet_agent.mqtt import Arrived, Down, Event, Up
 DRAIN_S: Final = 0.05
 TICK_S: Final = 0.25
 STALLED_S: Final = 60.0
+"""So long the core may fail at everything, or the broker's thread stand still, before a restart is the better way."""
 STOP_S: Final = 5.0
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING}
 
@@ -76,6 +78,8 @@ class Service:
         self._link = link
         self._clock = clock
         self._stopping = False
+        self._worked_s = time.monotonic()
+        """When the core last did what it was called for."""
         self.failures: Counter[str] = Counter()
 
     def run(self, waiter: Waiter) -> None:
@@ -94,7 +98,7 @@ class Service:
             if now >= next_tick:
                 self._do("tick", self._core.on_tick)
                 next_tick = now + TICK_S
-            if now >= next_alive and now - self._link.progress_s < STALLED_S:
+            if now >= next_alive and now - min(self._link.progress_s, self._worked_s) < STALLED_S:
                 systemd.notify("WATCHDOG=1")
                 next_alive = now + watchdog_s
             waiter.step(next_drain - time.monotonic())
@@ -172,6 +176,7 @@ class Service:
         """Let the core work and carry out what it asks; what it refuses is counted and the loop goes on."""
         try:
             self._carry_out(call(self._clock(instant or Instant.now())))
+            self._worked_s = time.monotonic()
         except Exception as error:  # noqa: BLE001  a unit must outlive what nobody thought of
             self._failed(what, error)
 

@@ -172,6 +172,69 @@ def test_an_adapter_that_is_absent_is_tried_again_with_back_off() -> None:
     assert reader.counters.open_failed == 6
 
 
+class Hanging(Adapter):
+    """An adapter whose driver does not return until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.let_go = threading.Event(), threading.Event()
+
+    def recv(self, timeout: float | None = None) -> can.Message | None:
+        self.reached.set()
+        self.let_go.wait(30)
+        return message(1)
+
+
+def test_a_driver_that_does_not_return_is_counted_once_and_shown_until_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody can interrupt it, but a bus that stands still is not called healthy."""
+    adapter = Hanging()
+    reader = reader_of(adapter).start()
+    reader.set_identifiers(None)
+    assert adapter.reached.wait(10)
+    now = Instant(2 * SECOND_NS, 0)
+    for _ in range(200):
+        reader.read(now)
+    assert (reader.fault, reader.counters.stalled) == (None, 0)
+    for _ in range(500):
+        reader.read(now)
+    assert (reader.fault, reader.counters.stalled) == ("stalled", 1)
+    assert [each for each in caplog.messages if "stalled" in each] == [
+        "bus 2: stalled: the adapter's driver does not return"
+    ]
+    adapter.let_go.set()
+    arrived = 0
+    for _ in range(1000):
+        arrived += len(reader.read(now))
+        if reader.fault is None and arrived:
+            break
+        threading.Event().wait(0.01)
+    assert (bool(arrived), reader.fault, reader.counters.stalled) == (True, None, 1)
+    reader.close()
+
+
+def test_a_stop_does_not_wait_for_a_driver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carnet_agent.bus.pythoncan.CLOSE_S", 0.01)
+    adapter = Hanging()
+    reader = reader_of(adapter).start()
+    assert adapter.reached.wait(10)
+    reader.close()
+    assert adapter.closed == 0, "the driver is still in it"
+    adapter.let_go.set()
+
+
+def test_a_thread_that_ended_is_shown_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that nobody thought of must not leave a bus that says it works."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    reader = reader_of(Adapter("no message at all"))
+    monkeypatch.setattr(reader, "step", lambda: 1 // 0)
+    reader.start()
+    for _ in range(300):
+        reader.read(Instant(2 * SECOND_NS, 0))
+    assert (reader.fault, reader.counters.stalled) == ("stalled", 1)
+
+
 def test_a_stamp_is_never_later_than_the_drain() -> None:
     reader = reader_of(Adapter(message(1)))
     reader.set_identifiers(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import sqlite3
 from collections import Counter
@@ -212,28 +213,92 @@ def test_stop_flushes_and_then_gives_the_broker_time(core: FakeCore, link: FakeL
     assert reader.closed
 
 
-@pytest.mark.parametrize(("link_moves", "alive"), [(True, True), (False, False)])
-def test_systemd_hears_that_we_are_alive_only_while_the_brokers_thread_moves(
-    core: FakeCore, link: FakeLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link_moves: bool, alive: bool
+class Minutes:
+    """A clock that goes on by a drain's interval at each turn, and what systemd was told at which second."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        self.alive_s: list[float] = []
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+        monkeypatch.setattr("carnet_agent.service.time", self)
+        monkeypatch.setattr("carnet.systemd.notify", self.notify)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def notify(self, state: str) -> None:
+        if state == "WATCHDOG=1":
+            self.alive_s.append(self.now_s - 1000)
+
+    def play(self, made: Service, seconds: float) -> None:
+        turns = Turns(made, int(seconds / 0.05))
+        step = turns.step
+
+        def passing(timeout_s: float) -> None:
+            self.now_s += 0.05
+            step(timeout_s)
+
+        turns.step = passing  # type: ignore[method-assign]
+        made.run(turns)
+
+
+def test_systemd_hears_that_we_are_alive_while_everything_moves(
+    core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hung thread must end in a restart, so the loop does not speak for it."""
+    """Twice in the time that it allows."""
+    minutes = Minutes(monkeypatch)
+    minutes.play(service(core, link, can0=FakeReader()), 300)
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(minutes.alive_s)]
+    assert len(gaps_s) == 19
+    assert all(14.9 < each < 15.2 for each in gaps_s)
+
+
+def test_a_hung_broker_thread_ends_in_a_restart(
+    core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop does not speak for it."""
+    minutes = Minutes(monkeypatch)
+    link.progress_s = minutes.now_s
+    minutes.play(service(core, link, can0=FakeReader()), 300)
+    assert 30 <= max(minutes.alive_s) < 60
+
+
+def test_a_core_that_fails_at_everything_ends_in_a_restart(
+    core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that turns and does nothing is not alive."""
+    minutes = Minutes(monkeypatch)
+    core.failure = RuntimeError("always")
+    minutes.play(service(core, link, can0=FakeReader()), 300)
+    assert 30 <= max(minutes.alive_s) < 60
+
+
+def test_a_bus_that_fails_and_a_core_that_fails_at_frames_are_not_worth_a_restart(
+    core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest goes on; what failed is counted."""
+    minutes = Minutes(monkeypatch)
+
+    def fails(*_: object) -> Sequence[Effect]:
+        raise RuntimeError
+
+    monkeypatch.setattr(core, "on_frames", fails)
+    minutes.play(service(core, link, can0=FakeReader(), can1=FakeReader(RuntimeError())), 300)
+    assert max(minutes.alive_s) >= 285
+
+
+def test_systemd_is_told_ready_alive_and_stopping_in_its_own_words(
+    core: FakeCore, link: FakeLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "2")
-        link.progress_s = float("inf") if link_moves else float("-inf")
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
         made = service(core, link)
         made.run(Turns(made, 3))
-        said = []
-        while True:
-            try:
-                said.append(manager.recv(4096).decode().split("\n")[0])
-            except BlockingIOError:
-                break
-    assert said[0] == "READY=1"
-    assert said[-1] == "STOPPING=1"
-    assert ("WATCHDOG=1" in said) is alive
+        said = [manager.recv(4096).decode().split("\n")[0] for _ in range(3)]
+    assert said == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_the_local_socket_reads_status_and_sets_the_mode(core: FakeCore, link: FakeLink) -> None:

@@ -30,6 +30,10 @@ QUEUE_FRAMES_MAX = 16_384
 RECEIVE_TIMEOUT_S = 0.1
 """The longest a close waits for the adapter."""
 RETRY_CHECK_S = 0.05
+STALLED_READS = 200
+"""Drains in which the thread took no step, ten seconds of a unit that is awake: then a driver's call hangs."""
+CLOSE_S = 2.0
+"""A thread that hangs in a driver is left to the end of the process."""
 
 Queued = tuple[int, int, int, int, bytes, int]
 """Identifier with its format flag, length, CAN FD flags, datagram size, data padded to 64 bytes, BOOTTIME in ns."""
@@ -95,6 +99,7 @@ class PythonCanReader:
         self._backoff = Backoff()
         self._fault: str | None = "not_open_yet"
         self._counters = BusCounters()
+        self._steps = self._steps_seen = self._still_reads = 0
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -104,7 +109,7 @@ class PythonCanReader:
 
     @property
     def fault(self) -> str | None:
-        return self._fault
+        return "stalled" if self._still_reads >= STALLED_READS else self._fault
 
     def start(self) -> PythonCanReader:
         """Begin to take messages, in a thread of its own: an adapter's receive call may wait."""
@@ -113,6 +118,7 @@ class PythonCanReader:
         return self
 
     def read(self, now: Instant) -> Frames:
+        self._watch()
         with self._lock:
             queued, self._queue = self._queue, deque()
         if not queued:
@@ -138,13 +144,16 @@ class PythonCanReader:
 
     def close(self) -> None:
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(CLOSE_S)
+            if thread.is_alive():
+                return
         self._release()
 
     def step(self) -> None:
         """Open the adapter if it is closed and due, else take one message; never raises because of the adapter."""
+        self._steps += 1
         if self._adapter is None and not self._open():
             return
         assert self._adapter is not None
@@ -157,6 +166,15 @@ class PythonCanReader:
         if message is not None:
             self._backoff.succeeded()
             self._take(message, self._clock_ns())
+
+    def _watch(self) -> None:
+        """Count it if the thread has not moved for many drains; what waits in a driver cannot be interrupted."""
+        moved = self._steps != self._steps_seen
+        self._steps_seen = self._steps
+        self._still_reads = 0 if moved or self._thread is None else self._still_reads + 1
+        if self._still_reads == STALLED_READS:
+            self._counters.stalled += 1
+            log.warning("bus %d: stalled: the adapter's driver does not return", self._bus)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

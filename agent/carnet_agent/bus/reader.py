@@ -40,6 +40,8 @@ class BusCounters:
     """Attempts to open that failed: absent, busy, no rights."""
     interrupted: int = 0
     """An open bus that failed: interface down, removed, adapter unplugged."""
+    stalled: int = 0
+    """Times that the thread behind python-can stood still: a driver's call that does not return."""
 
 
 class BusReader(Protocol):
