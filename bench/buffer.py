@@ -14,16 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
-import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.rig.measure import machine
+from bench.rig.strace import BEGIN, END, mark, traced
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
 from carnet_agent.buffer import NewBox, Priority, open_buffer
@@ -34,9 +32,6 @@ BOX_BYTES = 16_384 + 48
 ACKNOWLEDGED_LATER = 10
 DEVICE, KEY = b"d" * 16, SigningKey.from_seed(b"\x01" * 32)
 CASES = {"acknowledged": SIZE_BYTES_DEFAULT, "cap": SIZE_BYTES_LEAST}
-BEGIN, END = "bench-begins", "bench-ends"
-CALL = re.compile(r"(pwrite64|pwritev|write|fsync|fdatasync)\(\d+<([^>]*)>.* = (\d+)$")
-MARK = re.compile(r'access\("([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,61 +54,31 @@ def write(folder: Path, case: str, rows: int) -> None:
     warm = 2 * SIZE_BYTES_LEAST // BOX_BYTES
     for number in range(warm + rows):
         if number == warm:
-            _mark(BEGIN)
+            mark(BEGIN)
         box = NewBox(b"k" * 8, source.randbytes(BOX_BYTES), source.randbytes(8), 10_000, b"s" * 16)
         seq = buffer.add(EnvelopeType.DATA, Priority.BACKGROUND, source.randbytes(8), [box])
         if case == "acknowledged" and seq > ACKNOWLEDGED_LATER:
             buffer.acknowledge(buffer.stream, [(seq - ACKNOWLEDGED_LATER, seq - ACKNOWLEDGED_LATER)])
-    _mark(END)
+    mark(END)
     print(len(buffer.to_send(Priority.BACKGROUND, (), 1)[0].envelope))
-
-
-def _mark(name: str) -> None:
-    """Something that strace sees and that does nothing."""
-    Path(name).exists()
 
 
 def measure(case: str, rows: int) -> Result:
     """Run the child under strace and add up."""
-    with tempfile.TemporaryDirectory() as name:
-        trace = Path(name) / "trace"
-        done = subprocess.run(
-            [
-                "strace", "-f", "-y", "-e", "trace=pwrite64,pwritev,write,fsync,fdatasync,/stat,/access", "-o", trace,
-                sys.executable, __file__, "--write", case, str(rows), name,
-            ],
-            check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        row_bytes = int(done.stdout)
-        lines = trace.read_text(errors="replace").splitlines()
-    start = next(n for n, line in enumerate(lines) if BEGIN in line)
-    end = next(n for n, line in enumerate(lines) if END in line)
-    return _sum(case, rows, row_bytes, lines[start:end])
-
-
-def _sum(case: str, rows: int, row_bytes: int, lines: Sequence[str]) -> Result:
-    written: Counter[str] = Counter()
-    synced: Counter[str] = Counter()
-    for line in lines:
-        found = CALL.search(line)
-        if found is None or "buffer.db" not in found[2]:
-            continue
-        file = "log" if found[2].endswith("-wal") else "database"
-        if found[1].endswith("sync"):
-            synced[file] += 1
-        else:
-            written[file] += int(found[3])
+    with tempfile.TemporaryDirectory() as folder:
+        found = traced([sys.executable, __file__, "--write", case, str(rows), folder], "buffer.db")
+    row_bytes = int(found.output)
     payload = rows * row_bytes
     # SQLite syncs the log once before it copies it into the database, which it then syncs once
-    checkpoints = synced["database"]
+    checkpoints = found.synced["database"]
     return Result(
         case=case,
         rows=rows,
         row_bytes=row_bytes,
-        fsyncs=round((synced["log"] - checkpoints) / rows, 3),
-        fsyncs_with_checkpoints=round(synced.total() / rows, 3),
-        log=round(written["log"] / payload, 2),
-        with_checkpoints=round(written.total() / payload, 2),
+        fsyncs=round((found.synced["log"] - checkpoints) / rows, 3),
+        fsyncs_with_checkpoints=round(found.synced.total() / rows, 3),
+        log=round(found.written["log"] / payload, 2),
+        with_checkpoints=round(found.written.total() / payload, 2),
     )
 
 

@@ -33,12 +33,12 @@ WINDOW_S = 60
 
 
 class Line:
-    """A unit, a cloud and what goes between them, counted."""
+    """A unit, a cloud and what goes between them, counted. ``disk``: a folder for the unit's databases."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Path | None = None) -> None:
         catalogue = Catalogue(read_entries(MAPPING.read_bytes(), MAPPING.name))
         self.cloud = Cloud(folder, recipients=tuple(RECIPIENTS.values()), catalogue=catalogue)
-        self.rig = Rig(now_ms())
+        self.rig = Rig(now_ms(), folder=disk)
         self.cloud.clock.ms = self.rig.wall_ms
         self.cloud.enrol(SealingUnit(key=SIGN, receive=RECEIVE))
         for name in RECIPIENTS:

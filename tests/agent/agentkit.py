@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import cantools
@@ -34,6 +35,7 @@ from carnet_agent.core import Agent
 from carnet_agent.effects import Effect, Identifiers, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
 from carnet_agent.moment import Moment
+from carnet_agent.statefolder import BUFFER_FILE, CONSENT_FILE
 from carnet_agent.unit import Unit
 from carnet_simulator.frames import drive
 from tests import consentkit as kit
@@ -55,7 +57,10 @@ OFFER = kit.offer_bytes(items=ITEMS)
 
 
 class Rig:
-    """One unit and the car around it; ``wall_ms`` is the truth at BOOTTIME `START_MS`."""
+    """One unit and the car around it; ``wall_ms`` is the truth at BOOTTIME `START_MS`.
+
+    Its databases are in memory, or in ``folder`` under their usual names.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Rig:
         seed: int = 7,
         ceiling: Ceiling | None = None,
         buffer_bytes: int = BUFFER_BYTES,
+        folder: Path | None = None,
     ) -> None:
         self.car = car or _car()
         self.random = random.Random(seed)
@@ -72,7 +78,8 @@ class Rig:
         self.boot_ms, self.boot_id = START_MS, BOOT
         self.synchronised = False
         self._wall_ms = wall_ms - START_MS
-        self.buffer_db, self.consent_db = (sqlite3.connect(":memory:", check_same_thread=False) for _ in range(2))
+        places = [":memory:" if folder is None else folder / name for name in (BUFFER_FILE, CONSENT_FILE)]
+        self.buffer_db, self.consent_db = (sqlite3.connect(place, check_same_thread=False) for place in places)
         configure_buffer(self.buffer_db, buffer_bytes)
         configure_grants(self.consent_db)
         self._source = drive([("can0", _database())], seed)
