@@ -39,8 +39,9 @@ from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.config import MqttSection
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.recipients import JsonLines
 from carnet_cloud.store import Store

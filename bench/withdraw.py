@@ -34,12 +34,12 @@ from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.consents import Consents, Ended, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
-from carnet_cloud.lease import Lease
+from carnet_cloud.lease import Lease, Leases
 from carnet_cloud.recipients import Webhook
-from carnet_cloud.recipients.base import Event, Outcome, Recipient
+from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome, Recipient
 from carnet_cloud.store import Store
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
@@ -48,6 +48,8 @@ from tests.cloud.kit import DEVICE, KEYS, SCHEMA, VEHICLE, Unit, readings
 
 SECRET = "whsec_" + "A" * 32
 SAMPLES, EVENTS = 8000, 4
+"""The slow forwarders lease one event at once, as they would after a while; the one that hangs leases the rest.
+"""
 BOOT_MS = 100_000_000
 STREAM_S = 0.3
 """The withdrawal comes within this time after all three sends have begun."""
@@ -74,6 +76,9 @@ class Hung:
         self.over.wait()
         return Outcome.RETRY
 
+    def finish(self) -> Outcome:
+        return Outcome.CONFIRMED
+
     def close(self) -> None:
         self.over.set()
 
@@ -96,7 +101,7 @@ class Scene:
         self._stopping = threading.Event()
         url = f"http://127.0.0.1:{port}/"
         for number in range(2):
-            sender = self._forwarder(Webhook(url, SECRET), b"sender-%d" % number)
+            sender = self._forwarder(Webhook(url, SECRET), b"sender-%d" % number, group_max=1)
             threading.Thread(target=self._forward, args=(sender,), daemon=True).start()
         self._enrol()
 
@@ -125,16 +130,16 @@ class Scene:
         return hung
 
     def flying(self, record: str) -> int:
-        with self.store.transaction() as t:
-            return t.outbox.in_flight(record, now_ms())
+        return self._leases.flying(record)
 
     def close(self) -> None:
         self._stopping.set()
 
-    def _forwarder(self, recipient: Recipient, owner: bytes) -> Forwarder:
+    def _forwarder(self, recipient: Recipient, owner: bytes, group_max: int = GROUP_MAX) -> Forwarder:
         clocks = Clocks(now_ms, monotonic_ms, random.random)
         ends = {kit.RECIPIENT: recipient}
-        return Forwarder(self.store, ends, self._wrapping, self._leases, self._book.may_send, clocks, owner)
+        given = self._book.may_send
+        return Forwarder(self.store, ends, self._wrapping, self._leases, given, clocks, owner, group_max)
 
     def _forward(self, sender: Forwarder) -> None:
         while not self._stopping.is_set():
@@ -156,12 +161,9 @@ class Scene:
 def withdraw(scene: Scene, recipient: subprocess.Popen[str], number: int, chance: random.Random) -> Withdrawal:
     """Bring three sends into the air and withdraw."""
     record, token = scene.give(number)
+    _wait_for_sends(scene, record, 2)
     hung = scene.hang()
-    until = time.monotonic() + 10
-    while scene.flying(record) < 3:
-        if time.monotonic() > until:
-            raise SystemExit(f"the bench is wrong: {scene.flying(record)} sends in the air instead of 3")
-        time.sleep(0.002)
+    _wait_for_sends(scene, record, 3)
     time.sleep(chance.uniform(0, STREAM_S))
     event = kit.event("withdraw", [token], now_ms(), record=record)
     called = time.monotonic()
@@ -174,6 +176,14 @@ def withdraw(scene: Scene, recipient: subprocess.Popen[str], number: int, chance
     if not isinstance(ended, Ended) or ended.state != "withdrawn":
         raise SystemExit("the bench is wrong: the record was not withdrawn")
     return Withdrawal(1000 * (returned - called), 1000 * (last_s - called), later - at_return)
+
+
+def _wait_for_sends(scene: Scene, record: str, count: int) -> None:
+    until = time.monotonic() + 10
+    while scene.flying(record) < count:
+        if time.monotonic() > until:
+            raise SystemExit(f"the bench is wrong: {scene.flying(record)} sends in the air instead of {count}")
+        time.sleep(0.002)
 
 
 def _received(recipient: subprocess.Popen[str]) -> tuple[int, float]:

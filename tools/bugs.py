@@ -75,7 +75,7 @@ BUGS = (
     Bug(
         "a clone is taken for a duplicate",
         "cloud/carnet_cloud/intake.py",
-        "return Seen.DUPLICATE if known == digest else Seen.CLONE",
+        "return Seen.DUPLICATE if around[seq][0] == digest else Seen.CLONE",
         "return Seen.DUPLICATE",
         "tests/cloud/test_core.py",
     ),
@@ -96,9 +96,30 @@ BUGS = (
     Bug(
         "a sender asks for consent only at ingest",
         "cloud/carnet_cloud/forward.py",
-        "if not self._given(t, queued.record, now_ms):",
-        "if False:",
+        "given = {record: self._given(t, record, now_ms) for",
+        "given = {record: True for",
         "tests/cloud/test_consents.py",
+    ),
+    Bug(
+        "a group goes on past the end of one of its records",
+        "cloud/carnet_cloud/sending.py",
+        " or any(e.over for e in last_of_record.values())",
+        "",
+        "tests/cloud/test_forward.py",
+    ),
+    Bug(
+        "what was tried once and not again is called unseen",
+        "cloud/carnet_cloud/store/outbox.py",
+        "state = 'unknown' and attempts = 1",
+        "state = 'unknown'",
+        "tests/cloud/test_forward.py",
+    ),
+    Bug(
+        "a file's lines are confirmed before they are on disk",
+        "cloud/carnet_cloud/recipients/jsonlines.py",
+        "os.fsync(self._fd)",
+        "pass",
+        "tests/cloud/test_recipients.py",
     ),
     Bug(
         "the journal is written and not synced",

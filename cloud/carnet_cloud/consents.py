@@ -22,10 +22,10 @@ from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.floor import hold_floor, require_possible
-from carnet_cloud.forward import Leases
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.journal import Journal, Narrowing
+from carnet_cloud.lease import Leases
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
 
@@ -56,13 +56,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """An event that a commit made; ``destroyed`` and ``unknown`` count deliveries."""
+    """An event that a commit made."""
 
     stored: StoredRecord
     grant: Grant
     narrows: bool
-    destroyed: int
-    unknown: int
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +262,9 @@ class Consents:
         else:
             _require_deliverable(t, stored.vehicle, stored.epoch)
         t.counters.add(f"consent_{event.kind.value}")
-        destroyed, unknown = t.outbox.destroy(stored.id, now_ms) if narrows else (0, 0)
-        return _Written(stored, grant, narrows, destroyed, unknown)
+        if narrows:
+            t.outbox.destroy(stored.id, now_ms)
+        return _Written(stored, grant, narrows, now_ms)
 
     def _keep(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> None:
         """The new entry, and the record as it stands after it."""
@@ -283,7 +283,7 @@ class Consents:
         if grant.state in ALIVE:
             self._wait_silent(stored.id)
             return grant
-        return self._drain(stored.id, written.destroyed, written.unknown)
+        return self._drain(stored.id, written.time_ms)
 
     def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind) -> bool:
         """Narrow as the journal says, on the operator's word; False if the record stands no wider than that."""
@@ -299,8 +299,11 @@ class Consents:
             t.consents.set_silent(stored.id, True)
         return True
 
-    def _drain(self, record: str, destroyed: int = 0, unknown: int = 0) -> Ended:
-        """Wait for what is in flight, at most DRAIN_MS, then write that it is silent."""
+    def _drain(self, record: str, since_ms: int | None = None) -> Ended:
+        """Wait for what is in flight, at most DRAIN_MS, then write that it is silent.
+
+        What ended since ``since_ms`` is counted then: a sender that had not begun an event has said so meanwhile.
+        """
         started = self._waits.monotonic_ms()
         self._leases.cut(record)
         self._wait_silent(record)
@@ -313,6 +316,7 @@ class Consents:
                 self._keep(t, stored, entry, grant)
                 state = grant.state
             last = t.outbox.last_event(record)
+            destroyed, unknown = (0, 0) if since_ms is None else t.outbox.ended_since(record, since_ms)
         self._changed(stored.vehicle)
         took = int(self._waits.monotonic_ms() - started)
         return Ended(record, state.value, destroyed, unknown, last.hex() if last else "", took)

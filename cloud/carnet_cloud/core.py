@@ -27,7 +27,7 @@ from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.store.streams import Held
-from carnet_cloud.timing import HOLD_MS, best_anchor, learn_anchor
+from carnet_cloud.timing import HOLD_MS, learn_anchor
 
 STREAMS_MAX = 256
 HELD_AT_ONCE = 256
@@ -195,7 +195,8 @@ class Receiver:
         require_possible(box.prelude.generation)
         self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
         t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
-        if learn_anchor(t, arrived.device.device, [box], now_ms):
+        _, is_better = learn_anchor(t, arrived.device.device, [box], now_ms)
+        if is_better:
             work.better_clocks.add((arrived.device.device, box.prelude.boot_id))
         if answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation):
             self._behind(arrived.device.vehicle, now_ms)
@@ -259,9 +260,9 @@ class Receiver:
             self._floor(t, each.arrived, good[0].prelude.epoch, good[0].prelude.generation)
             device, boot_id = each.arrived.device.device, good[0].prelude.boot_id
             opened = [box for box, _ in each.boxes]
-            if learn_anchor(t, device, opened, each.received_ms) and not each.was_held:
+            anchor, is_better = learn_anchor(t, device, opened, each.received_ms)
+            if is_better and not each.was_held:
                 work.better_clocks.add((device, boot_id))
-            anchor = best_anchor(t, device, opened, each.received_ms)
             if anchor is None:
                 self._hold(t, each, "no_anchor", boot_id)
                 continue

@@ -1,22 +1,21 @@
-"""Send what the outbox holds: judged again, under a lease, one recipient after another in threads of their own.
+"""Send what the outbox holds: judged again, under leases, in groups, each recipient in a thread of its own.
 
 Law 3 and 5: nothing is sent that is not GIVEN in the transaction that leases it; an unconfirmed event comes again with
-the same id.
+the same id. A group is leased in one transaction and settled in another; a crash between the two brings it again.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from carnet.schema import Schema
 from carnet_cloud.boxes import parse_schema
-from carnet_cloud.event import render, unpack
-from carnet_cloud.lease import LEASE_MS, Lease
-from carnet_cloud.recipients.base import Event, Outcome, Recipient
+from carnet_cloud.lease import LEASE_MS, Lease, Leases
+from carnet_cloud.recipients.base import GROUP_MAX, Outcome, Recipient
 from carnet_cloud.recipients.webhook import retry_delay_ms
+from carnet_cloud.sending import Sender, Sent, Taken
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.outbox import Queued
 from carnet_cloud.wrapping import Wrapping, open_sealed
@@ -24,6 +23,8 @@ from carnet_cloud.wrapping import Wrapping, open_sealed
 GIVE_UP_MS = 3 * 24 * 3_600_000
 POSTPONE_MS = 10_000
 """How long an event waits whose record may not be sent now (silent until confirmed, recipient unknown)."""
+GROUP_BYTES_MAX = 1 << 18
+"""Sealed payloads of a group together; one that is larger goes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,55 +36,11 @@ class Clocks:
     random: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A leased event, opened, with the lease that lets it go."""
-
-    queued: Queued
-    plain: bytes
-    lease: Lease
-
-
-class Leases:
-    """The sends in the air, so that a withdrawal can cut them at once."""
-
-    def __init__(self) -> None:
-        self._open: dict[bytes, Lease] = {}
-        self._turn = threading.Lock()
-
-    def add(self, lease: Lease) -> None:
-        with self._turn:
-            self._open[lease.event_id] = lease
-
-    def remove(self, lease: Lease) -> None:
-        with self._turn:
-            self._open.pop(lease.event_id, None)
-
-    def flying(self, record: str) -> bool:
-        """Whether a send of this record may still write; no clock is asked."""
-        with self._turn:
-            return any(lease.record == record for lease in self._open.values())
-
-    def cut(self, record: str) -> int:
-        """End every lease of a record now; how many."""
-        return self._cut(lambda lease: lease.record == record)
-
-    def cut_begun_before(self, monotonic_ms: float) -> int:
-        """End every send that began before then: a recipient that drips or hangs holds nobody up; how many."""
-        return self._cut(lambda lease: lease.started_ms < monotonic_ms)
-
-    def _cut(self, chosen: Callable[[Lease], bool]) -> int:
-        with self._turn:
-            mine = [lease for lease in self._open.values() if chosen(lease)]
-        for lease in mine:
-            lease.cut()
-        return len(mine)
-
-
 class Forwarder:
-    """One sender for some recipients; ``step`` sends at most one event and says whether there was one.
+    """One sender for some recipients; ``step`` sends at most one group and says whether there was one.
 
     ``given(t, record, now_ms)`` is the gate's answer for a record inside a transaction: may it be sent now?
+    A recipient that takes its time gets groups as small as what it takes while a lease is young.
     """
 
     def __init__(
@@ -95,6 +52,7 @@ class Forwarder:
         given: Callable[[Transaction, str, int], bool],
         clocks: Clocks,
         owner: bytes,
+        group_max: int = GROUP_MAX,
     ) -> None:
         self._store = store
         self._recipients = recipients
@@ -103,63 +61,76 @@ class Forwarder:
         self._given = given
         self._clocks = clocks
         self._owner = owner
+        self._group_max = group_max
+        self._sizes = dict.fromkeys(recipients, group_max)
 
     def step(self, recipient: str) -> bool:
-        """Lease, send and settle the oldest due event of ``recipient``; False if none may go now."""
+        """Lease, send and settle the oldest due events of ``recipient``; False if none may go now."""
         started_ms = self._clocks.monotonic_ms()
-        taken = self._take(recipient, started_ms)
-        if taken is None:
+        group = self._take(recipient, started_ms)
+        if not group:
             return False
-        try:
-            body = render(unpack(taken.plain), self._schema)
-            event = Event(taken.queued.event_id, body)
-            outcome = self._recipients[recipient].send(event, taken.lease, self._clocks.now_ms() // 1000)
-        except Exception:
-            # an event that cannot be sent waits like one that nobody took, and holds no other up
-            self._leases.remove(taken.lease)
-            self._settle(taken.queued, Outcome.RETRY, "send_failed")
-            raise
-        self._leases.remove(taken.lease)
-        self._settle(taken.queued, outcome, f"send_{outcome.value}")
+        clocks = self._clocks
+        to = self._recipients[recipient]
+        sent = Sender(to, self._leases, self._schema, clocks.now_ms, clocks.monotonic_ms).send(group)
+        self._settle(sent)
+        begun = sum(each.outcome is not Outcome.UNSENT for each in sent)
+        self._sizes[recipient] = min(self._group_max, 2 * len(group)) if begun == len(group) else max(1, begun)
+        for failure in (each.failure for each in sent if each.failure):
+            raise failure
         return True
 
-    def _take(self, recipient: str, started_ms: float) -> Taken | None:
-        """Lease the next event whose record may be sent now; the others of its record wait without being opened.
+    def _take(self, recipient: str, started_ms: float) -> list[Taken]:
+        """Lease the next events whose record may be sent now; all others of a record that may not wait unopened.
 
-        The lease is among the open ones before the transaction ends, so that whoever narrows after it finds it.
+        The leases are among those held before the transaction ends, so that whoever narrows after it finds them.
         """
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
-            while due := t.outbox.due(recipient, now_ms, 1):
-                (queued,) = due
-                if not self._given(t, queued.record, now_ms):
-                    stored = t.consents.record(queued.record)
-                    if stored is None or stored.expires_ms <= now_ms:
-                        # nothing brings it back, and an expiry has no event that would have destroyed what waits
-                        t.outbox.destroy(queued.record, now_ms)
-                        continue
-                    t.outbox.postpone(queued.record, recipient, now_ms, now_ms + POSTPONE_MS)
-                    continue
-                plain = self._open(t, queued)
-                if plain is None:
-                    t.outbox.lose(queued.event_id, now_ms)
-                    t.counters.add("outbox_key_gone")
-                    continue
-                t.outbox.lease(queued.event_id, self._owner, now_ms + LEASE_MS)
-                renew = partial(self._renew, queued)
-                lease = Lease(queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, renew)
-                self._leases.add(lease)
-                return Taken(queued, plain, lease)
-        return None
+            while due := t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX):
+                given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
+                for record in sorted(record for record in given if not given[record]):
+                    self._keep_back(t, record, recipient, now_ms)
+                group = list(self._opened(t, [each for each in due if given[each.record]], started_ms, now_ms))
+                if group:
+                    t.outbox.lease([taken.queued.event_id for taken in group], self._owner, now_ms + LEASE_MS)
+                    self._leases.add(taken.lease for taken in group)
+                    return group
+        return []
+
+    def _keep_back(self, t: Transaction, record: str, recipient: str, now_ms: int) -> None:
+        stored = t.consents.record(record)
+        if stored is None or stored.expires_ms <= now_ms:
+            # nothing brings it back, and an expiry has no event that would have destroyed what waits
+            t.outbox.destroy(record, now_ms)
+        else:
+            t.outbox.postpone(record, recipient, now_ms, now_ms + POSTPONE_MS)
+
+    def _opened(self, t: Transaction, due: Sequence[Queued], started_ms: float, now_ms: int) -> Iterator[Taken]:
+        """Every event that its key opens, with a lease that is still to be written down."""
+        one_of = {queued.record: queued for queued in due}
+        keys = {record: self._key(t, queued) for record, queued in one_of.items()}
+        ends_ms = {record: started_ms + _expires_ms(t, record) - now_ms for record in one_of}
+        for queued in due:
+            key = keys[queued.record]
+            plain = open_sealed(queued.payload, key, queued.event_id) if key else None
+            if plain is None:
+                t.outbox.lose(queued.event_id, now_ms)
+                t.counters.add("outbox_key_gone")
+                continue
+            yield Taken(queued, plain, self._lease(queued, started_ms, ends_ms[queued.record]))
+
+    def _lease(self, queued: Queued, started_ms: float, ends_ms: float) -> Lease:
+        renew = partial(self._renew, queued)
+        return Lease(queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, renew, ends_ms)
+
+    def _key(self, t: Transaction, queued: Queued) -> bytes | None:
+        wrapped = t.outbox.key(queued.record, queued.recipient)
+        return self._wrapping.unwrap(*wrapped) if wrapped else None
 
     def _schema(self, digest: bytes) -> Schema:
         with self._store.transaction() as t:
             return parse_schema(t.streams.schema_by_hash(digest))
-
-    def _open(self, t: Transaction, queued: Queued) -> bytes | None:
-        wrapped = t.outbox.key(queued.record, queued.recipient)
-        key = self._wrapping.unwrap(*wrapped) if wrapped else None
-        return open_sealed(queued.payload, key, queued.event_id) if key else None
 
     def _renew(self, queued: Queued) -> bool:
         now_ms = self._clocks.now_ms()
@@ -168,16 +139,28 @@ class Forwarder:
                 queued.event_id, self._owner, now_ms + LEASE_MS
             )
 
-    def _settle(self, queued: Queued, outcome: Outcome, counter: str) -> None:
+    def _settle(self, sent: Sequence[Sent]) -> None:
+        """Write down what became of a group."""
         now_ms = self._clocks.now_ms()
-        with self._store.transaction() as t:
-            if outcome is Outcome.CONFIRMED:
-                if not t.outbox.settle(queued.event_id, self._owner, "confirmed", now_ms):
-                    t.outbox.confirm_unknown(queued.event_id, now_ms)
-            elif outcome is Outcome.REFUSED or now_ms - queued.created_ms > GIVE_UP_MS:
-                t.outbox.settle(queued.event_id, self._owner, "refused", now_ms)
+        ids: dict[Outcome, list[bytes]] = {outcome: [] for outcome in Outcome}
+        retries: list[tuple[bytes, int]] = []
+        for queued, outcome in ((each.queued, each.outcome) for each in sent):
+            if outcome in (Outcome.RETRY, Outcome.CUT) and now_ms - queued.created_ms <= GIVE_UP_MS:
+                retries.append((queued.event_id, now_ms + retry_delay_ms(queued.attempts, self._clocks.random)))
+            elif outcome in (Outcome.RETRY, Outcome.CUT):
+                ids[Outcome.REFUSED].append(queued.event_id)
             else:
-                delay_ms = retry_delay_ms(queued.attempts, self._clocks.random)
-                t.outbox.retry(queued.event_id, self._owner, now_ms + delay_ms)
-            t.outbox.give_back(queued.event_id, self._owner)
-            t.counters.add(counter)
+                ids[outcome].append(queued.event_id)
+        with self._store.transaction() as t:
+            t.outbox.confirm(ids[Outcome.CONFIRMED], self._owner, now_ms)
+            t.outbox.refuse(ids[Outcome.REFUSED], self._owner, now_ms)
+            t.outbox.retry(retries, self._owner)
+            t.outbox.put_back(ids[Outcome.UNSENT], self._owner, now_ms)
+            t.outbox.give_back([each.queued.event_id for each in sent], self._owner)
+            for each in sent:
+                t.counters.add("send_failed" if each.failure else f"send_{each.outcome.value}")
+
+
+def _expires_ms(t: Transaction, record: str) -> int:
+    stored = t.consents.record(record)
+    return stored.expires_ms if stored else 0

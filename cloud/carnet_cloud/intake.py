@@ -63,12 +63,11 @@ def replay(t: Transaction, arrived: Arrived) -> Seen:
     """Compare number, manifest and neighbours with what is known of the stream."""
     device, stream, seq = arrived.key
     digest, prev = arrived.envelope.manifest_hash, arrived.envelope.header.prev
-    known = t.streams.manifest(device, stream, seq)
-    if known is not None:
-        return Seen.DUPLICATE if known == digest else Seen.CLONE
-    before = t.streams.manifest(device, stream, seq - 1)
-    after = t.streams.prev_of(device, stream, seq + 1)
-    if (before is not None and before != prev) or (after is not None and after != digest):
+    around = t.streams.around(device, stream, seq)
+    if seq in around:
+        return Seen.DUPLICATE if around[seq][0] == digest else Seen.CLONE
+    before, after = around.get(seq - 1), around.get(seq + 1)
+    if (before and before[0] != prev) or (after and after[1] != digest):
         return Seen.CLONE
     # below the watermark without a row: older than the table, or named in a gap; never forwarded, no verdict
     return Seen.DUPLICATE if seq <= t.streams.get(device, stream).watermark else Seen.NEW

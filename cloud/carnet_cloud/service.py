@@ -27,10 +27,11 @@ from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, re
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
+from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook

@@ -14,28 +14,25 @@ UNSURE_MS_MAX = 2000
 """An interval wider than this may still get a better anchor; a narrower one that lies across an end is outside."""
 
 
-def learn_anchor(t: Transaction, device: bytes, boxes: Sequence[OpenBox], received_ms: int) -> bool:
-    """Take the clock that a device claims, if it is better than what is known of its boot; whether it was."""
-    best = best_anchor(t, device, boxes, received_ms)
-    if best is None or best == t.streams.anchor(device, boxes[0].prelude.boot_id):
-        return False
-    t.streams.set_anchor(device, best)
-    return True
-
-
-def best_anchor(t: Transaction, device: bytes, boxes: Sequence[OpenBox], received_ms: int) -> Anchor | None:
-    """The narrowest at the time of these boxes of what they claim and what is known of their boot; None if nothing is.
+def learn_anchor(
+    t: Transaction, device: bytes, boxes: Sequence[OpenBox], received_ms: int
+) -> tuple[Anchor | None, bool]:
+    """The narrowest at the time of these boxes of what they claim and what is known of their boot, None if nothing is;
+    and whether it is better than what was known: then it is known from now on.
 
     A claim that lies wholly after the receipt is impossible and not taken.
     """
     prelude = boxes[0].prelude
-    best = t.streams.anchor(device, prelude.boot_id)
+    best = known = t.streams.anchor(device, prelude.boot_id)
     for claimed in filter(None, (claimed_anchor(box.prelude) for box in boxes)):
         if claimed.earliest_ms > received_ms or claimed.boot_id != prelude.boot_id:
             continue
         if best is None or _width(claimed, prelude.boot_ms) < _width(best, prelude.boot_ms):
             best = claimed
-    return best
+    if best is None or best == known:
+        return best, False
+    t.streams.set_anchor(device, best)
+    return best, True
 
 
 def _width(anchor: Anchor, boot_ms: int) -> int:

@@ -19,6 +19,7 @@ from carnet.codec import encode
 from carnet.down import DownMessage, open_down
 from carnet.envelope import NO_PREVIOUS, Header, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType
+from carnet.errors import FormatError
 from carnet.ids import device_bytes, parse_id
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
@@ -31,10 +32,11 @@ from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import CloudKeys, Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.event import render, unpack
-from carnet_cloud.forward import Leases
+from carnet_cloud.event import unpack
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.lease import Leases
+from carnet_cloud.rendering import read, render
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.why import Answer, why
@@ -145,7 +147,10 @@ class Cloud:
                 def schema_of(digest: bytes) -> Schema:
                     return parse_schema(t.streams.schema_by_hash(digest))
 
-                found.append(json.loads(render(unpack(plain), schema_of)))
+                payload = unpack(plain)
+                (batches,) = read([payload], schema_of)
+                assert not isinstance(batches, FormatError)
+                found.append(json.loads(render(payload, batches)))
         return found
 
 

@@ -8,6 +8,7 @@ import datetime as dt
 import http.server
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook as StockWebhook
 
-from carnet.errors import ConfigError
+from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.lease import LEASE_MS, Lease
 from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
+from carnet_cloud.recipients.base import GROUP_MAX
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
 NOW_S = 1_760_000_000
@@ -33,6 +35,12 @@ def lease(*, step_ms: float = 0, renew: Callable[[], bool] = lambda: True) -> Le
     """A lease whose clock goes on by ``step_ms`` at every look."""
     times = itertools.count(0, step_ms) if step_ms else itertools.repeat(0.0)
     return Lease(b"e", "rec", 0.0, lambda: float(next(times)), renew)
+
+
+def deliver(adapter: Recipient, each: Event, under: Lease | None = None) -> Outcome:
+    """A group of one."""
+    outcome = adapter.send(each, under or lease(), NOW_S)
+    return adapter.finish() if outcome is Outcome.WRITTEN else outcome
 
 
 def lost_lease() -> Lease:
@@ -105,7 +113,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, endpoint: Endpoint) -> 
 def test_a_confirmed_event_is_there_as_it_was_given(case: Case) -> None:
     """Byte for byte, also when it is larger than one write."""
     for each in (event(1), event(2, 100_000)):
-        assert case.adapter.send(each, lease(), NOW_S) is Outcome.CONFIRMED
+        assert deliver(case.adapter, each) is Outcome.CONFIRMED
     assert case.received() == [event(1).body, event(2, 100_000).body]
 
 
@@ -126,22 +134,98 @@ def test_a_lease_that_ends_between_two_writes_stops_there(case: Case) -> None:
 def test_it_goes_on_after_a_cut(case: Case) -> None:
     """One withdrawn record does not silence the others of the recipient."""
     case.adapter.send(event(1), lost_lease(), NOW_S)
-    assert case.adapter.send(event(2), lease(), NOW_S) is Outcome.CONFIRMED
+    assert deliver(case.adapter, event(2)) is Outcome.CONFIRMED
     assert case.received() == [event(2).body]
 
 
-def test_a_torn_last_line_is_cut_and_the_last_event_is_not_written_twice(tmp_path: Path) -> None:
-    """After a crash the file holds whole events, each once."""
+def test_the_end_of_one_record_leaves_the_others_of_a_group(case: Case) -> None:
+    """What was written before stays, what comes after goes on, and of what was cut there is nothing."""
+    ends = iter([True, False])
+    ending = lease(step_ms=LEASE_MS / 2 + 1, renew=lambda: next(ends, False))
+    leases = [lease(), ending, lost_lease(), lease()]
+    outcomes = [case.adapter.send(event(n, 60_000), each, NOW_S) for n, each in enumerate(leases)]
+    assert outcomes[1:3] == [Outcome.CUT, Outcome.CUT]
+    done = {Outcome.CONFIRMED: Outcome.CONFIRMED, Outcome.WRITTEN: case.adapter.finish()}
+    assert [done[outcomes[n]] for n in (0, 3)] == [Outcome.CONFIRMED, Outcome.CONFIRMED]
+    assert case.received() == [event(0, 60_000).body, event(3, 60_000).body]
+
+
+# a file
+
+
+def test_the_lines_of_a_group_are_confirmed_by_one_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by nothing before it."""
+    synced: list[int] = []
     path = tmp_path / "events.jsonl"
-    first = JsonLines(path)
-    first.send(event(1), lease(), NOW_S)
-    first.close()
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(len(path.read_bytes().splitlines())))
+    with contextlib.closing(JsonLines(path)) as file:
+        assert {file.send(event(n), lease(), NOW_S) for n in range(5)} == {Outcome.WRITTEN}
+        assert synced == []
+        assert file.finish() is Outcome.CONFIRMED
+    assert synced == [5]
+
+
+def test_a_torn_last_line_is_cut_and_no_whole_line_of_a_group_is_written_twice(tmp_path: Path) -> None:
+    """After a crash in the middle of a group the file holds whole events, each once."""
+    path = tmp_path / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as first:
+        for n in range(GROUP_MAX):
+            first.send(event(n), lease(), NOW_S)
     with path.open("ab") as file:
         file.write(b'{"id":"half')
-    second = JsonLines(path)
-    assert second.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
-    assert second.send(event(2), lease(), NOW_S) is Outcome.CONFIRMED
-    assert path.read_bytes().splitlines() == [event(1).body, event(2).body]
+    with contextlib.closing(JsonLines(path)) as second:
+        for n in range(GROUP_MAX + 1):
+            assert deliver(second, event(n)) is Outcome.CONFIRMED
+    assert path.read_bytes().splitlines() == [event(n).body for n in range(GROUP_MAX + 1)]
+
+
+def test_a_group_that_cannot_be_synced_leaves_nothing_and_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that were confirmed before stay."""
+    path = tmp_path / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as file:
+        deliver(file, event(1))
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", _fail)
+            assert [file.send(event(n), lease(), NOW_S) for n in (2, 3)] == [Outcome.WRITTEN] * 2
+            assert file.finish() is Outcome.RETRY
+        assert path.read_bytes().splitlines() == [event(1).body]
+        assert [deliver(file, event(n)) for n in (2, 3)] == [Outcome.CONFIRMED] * 2
+    assert path.read_bytes().splitlines() == [event(n).body for n in (1, 2, 3)]
+
+
+def _fail(_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that took only a part is no write."""
+    path = tmp_path / "events.jsonl"
+    write = os.write
+    with contextlib.closing(JsonLines(path)) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", lambda fd, data: write(fd, data[:7]))
+            assert deliver(file, event(1)) is Outcome.RETRY
+        assert deliver(file, event(2)) is Outcome.CONFIRMED
+    assert path.read_bytes().splitlines() == [event(2).body]
+
+
+def test_a_store_that_fails_in_the_middle_of_a_line_leaves_no_half_of_it(tmp_path: Path) -> None:
+    """The lease could not be renewed: nobody may go on, and the next line begins a line."""
+    path = tmp_path / "events.jsonl"
+
+    def fail() -> bool:
+        raise UnavailableError("store_unavailable", "full")
+
+    with contextlib.closing(JsonLines(path)) as file:
+        with pytest.raises(UnavailableError):
+            file.send(event(1, 60_000), lease(step_ms=LEASE_MS / 4 + 1, renew=fail), NOW_S)
+        assert deliver(file, event(2)) is Outcome.CONFIRMED
+    assert path.read_bytes().splitlines() == [event(2).body]
+
+
+# a webhook
 
 
 def test_a_stock_library_verifies_the_signature(endpoint: Endpoint) -> None:

@@ -37,9 +37,10 @@ from carnet_cloud.config import MqttSection
 from carnet_cloud.consents import Consents, Ended, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink as CloudLink
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines

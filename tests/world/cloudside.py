@@ -15,9 +15,10 @@ from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
-from carnet_cloud.forward import Clocks, Forwarder, Leases
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.lease import Leases
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.store import Store
@@ -34,7 +35,7 @@ from tests.world.listeners import Listener
 
 T = TypeVar("T")
 STORE = "store.db"
-SENDS_AT_ONCE = 6
+GROUPS_AT_ONCE = 6
 GROUP_MAX = 256
 
 
@@ -62,11 +63,15 @@ class CloudSide:
         self._catalogue = Catalogue(read_entries(MAPPING, "world.map.toml"))
         self._incarnation = clockwork.random.randbytes(16)
         self._is_new = True
+        self._restored_from: set[tuple[bytes, int]] = set()
 
     def start(self) -> None:
         """The process begins; what a crash left half is finished first."""
         random = self._clockwork.random.randbytes
         self.store = Store(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
+        if self._restored_from:
+            self._ledger.lost_by_backup |= self._restored_from - self.taken()
+            self._restored_from.clear()
         journal = Journal(
             self._folder / "journal" / "narrowings",
             self.store.incarnation,
@@ -132,6 +137,8 @@ class CloudSide:
 
     def _stop(self, back_to: int | None) -> None:
         self.look()
+        if back_to is not None:
+            self._restored_from = self.taken()
         self.disk.crash(back_to)
         self.is_up = False
         self._inbox.clear()
@@ -192,7 +199,8 @@ class CloudSide:
             return
         self._sending.add(recipient)
         try:
-            for _ in range(SENDS_AT_ONCE):
+            for _ in range(GROUPS_AT_ONCE):
+                self._listeners[recipient].final.clear()
                 if not self.call(lambda: self.forwarders[recipient].step(recipient)):
                     break
                 self._settled(recipient)
@@ -201,13 +209,19 @@ class CloudSide:
 
     def _settled(self, recipient: str) -> None:
         final = self._listeners[recipient].final
-        if final:
-            self._ledger.settled(final)
+        if len(final) > 1:
+            self._clockwork.note("sent_in_a_group")
+        for event_id in final:
+            self._ledger.settled(event_id)
 
     def keep_house(self) -> None:
         """What the keeper does every hour."""
         self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
         self.call(lambda: self.wrapping.rotate(self.store))
+
+    def taken(self) -> set[tuple[bytes, int]]:
+        """Stream and number of every envelope that it knows."""
+        return set(self.disk.connection(STORE).execute("select stream, seq from replay").fetchall())
 
     def held(self) -> set[tuple[bytes, int]]:
         """Stream and number of every envelope that waits for its time to be known."""

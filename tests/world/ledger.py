@@ -61,6 +61,8 @@ class Ledger:
     received: dict[str, Received] = field(default_factory=dict)
     fallen_back: bool = False
     """The cloud was restored: what it confirmed before, it may send again under the same id."""
+    lost_by_backup: set[tuple[bytes, int]] = field(default_factory=set)
+    """Stream and number of envelopes that the restored store had acknowledged and the backup does not know."""
     generation: int = 0
     """Highest that the cloud ever had."""
     unit_generation: int = 0

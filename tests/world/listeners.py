@@ -22,13 +22,12 @@ class Listener:
     def __init__(self, name: str, clockwork: Clockwork, ledger: Ledger, temper: dict[str, float]) -> None:
         self._name, self._clockwork, self._ledger = name, clockwork, ledger
         self.temper = temper
-        self.final = ""
-        """The event that this was answered for good in the last send, if any."""
+        self.final: list[str] = []
+        """The events that were answered for good; whoever begins a group empties it."""
         self.interrupt: Callable[[], None] | None = None
         """Done once in the middle of the next send."""
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
-        self.final = ""
         mood = self._mood()
         self._clockwork.note(f"recipient_{mood}")
         try:
@@ -48,8 +47,11 @@ class Listener:
         self._ledger.heard(self._name, event.name, event.body)
         if mood == "forgetful":
             return Outcome.RETRY
-        self.final = event.name
+        self.final.append(event.name)
         return Outcome.REFUSED if mood == "refusing" else Outcome.CONFIRMED
+
+    def finish(self) -> Outcome:
+        return Outcome.CONFIRMED
 
     def close(self) -> None:
         return

@@ -43,6 +43,8 @@ class Mischief:
             at(random.randrange(500, 8_000), "give", lambda to=recipient: self._world.owner.give(to))  # type: ignore[misc]
         if self._clockwork.chance(0.2):
             at(9_000, "give for a while", self._give_short)
+        if self._clockwork.chance(0.3):
+            at(random.randrange(8_000, 30_000), "give twice", self._give_twice)
         withdraw_ms = random.randrange(30_000, 150_000)
         withdraw = random.choice([self._withdraw, self._withdraw, self._withdraw_in_a_send])
         some(random.choice([0, 1, 2]), "pause", self._pause)
@@ -177,8 +179,17 @@ class Mischief:
             if one.recipient == recipient and not one.ended and one.offer in OFFERS.values()
         ]
 
+    def _give_twice(self) -> None:
+        """Two records of one recipient go in one group, and end one by one."""
+        self._clockwork.note("given_twice")
+        self._world.owner.give(GARAGE)
+
     def _withdraw(self) -> None:
-        for agreed in self._of(GARAGE):
+        mine = self._of(GARAGE)
+        if len(mine) > 1 and self._clockwork.chance(0.6):
+            self._clockwork.note("one_of_two_withdrawn")
+            mine = mine[:1]
+        for agreed in mine:
             self._world.owner.withdraw(agreed)
         if self._clockwork.chance(0.5):
             self._clockwork.note("given_again")

@@ -120,9 +120,6 @@ class Owner:
     def _deliver(self, agreed: Agreed, kind: str, entry: str) -> None:
         """Send ``entry``, or another one if that does not follow what the cloud has; again until it is answered."""
         began_ms = self._clockwork.now_ms
-        if kind == "resume":
-            agreed.covers_from_ms = began_ms
-            agreed.silent = False
 
         def work() -> bool:
             nonlocal entry
@@ -131,6 +128,9 @@ class Owner:
                 return False
             if entry not in history:
                 entry = kit.event(kind, history, began_ms, record=agreed.record)
+                if kind == "resume":
+                    # a cloud that died after its commit has this entry, and the next try makes no other
+                    agreed.covers_from_ms, agreed.silent = began_ms, False
             self._cloud.consents.event(entry, agreed.record)
             agreed.entries = self._history(agreed)
             return True

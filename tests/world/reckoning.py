@@ -33,6 +33,7 @@ CLOUD_COUNTERS = {
     "lost_": "cloud_gap",
     "behind_floor": "cloud_behind_floor",
     "journal_applied": "cloud_journal_applied",
+    "send_unsent": "cloud_send_unsent",
 }
 
 
@@ -105,6 +106,8 @@ def _excused(world: World, agreed: Agreed, sample: Sample) -> bool:
     """Whether it may be gone without a count: it ended or was paused, or a crash took the open window."""
     is_over = agreed.ended or agreed.silent or agreed.expires_ms <= world.clockwork.now_ms
     # a restored cloud that does not know a record has ended it on the car
+    if sample.sealed in world.ledger.lost_by_backup:
+        return True
     forgotten = world.ledger.fallen_back and agreed.record in world.unit.ended
     if is_over or forgotten or sample.true_ms < agreed.covers_from_ms:
         return True

@@ -17,13 +17,14 @@ from tests.world.world import World
 WORLDS = 200
 AT_ONCE = 10
 MUST_HAPPEN = {
-    *("given", "given_again", "given_for_a_while", "withdraw_returned", "pause_returned", "resume"),
+    *("given", "given_again", "given_for_a_while", "given_twice", "withdraw_returned", "pause_returned", "resume"),
     *("up_lost", "down_lost", "up_doubled", "down_doubled", "outage", "healed_without_reconnect"),
     *("agent_cut_at_commit", "agent_cut_at_effect", "agent_power", "agent_kill", "disk_lied", "clock_jump"),
     *("cloud_cut_at_commit", "cloud_cut_at_answer", "cloud_crash", "cloud_restored"),
     *("mode_no_location", "mode_guest", "mode_off"),
     *("lie_forged", "lie_older", "lie_forked", "lie_undone"),
     *("recipient_deaf", "recipient_forgetful", "recipient_slow", "recipient_refusing", "send_cut", "event_again"),
+    *("sent_in_a_group", "cloud_send_unsent", "one_of_two_withdrawn"),
     *("unit_evicted", "unit_promoted", "unit_reopened", "unit_destroyed", "unit_rolled_back"),
     *("cloud_duplicates", "cloud_held", "cloud_schema_missing", "cloud_blocked_time", "cloud_blocked_expired"),
     *("cloud_gap", "cloud_behind_floor", "cloud_journal_applied"),

@@ -8,16 +8,22 @@ from typing import Protocol
 
 from carnet_cloud.lease import Lease
 
+GROUP_MAX = 64
+"""Events that are leased, sent and settled together."""
+
 
 class Outcome(Enum):
-    """``CONFIRMED``: the recipient has it. ``RETRY``: it has not, or nobody knows; the same event id comes again.
-    ``REFUSED``: it will never take this one. ``CUT``: our lease ended while we wrote.
+    """``CONFIRMED``: the recipient has it. ``WRITTEN``: it will say so of all of them in `Recipient.finish`.
+    ``RETRY``: it has not, or nobody knows; the same event id comes again. ``REFUSED``: it will never take this one.
+    ``CUT``: our lease ended while we wrote. ``UNSENT``: nothing of it was written.
     """
 
     CONFIRMED = "confirmed"
+    WRITTEN = "written"
     RETRY = "retry"
     REFUSED = "refused"
     CUT = "cut"
+    UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,14 @@ class Event:
 
 
 class Recipient(Protocol):
-    """Sends one event at a time; called from one thread."""
+    """Sends one event after another, at most GROUP_MAX before each `finish`; called from one thread."""
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         """Hand the event over; ``lease.guard()`` before each write. ``now_s``: seconds since 1970, for signatures."""
+        ...
+
+    def finish(self) -> Outcome:
+        """End a group: what became of the events that were only WRITTEN. They are one, CONFIRMED or RETRY."""
         ...
 
     def close(self) -> None: ...

@@ -6,6 +6,7 @@ Law: ending a grant deletes its key and its payloads in the same transaction; an
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -97,16 +98,26 @@ class Outbox:
         )  # fmt: skip
         return True
 
-    def due(self, recipient: str, now_ms: int, limit: int) -> list[Queued]:
-        """Events of a recipient whose time has come, by that time; those with a lease that ran out come first."""
+    def due(self, recipient: str, now_ms: int, limit: int, size_bytes_max: int | None = None) -> list[Queued]:
+        """Events of a recipient whose time has come, by that time; those with a lease that ran out come first.
+
+        Their payloads have at most ``size_bytes_max`` together, or it is one alone.
+        """
         found: list[Queued] = []
+        room = size_bytes_max
         for state, time_of in (("leased", "lease_until_ms"), ("queued", "next_ms")):
             rows = self._db.execute(
                 "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
                 f" where recipient = ? and state = ? and {time_of} <= ? order by {time_of}, event_id limit ?",
                 (recipient, state, now_ms, limit - len(found)),
             )
-            found += [Queued(*row) for row in rows]
+            for row in rows:
+                queued = Queued(*row)
+                if room is not None:
+                    room -= len(queued.payload)
+                    if room < 0 and found:
+                        return found
+                found.append(queued)
         return found
 
     def postpone(self, record: str, recipient: str, now_ms: int, next_ms: int) -> None:
@@ -128,11 +139,11 @@ class Outbox:
             "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ?", (now_ms, event_id)
         )
 
-    def lease(self, event_id: bytes, owner: bytes, until_ms: int) -> None:
-        self._db.execute(
+    def lease(self, event_ids: Iterable[bytes], owner: bytes, until_ms: int) -> None:
+        self._db.executemany(
             "update outbox set state = 'leased', lease_owner = ?, lease_until_ms = ?, attempts"
             " = attempts + 1 where event_id = ?",
-            (owner, until_ms, event_id),
+            [(owner, until_ms, event_id) for event_id in event_ids],
         )
 
     def renew(self, event_id: bytes, owner: bytes, until_ms: int) -> bool:
@@ -143,39 +154,71 @@ class Outbox:
         )
         return cursor.rowcount == 1
 
-    def retry(self, event_id: bytes, owner: bytes, next_ms: int) -> bool:
-        cursor = self._db.execute(
+    # what became of leased events. A lease that was taken away meanwhile (withdrawn) leaves what stands: it was listed
+    # as unknown, and only who knows better may say so
+
+    def confirm(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
+        """The recipient has them; that is written although the lease was taken away, for it is the truth."""
+        self._tell(event_ids, owner, "confirmed", now_ms, or_unknown=True)
+        self._end(event_ids, owner, "confirmed", now_ms)
+
+    def refuse(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
+        """The recipient will never take them."""
+        self._tell(event_ids, owner, "refused", now_ms, or_unknown=False)
+        self._end(event_ids, owner, "refused", now_ms)
+
+    def retry(self, times: Sequence[tuple[bytes, int]], owner: bytes) -> None:
+        """They come again, each at its time (event id, ms)."""
+        self._db.executemany(
             "update outbox set state = 'queued', next_ms = ?, lease_owner = null, lease_until_ms = null"
             " where event_id = ? and lease_owner = ? and state = 'leased'",
-            (next_ms, event_id, owner),
+            [(next_ms, event_id, owner) for event_id, next_ms in times],
         )
-        return cursor.rowcount == 1
 
-    def settle(self, event_id: bytes, owner: bytes, outcome: str, now_ms: int) -> bool:
-        """Record the recipient's outcome (confirmed, refused); the payload goes unless a replay window keeps it.
+    def put_back(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
+        """Nothing of them was ever written under this lease: they wait as before it.
 
-        False when the lease was taken away meanwhile (withdrawn): then the outcome already stands as unknown, unless
-        the recipient has confirmed after all, which is the truth and is written.
+        Those that were withdrawn meanwhile, and never tried before, the recipient surely has not.
         """
-        cursor = self._db.execute(
-            "update outbox set state = ?, confirmed_ms = ?, lease_owner = null, lease_until_ms = null,"
-            "payload = case when replay_until_ms > ? then payload end where event_id = ? and"
-            " lease_owner = ? and state = 'leased'",
-            (outcome, now_ms, now_ms, event_id, owner),
+        mine = [(event_id, owner) for event_id in event_ids]
+        self._db.executemany(
+            "update outbox set state = 'queued', attempts = attempts - 1, lease_owner = null, lease_until_ms = null"
+            " where event_id = ? and lease_owner = ? and state = 'leased'",
+            mine,
         )
-        mine = cursor.rowcount == 1
-        if mine:
-            self._db.execute(
-                "update delivery set outcome = ?, time_ms = ? where event_id = ?", (outcome, now_ms, event_id)
-            )
-        return mine
+        unseen = "event_id = ? and lease_owner = ? and state = 'unknown' and attempts = 1"
+        self._db.executemany(
+            "update delivery set outcome = 'destroyed', time_ms = ? where outcome = 'unknown' and event_id ="
+            f" (select event_id from outbox where {unseen})",
+            [(now_ms, *each) for each in mine],
+        )
+        self._db.executemany(f"update outbox set state = 'destroyed' where {unseen}", mine)
 
-    def confirm_unknown(self, event_id: bytes, now_ms: int) -> None:
-        """A recipient confirmed what was listed as unknown."""
-        self._db.execute(
-            "update delivery set outcome = 'confirmed', time_ms = ? where event_id = ? and outcome = 'unknown'",
-            (now_ms, event_id),
+    def give_back(self, event_ids: Iterable[bytes], owner: bytes) -> None:
+        """The sender has stopped writing, whatever the state says."""
+        self._db.executemany(
+            "update outbox set lease_owner = null, lease_until_ms = null where event_id = ? and lease_owner = ?",
+            [(event_id, owner) for event_id in event_ids],
         )
+
+    def _tell(self, event_ids: Sequence[bytes], owner: bytes, outcome: str, now_ms: int, *, or_unknown: bool) -> None:
+        """Write the outcome of those that are still leased."""
+        self._db.executemany(
+            "update delivery set outcome = ?, time_ms = ? where event_id = ? and (outcome = 'unknown' and ? or exists"
+            " (select 1 from outbox where event_id = ? and lease_owner = ? and state = 'leased'))",
+            [(outcome, now_ms, event_id, or_unknown, event_id, owner) for event_id in event_ids],
+        )
+
+    def _end(self, event_ids: Sequence[bytes], owner: bytes, state: str, now_ms: int) -> None:
+        """Nothing is left to send; the payload goes unless a replay window keeps it."""
+        self._db.executemany(
+            "update outbox set state = ?, confirmed_ms = ?, lease_owner = null, lease_until_ms = null,"
+            " payload = case when replay_until_ms > ? then payload end"
+            " where event_id = ? and lease_owner = ? and state = 'leased'",
+            [(state, now_ms, now_ms, event_id, owner) for event_id in event_ids],
+        )
+
+    # endings
 
     def destroy(self, record: str, now_ms: int) -> tuple[int, int]:
         """Delete key and payloads of a record; how many were (destroyed before anybody saw them, perhaps seen).
@@ -207,12 +250,15 @@ class Outbox:
         ).fetchone()
         return int(row[0])
 
-    def give_back(self, event_id: bytes, owner: bytes) -> None:
-        """The sender has stopped writing, whatever the state says."""
-        self._db.execute(
-            "update outbox set lease_owner = null, lease_until_ms = null where event_id = ? and lease_owner = ?",
-            (event_id, owner),
+    def ended_since(self, record: str, since_ms: int) -> tuple[int, int]:
+        """How many events of a record ended since then (destroyed before anybody saw them, perhaps seen)."""
+        rows = self._db.execute(
+            "select outcome, count(*) from delivery where record = ? and time_ms >= ?"
+            " and outcome in ('destroyed', 'unknown') group by outcome order by outcome",
+            (record, since_ms),
         )
+        found = dict(rows.fetchall())
+        return found.get("destroyed", 0), found.get("unknown", 0)
 
     def last_event(self, record: str) -> bytes | None:
         row = self._db.execute(
@@ -237,5 +283,16 @@ class Outbox:
         return [Delivery(*row) for row in rows]
 
     def depth(self) -> dict[str, int]:
-        """Events by state."""
-        return dict(self._db.execute("select state, count(*) from outbox group by state order by state").fetchall())
+        """How many events wait (``queued``) and how many are being sent (``leased``).
+
+        Only these are counted, from an index: what is done stays for ever. The first part leaps from one recipient to
+        the next instead of reading them all.
+        """
+        rows = self._db.execute(
+            "with recursive known (recipient) as (select min(recipient) from outbox union all select"
+            " (select min(recipient) from outbox where recipient > known.recipient) from known"
+            " where known.recipient is not null)"
+            " select state, count(*) from known join outbox using (recipient) where state in ('leased', 'queued')"
+            " group by state order by state"
+        )
+        return dict(rows.fetchall())

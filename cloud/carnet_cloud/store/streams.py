@@ -70,18 +70,14 @@ class Streams:
 
     # replay table
 
-    def manifest(self, device: bytes, stream: bytes, seq: int) -> bytes | None:
-        row = self._db.execute(
-            "select manifest from replay where device = ? and stream = ? and seq = ?", (device, stream, seq)
-        ).fetchone()
-        return bytes(row[0]) if row else None
-
-    def prev_of(self, device: bytes, stream: bytes, seq: int) -> bytes | None:
-        """The ``prev`` that number ``seq`` named, to compare a neighbour that arrives late with it."""
-        row = self._db.execute(
-            "select prev from replay where device = ? and stream = ? and seq = ?", (device, stream, seq)
-        ).fetchone()
-        return bytes(row[0]) if row else None
+    def around(self, device: bytes, stream: bytes, seq: int) -> dict[int, tuple[bytes, bytes]]:
+        """seq -> (manifest, prev) of what is known of a number and its two neighbours."""
+        rows = self._db.execute(
+            "select seq, manifest, prev from replay where device = ? and stream = ? and seq between ? and ?"
+            " order by seq",
+            (device, stream, seq - 1, seq + 1),
+        )
+        return {number: (bytes(manifest), bytes(prev)) for number, manifest, prev in rows}
 
     def remember(self, device: bytes, stream: bytes, seq: int, manifest: bytes, prev: bytes) -> None:
         self._db.execute("insert into replay values (?, ?, ?, ?, ?)", (device, stream, seq, manifest, prev))
@@ -156,9 +152,14 @@ class Streams:
 
     def set_anchor(self, device: bytes, anchor: Anchor) -> None:
         """The narrowest anchor of a boot replaces the one before; of the oldest boots none is kept."""
+        row = (anchor.boot_ms, anchor.earliest_ms, anchor.latest_ms, device, anchor.boot_id)
+        changed = self._db.execute(
+            "update anchor set boot_ms = ?, earliest_ms = ?, latest_ms = ? where device = ? and boot_id = ?", row
+        )
+        if changed.rowcount:
+            return
         self._db.execute(
-            "insert or replace into anchor values (?, ?, ?, ?, ?)",
-            (device, anchor.boot_id, anchor.boot_ms, anchor.earliest_ms, anchor.latest_ms),
+            "insert into anchor (boot_ms, earliest_ms, latest_ms, device, boot_id) values (?, ?, ?, ?, ?)", row
         )
         self._db.execute(
             "delete from anchor where device = ? and boot_id in"
