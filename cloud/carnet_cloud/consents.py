@@ -7,15 +7,13 @@ what a lease in flight had already begun, and nothing at all after ``end`` has r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from carnet.compression import compress
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
-from carnet.grantsets import parse_grant_set
 from carnet.ids import device_bytes, device_text
-from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
@@ -23,15 +21,13 @@ from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.floor import hold_floor, require_possible
 from carnet_cloud.grantbook import owner_keys
-from carnet_cloud.grantsets import grant_set_bytes
+from carnet_cloud.grantsets import require_deliverable
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Leases
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
 
 DRAIN_MS = 500
-GRANT_SET_BYTES_MAX = MESSAGE_BYTES_MAX // 2
-"""Of a compressed set; the rest is padding, and room for the events that narrow it later."""
 CLOCK_MS_MAX = 300_000
 """How far from the server's clock an event that widens may be dated."""
 ON_OWNERS_WORD: Mapping[EventKind, EventKind] = {
@@ -56,12 +52,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """An event that a commit made."""
+    """An event that a commit made; ``journal_lines`` are applied with it."""
 
     stored: StoredRecord
     grant: Grant
     narrows: bool
     time_ms: int
+    journal_lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ class Consents:
             )  # fmt: skip
             t.consents.add_record(stored, now_ms)
             t.consents.raise_generation(name, epoch)
-            _require_deliverable(t, name, epoch)
+            require_deliverable(t, name, epoch)
         self._changed(name)
         return grant
 
@@ -141,7 +138,7 @@ class Consents:
         does the same on the owner's word.
         """
         now_ms = self._waits.now_ms()
-        with self._store.transaction() as t:
+        with self._narrowing(record) as t:
             stored = _known(t, record)
             event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
             if event.record != record:
@@ -164,7 +161,7 @@ class Consents:
 
     def operate(self, record: str, kind: EventKind, reason: str) -> Ended | Grant:
         """An event of the operator, which can only narrow: suspend, revoke, terminate, invalidate."""
-        with self._store.transaction() as t:
+        with self._narrowing(record) as t:
             stored = _known(t, record)
             entry = self._operator_entry(t, stored, kind, reason)
             done = self._write(t, stored, entry, self._follow(t, stored, entry))
@@ -207,24 +204,23 @@ class Consents:
 
         They end as the operator's events, for the owner's are lost: the car and the owner's tool are told of them.
         """
-        mended = 0
         with self._store.transaction() as t:
-            applied = t.consents.journal_lines()
             if not self._journal.known:
-                applied = 0
+                t.consents.set_journal_lines(0)
                 for record in t.consents.all_records():
                     t.consents.set_silent(record.id, True)
                 t.counters.add("journal_missing")
-            for narrowing in self._journal.narrowings[applied:]:
-                stored = t.consents.record(narrowing.record)
-                mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
-            t.consents.set_journal_lines(len(self._journal.narrowings))
-            t.counters.add("journal_applied", mended)
+            mended = self._catch_up(t)
+            lines = len(self._journal.narrowings)
+        self._journal.applied(lines)
         self._journal.adopt()
         return mended
 
     def finish_endings(self) -> int:
-        """Complete what a crash left between the two transactions of an ending, or of a sale; how many records."""
+        """Complete what a crash left between the two transactions of an ending, or of a sale, and what a store that
+        failed left in the journal; how many records.
+        """
+        self._finish_pending()
         with self._store.transaction() as t:
             half = t.consents.records_in(ENDINGS)
             vehicles = t.devices.sold()
@@ -233,6 +229,41 @@ class Consents:
         return len(half) + sum(self.end_tenures(vehicle) for vehicle in vehicles)
 
     # inside
+
+    @contextmanager
+    def _narrowing(self, record: str) -> Iterator[Transaction]:
+        """A transaction that may narrow the record. If it fails behind the journal's line, the record is silent all the
+        same: `Journal.is_pending` says so to the gate, and what is in the air is cut here.
+        """
+        try:
+            with self._store.transaction() as t:
+                yield t
+        except BaseException:
+            if self._journal.is_pending(record):
+                self._leases.cut(record)
+            raise
+
+    def _finish_pending(self) -> None:
+        """Apply narrowings whose own transaction failed."""
+        pending = self._journal.pending
+        if not pending:
+            return
+        with self._store.transaction() as t:
+            self._catch_up(t)
+            lines = len(self._journal.narrowings)
+        self._journal.applied(lines)
+        for narrowing in pending:
+            self._leases.cut(narrowing.record)
+
+    def _catch_up(self, t: Transaction) -> int:
+        """Narrow what the journal has and the store has not; how many records."""
+        mended = 0
+        for narrowing in self._journal.narrowings[t.consents.journal_lines() :]:
+            stored = t.consents.record(narrowing.record)
+            mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
+        t.consents.set_journal_lines(len(self._journal.narrowings))
+        t.counters.add("journal_applied", mended)
+        return mended
 
     def _follow(self, t: Transaction, stored: StoredRecord, entry: str) -> Grant:
         """The grant after one more entry; ConsentError if it does not belong there."""
@@ -249,22 +280,23 @@ class Consents:
         """Event, state, generation and, for a narrowing, journal and the destruction of key and payloads.
 
         That holds for a pause too: after a resume only later captures are covered, so what waits would never be sent.
-        The line is on disk before the transaction commits: a crash in between is finished by `replay_journal`.
+        The journal comes first: a crash or a full disk behind it is finished by `replay_journal` or `finish_endings`.
         """
         now_ms = self._waits.now_ms()
         event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
         narrows = event.kind not in WIDENING
-        self._keep(t, stored, entry, grant)
         if narrows:
             by = "operator" if entry.startswith("{") else "owner"
             self._journal.append(Narrowing(stored.id, event.kind.value, by, now_ms))
-            t.consents.set_journal_lines(len(self._journal.narrowings))
-        else:
-            _require_deliverable(t, stored.vehicle, stored.epoch)
+        self._keep(t, stored, entry, grant)
         t.counters.add(f"consent_{event.kind.value}")
         if narrows:
             t.outbox.destroy(stored.id, now_ms)
-        return _Written(stored, grant, narrows, now_ms)
+            # the line of this event, which is done, and those that an earlier failure left
+            self._catch_up(t)
+        else:
+            require_deliverable(t, stored.vehicle, stored.epoch)
+        return _Written(stored, grant, narrows, now_ms, t.consents.journal_lines())
 
     def _keep(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> None:
         """The new entry, and the record as it stands after it."""
@@ -275,6 +307,7 @@ class Consents:
     def _finish(self, written: _Written) -> Ended | Grant:
         """After the commit: cut what flies, tell the car, and wait until a narrowed record is silent."""
         stored, grant = written.stored, written.grant
+        self._journal.applied(written.journal_lines)
         if not written.narrows:
             self._changed(stored.vehicle)
             return grant
@@ -356,15 +389,3 @@ def _is_known(t: Transaction, stored: StoredRecord, event: RecordEvent, entry: s
     if entry in t.consents.events(stored.id):
         return True
     return event.kind in ON_OWNERS_WORD and (State(stored.state), event.kind) not in TRANSITIONS
-
-
-def _require_deliverable(t: Transaction, vehicle: bytes, epoch: int) -> None:
-    """ConsentError ``grants_excess`` if the vehicle's grant set would no longer fit a message to the car."""
-    data = grant_set_bytes(t, vehicle, epoch)
-    try:
-        parse_grant_set(data)
-        size_bytes = len(compress(data))
-    except RemoteError as e:
-        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of") from e
-    if size_bytes > GRANT_SET_BYTES_MAX:
-        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of")

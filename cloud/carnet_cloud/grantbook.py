@@ -5,7 +5,7 @@ Law: what is decided is decided from the stored documents; a compiled grant is k
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from carnet.errors import RemoteError
 from carnet.grants import Grant, compile_grant
@@ -19,10 +19,15 @@ CACHE_MAX = 100_000
 
 
 class GrantBook:
-    """Compiles and remembers; ``recipients`` are the ids that somebody is configured to receive for."""
+    """Compiles and remembers; ``recipients`` are the ids that somebody is configured to receive for.
 
-    def __init__(self, recipients: Collection[str]) -> None:
+    ``is_pending`` is the journal's word that a record was narrowed although the store does not say so yet: whoever
+    forwards needs it.
+    """
+
+    def __init__(self, recipients: Collection[str], is_pending: Callable[[str], bool] = lambda _: False) -> None:
         self._recipients = frozenset(recipients)
+        self._is_pending = is_pending
         self._compiled: dict[tuple[str, int], Grant | None] = {}
 
     def standing(self, t: Transaction, record: str) -> Standing | None:
@@ -31,7 +36,10 @@ class GrantBook:
         if stored is None:
             return None
         grant = self._grant(t, stored)
-        return Standing(grant, stored.silent, stored.recipient in self._recipients) if grant else None
+        if grant is None:
+            return None
+        silent = stored.silent or self._is_pending(record)
+        return Standing(grant, silent, stored.recipient in self._recipients)
 
     def may_send(self, t: Transaction, record: str, now_ms: int) -> bool:
         """The gate's answer for the forwarder."""

@@ -6,11 +6,16 @@ Law: documents travel as the bytes that came; nobody signs or rewrites them here
 
 from __future__ import annotations
 
-from carnet.grantsets import Documents, GrantSet, encode_grant_set
+from carnet.compression import compress
+from carnet.errors import ConsentError, RemoteError
+from carnet.grantsets import Documents, GrantSet, encode_grant_set, parse_grant_set
 from carnet.ids import device_text
+from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.states import ALIVE, State
 from carnet_cloud.store import Transaction
 
+GRANT_SET_BYTES_MAX = MESSAGE_BYTES_MAX // 2
+"""Of a compressed set; the rest is padding, and room for the events that narrow it later."""
 ENDED_STATES = frozenset(State) - ALIVE - {State.REQUESTED, State.REFUSED}
 
 
@@ -32,3 +37,15 @@ def grant_set_bytes(t: Transaction, vehicle: bytes, epoch: int) -> bytes:
             ended=tuple(sorted(ended)),
         )
     )
+
+
+def require_deliverable(t: Transaction, vehicle: bytes, epoch: int) -> None:
+    """ConsentError ``grants_excess`` if the vehicle's grant set would no longer fit a message to the car."""
+    data = grant_set_bytes(t, vehicle, epoch)
+    try:
+        parse_grant_set(data)
+        size_bytes = len(compress(data))
+    except RemoteError as e:
+        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of") from e
+    if size_bytes > GRANT_SET_BYTES_MAX:
+        raise ConsentError("grants_excess", "this vehicle has as many records as a car can be told of")

@@ -3,6 +3,9 @@
 Law: a restored backup cannot un-withdraw. At each start, before the first send, every line is applied again; with the
 journal missing or of another store, every record stays silent until its owner's tool has confirmed it.
 
+A line whose transaction did not commit (full disk) is pending: its record is silent from that moment, and the sweeper
+or the next start applies it.
+
 A line is canonical JSON: {"by","event","record","time_ms"}; the first line names the store's incarnation. A torn last
 line (power cut while writing) was never promised to anybody and is cut off.
 """
@@ -54,6 +57,7 @@ class Journal:
         # what another store narrowed is kept: applying it once more can only silence
         self.narrowings: list[Narrowing] = [_parse(line) for line in lines if not _is_head(line)]
         self._records = {each.record for each in self.narrowings}
+        self._applied = 0
         if new_store:
             self.adopt()
 
@@ -81,6 +85,19 @@ class Journal:
     def names(self, record: str) -> bool:
         """Whether a narrowing of this record was ever written."""
         return record in self._records
+
+    @property
+    def pending(self) -> list[Narrowing]:
+        """What is written here and, as far as this process knows, not in the store; at first all of it."""
+        return self.narrowings[self._applied :]
+
+    def is_pending(self, record: str) -> bool:
+        """Whether a narrowing of this record waits for the store: then nothing goes out under it."""
+        return any(narrowing.record == record for narrowing in self.pending)
+
+    def applied(self, lines: int) -> None:
+        """A commit has applied so many lines."""
+        self._applied = max(self._applied, lines)
 
     def _read(self) -> list[bytes]:
         if not self._path.exists():

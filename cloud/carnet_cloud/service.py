@@ -139,7 +139,7 @@ class Service:
         store = Store.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms())
         journal = Journal(config.store.journal, store.incarnation, new_store=new)
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
-        book = GrantBook(recipients)
+        book = GrantBook(recipients, journal.is_pending)
         leases = Leases()
         pusher = Pusher(store, keys.keys.sign, os.urandom)
         outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)

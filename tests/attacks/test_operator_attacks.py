@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
 
 from carnet.errors import ConsentError, UnavailableError
+from carnet.ids import format_id
 from carnet_cloud.config import MqttSection
 from carnet_cloud.consents import Ended
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.journal import Journal, Narrowing
+from carnet_cloud.lease import Lease, LeaseOver
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.store import Store
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
+from tests.world.disk import Connection
 
 LINE = Narrowing("rec_aaaaaaaaaaaaaaaa", "withdraw", "owner", kit.GIVEN_MS)
 
@@ -168,6 +174,132 @@ def test_f3_half_a_line_on_a_full_disk_spoils_no_later_one(tmp_path: Path) -> No
     full[0] = False
     journal.append(LINE)
     assert Journal(path, b"i" * 16, new_store=False).narrowings == [LINE]
+
+
+# a store that cannot commit what the journal already has
+
+
+class Full:
+    """The cloud's disk has no room at the next commits: the journal's line is there, the transaction is not."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        connection = sqlite3.connect(":memory:", factory=Connection, check_same_thread=False)
+        cloud.store._connection.backup(connection)
+        cloud.store.__init__(connection, incarnation=b"i" * 16, now_ms=cloud.clock.ms)  # type: ignore[misc]
+        self._connection = connection
+
+    def begin(self) -> None:
+        self._connection.before_commit = self._refuse
+
+    def end(self) -> None:
+        self._connection.before_commit = None
+
+    def _refuse(self) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+class Ear:
+    """A recipient in memory; ``during`` runs while a send is in the air."""
+
+    def __init__(self) -> None:
+        self.got = 0
+        self.during: Callable[[], object] = lambda: None
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        self.during()
+        try:
+            lease.guard()
+        except LeaseOver:
+            return Outcome.CUT
+        self.got += 1
+        return Outcome.CONFIRMED
+
+    def finish(self) -> Outcome:
+        return Outcome.CONFIRMED
+
+    def close(self) -> None:
+        return
+
+
+def forwarder(cloud: Cloud, ear: Ear) -> Forwarder:
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    return Forwarder(
+        cloud.store, {kit.RECIPIENT: ear}, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01"
+    )
+
+
+def fail_to_withdraw(cloud: Cloud, full: Full, token: str) -> str:
+    """The owner's withdrawal meets a full disk and is answered so; its token."""
+    withdraw = kit.event("withdraw", [token], cloud.clock.ms)
+    full.begin()
+    with pytest.raises(UnavailableError):
+        cloud.consents.event(withdraw, kit.RECORD_ID)
+    full.end()
+    return withdraw
+
+
+def test_f3_a_withdrawal_that_the_store_could_not_keep_is_silent_at_once(cloud: Cloud, unit: Unit) -> None:
+    """Nothing is sent and nothing is taken, although the store still says given; the sweeper finishes it."""
+    full, ear = Full(cloud), Ear()
+    token = cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    fail_to_withdraw(cloud, full, token)
+    assert state(cloud) == "given"
+    assert not forwarder(cloud, ear).step(kit.RECIPIENT)
+    cloud.send(unit.data())
+    assert len(cloud.events()) == 1
+    cloud.consents.finish_endings()
+    assert state(cloud) == "revoked"
+    assert cloud.events() == []
+    assert ear.got == 0
+
+
+def test_f3_a_withdrawal_that_the_store_could_not_keep_cuts_what_is_in_the_air(cloud: Cloud, unit: Unit) -> None:
+    """As one that it could."""
+    full, ear = Full(cloud), Ear()
+    token = cloud.give()
+    cloud.send(unit.schema(), unit.data(), unit.data())
+    ear.during = lambda: fail_to_withdraw(cloud, full, token)
+    forwarder(cloud, ear).step(kit.RECIPIENT)
+    assert ear.got == 0
+
+
+def test_f3_a_withdrawal_that_the_store_could_not_keep_is_finished_at_the_next_start(cloud: Cloud, unit: Unit) -> None:
+    """The process has ended, and what it knew with it: a new one is silent from its first moment."""
+    full, ear = Full(cloud), Ear()
+    token = cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    fail_to_withdraw(cloud, full, token)
+    journal = Journal(cloud.journal._path, cloud.store.incarnation, new_store=False)
+    cloud.consents._journal = journal
+    cloud.book._is_pending = journal.is_pending
+    assert not forwarder(cloud, ear).step(kit.RECIPIENT)
+    assert cloud.consents.replay_journal() == 1
+    cloud.consents.finish_endings()
+    assert state(cloud) == "revoked"
+    assert ear.got == 0
+
+
+def test_f3_another_records_narrowing_forgets_no_line_that_the_store_missed(cloud: Cloud, unit: Unit) -> None:
+    """The store counts lines: one that was never applied must not be counted as if it had been."""
+    full = Full(cloud)
+    other = format_id("rec_", b"the other!")
+    token, others = cloud.give(), cloud.give(id=other)
+    fail_to_withdraw(cloud, full, token)
+    cloud.consents.event(kit.event("withdraw", [others], cloud.clock.ms, record=other), other)
+    assert state(cloud) == "revoking"
+    cloud.consents.finish_endings()
+    assert state(cloud) == "revoked"
+
+
+def test_f3_the_owner_who_asks_again_gets_his_own_withdrawal(cloud: Cloud, unit: Unit) -> None:
+    """Once there is room it is his signed event that ends the record."""
+    full = Full(cloud)
+    token = cloud.give()
+    withdraw = fail_to_withdraw(cloud, full, token)
+    ended = cloud.consents.event(withdraw, kit.RECORD_ID)
+    assert isinstance(ended, Ended)
+    assert ended.state == "withdrawn"
 
 
 def test_a_pause_of_what_is_already_suspended_is_no_error(cloud: Cloud, unit: Unit) -> None:

@@ -89,7 +89,7 @@ class Cloud:
         self.store = Store(sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS)
         self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
-        self.book = GrantBook(recipients)
+        self.book = GrantBook(recipients, self.journal.is_pending)
         self.leases = Leases()
         catalogue = catalogue or Catalogue(
             [

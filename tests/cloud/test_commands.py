@@ -12,9 +12,11 @@ import pytest
 
 from carnet_cloud import operator
 from carnet_cloud.__main__ import main
-from carnet_cloud.config import MqttSection
+from carnet_cloud.config import MqttSection, load
 from carnet_cloud.gate import Blocked
+from carnet_cloud.journal import Narrowing
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.service import Service
 from carnet_cloud.why import DRIVER, FORWARDED, SENTENCES
 from tests import consentkit as kit
 
@@ -185,3 +187,15 @@ def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixt
 
 def test_every_verdict_has_its_sentence() -> None:
     assert set(SENTENCES) == {FORWARDED, DRIVER, *Blocked}
+
+
+def test_the_services_gate_asks_the_journal_for_what_its_store_could_not_keep(config: Path) -> None:
+    """One gate for the receiver and every forwarder, and it is wired."""
+    lines = ("[[recipient]]", 'kind = "file"', f'id = "{kit.RECIPIENT}"', 'name = "A"', 'path = "events.jsonl"')
+    config.write_text(CONFIG + "\n".join(lines))
+    parts = Service(load(config)).parts
+    parts.consents._journal.append(Narrowing(kit.RECORD_ID, "withdraw", "owner", 1))
+    book = parts.receiver._outlet.book
+    assert book._is_pending(kit.RECORD_ID)
+    assert [forwarder._given for forwarder in parts.forwarders.values()] == [book.may_send]
+    parts.store.close()

@@ -79,7 +79,7 @@ class CloudSide:
             fsync=lambda _: None,
         )
         self.wrapping = Wrapping(self._folder / "wrapping", random)
-        book, leases = GrantBook(self._recipients), Leases()
+        book, leases = GrantBook(self._recipients, journal.is_pending), Leases()
         outlet = Outlet(book, self._catalogue, self.wrapping, b"p" * 32, random)
         clock = self._clockwork
         waits = Waits(lambda: clock.now_ms, lambda: float(clock.now_ms), lambda: clock.run(clock.now_ms + 5))
