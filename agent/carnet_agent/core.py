@@ -18,7 +18,7 @@ from carnet.consent import Mode, State
 from carnet.down import DownMessage, GrantSetMessage, Refusal, SchemaRequest, open_down
 from carnet.errors import Error
 from carnet.keyset import KeySet
-from carnet_agent.buffer import Buffer
+from carnet_agent.buffer import Buffer, DiskFailed
 from carnet_agent.clock import Clock
 from carnet_agent.collecting import Collecting
 from carnet_agent.consent.store import GrantStore
@@ -38,6 +38,8 @@ HEALTH_MS: Final = 900_000
 RECONCILE_MS: Final = 60_000
 FLOOR_MS: Final = 3_600_000
 """How far the persisted time floor may lie behind."""
+LOSSES: Final = {"full": "is full", "disk": "takes nothing"}
+"""Counter of lost samples -> what is wrong with the disk."""
 
 
 class Agent:
@@ -74,7 +76,7 @@ class Agent:
         """A change of the grants was broken off by a disk that failed; the next tick begins it again."""
         self._read: Identifiers | None = None
         self._told_generation = 0
-        self._loss_said = False
+        self._losses_said: set[str] = set()
         self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
         self._next_reconcile_ms = 0
@@ -329,7 +331,11 @@ class Agent:
             return
         earliest_ms = self._clock.earliest_ms(moment)
         if earliest_ms - self._store.time_floor_ms > behind_ms or self._store.untimed_ms:
-            self._store.set_time_floor(earliest_ms)
+            try:
+                self._store.set_time_floor(earliest_ms)
+            except DiskFailed:
+                # what lies in the buffer can still be read and sent
+                self._counters["floors_disk"] += 1
 
     # windows and sending
 
@@ -349,10 +355,13 @@ class Agent:
 
     def _loss(self) -> list[Effect]:
         """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
-        if self._loss_said or not self._out.counters["samples_lost_full"]:
-            return []
-        self._loss_said = True
-        return [Note("warning", "the disk is full: what is collected now is lost and counted as samples lost full")]
+        new = [kind for kind in LOSSES if self._out.counters[f"samples_lost_{kind}"] and kind not in self._losses_said]
+        self._losses_said.update(new)
+        return [
+            Note("warning", f"the disk {what}: what is collected now is lost and counted as samples lost {kind}")
+            for kind, what in LOSSES.items()
+            if kind in new
+        ]
 
     def _publish(self, moment: Moment) -> list[Effect]:
         if not self._contact.connected:
@@ -367,6 +376,5 @@ class Agent:
             return effects
         if moment.boot_ms >= self._next_health_ms:
             self._next_health_ms = moment.boot_ms + HEALTH_MS
-            self._buffer.drop_unused_schemas()
             self._out.health(self.counters(), moment)
         return [*effects, *self._out.publish(moment)]

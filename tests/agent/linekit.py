@@ -26,11 +26,26 @@ from tests.conftest import CHECKOUT
 class World:
     """One car, one cloud, and a perfect line between them that can be cut."""
 
-    def __init__(self, folder: Path) -> None:
+    cloud: Cloud
+    pusher: Pusher
+
+    def __init__(self, folder: Path, *, beside: World | None = None) -> None:
+        """``beside``: the cloud is that of another one, whose unit this one's is a copy of."""
+        self.rig = Rig(NOW_MS, seed=7 if beside is None else 9)
+        if beside is None:
+            self._found_cloud(folder)
+        else:
+            self.cloud, self.pusher = beside.cloud, beside.pusher
+        self.losing: Counter[str] = Counter()
+        """How many of each kind are still to be lost."""
+        self.lost: Counter[str] = Counter()
+        self.rig.start()
+        self.online = False
+
+    def _found_cloud(self, folder: Path) -> None:
         mapping = (CHECKOUT / "dbc" / "carnet_demo.map.toml").read_bytes()
         self.cloud = Cloud(folder, catalogue=Catalogue(read_entries(mapping, "carnet_demo.map.toml")))
         self.cloud.enrol(SealingUnit(key=SIGN, receive=RECEIVE))
-        self.rig = Rig(NOW_MS)
         self.pusher = Pusher(self.cloud.store, KEYS.sign, self.rig.random.randbytes)
         self.cloud.receiver = Receiver(
             self.cloud.store,
@@ -40,11 +55,6 @@ class World:
             self.pusher.seen,
             self.pusher.behind,
         )
-        self.losing: Counter[str] = Counter()
-        """How many of each kind are still to be lost."""
-        self.lost: Counter[str] = Counter()
-        self.rig.start()
-        self.online = False
 
     def connect(self, up: bool = True) -> None:
         self.online = up

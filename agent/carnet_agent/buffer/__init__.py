@@ -8,5 +8,17 @@ from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.disk import BufferFull
 from carnet_agent.buffer.files import open_buffer
 from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row
+from carnet_agent.buffer.transaction import DiskFailed
 
-__all__ = ["Buffer", "BufferFull", "Destroyed", "Lost", "NewBox", "NewEnvelope", "Priority", "Row", "open_buffer"]
+__all__ = [
+    "Buffer",
+    "BufferFull",
+    "Destroyed",
+    "DiskFailed",
+    "Lost",
+    "NewBox",
+    "NewEnvelope",
+    "Priority",
+    "Row",
+    "open_buffer",
+]

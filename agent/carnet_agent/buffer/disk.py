@@ -14,6 +14,7 @@ from typing import TypeVar
 from carnet.errors import Error
 from carnet_agent.buffer.gaps import add_gap
 from carnet_agent.buffer.rows import Priority
+from carnet_agent.buffer.transaction import transaction
 
 T = TypeVar("T")
 
@@ -38,17 +39,11 @@ class Disk:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE … COMMIT, with the noted acknowledgements in it; they stay noted if it fails."""
-        self.db.execute("begin immediate")
+        """One transaction, with the noted acknowledgements in it; they stay noted if it fails."""
         acked = sorted(self.acked)
-        try:
+        with transaction(self.db):
             self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
             yield
-            self.db.execute("commit")
-        except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("rollback")
-            raise
         self.acked.difference_update(acked)
 
     def with_room(self, write: Callable[[], T]) -> T:

@@ -21,6 +21,11 @@ from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.rows import Saved
 from carnet_agent.buffer.tables import check, configure
 
+UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What says nothing against the file: put aside for it, an intact buffer would be lost."""
+UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+"""A bad place in the file itself: what can be read elsewhere in it is saved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -34,14 +39,14 @@ class Opened:
 def open_buffer(
     path: Path, device: bytes, key: SigningKey, random: Callable[[int], bytes], size_bytes_max: int
 ) -> Opened:
-    """The buffer in ``path``, new if there was none. UnavailableError if it is in use or the disk is read-only."""
+    """The buffer in ``path``, new if there was none. UnavailableError if it is in use or the disk takes nothing."""
     remains = Remains(path)
     try:
         return Opened(Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard), False, 0)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL):
+        if error.sqlite_errorcode not in UNREADABLE and error.sqlite_errorcode & 0xFF in UNUSABLE:
             raise UnavailableError("buffer_unwritable", f"{path} cannot be written: {error}") from error
         aside = remains.put_aside()
     except (sqlite3.DatabaseError, _NotIntact):

@@ -7,8 +7,8 @@ committed here before anything else is done about it, and no older set is ever t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 
 from carnet import canonical
@@ -19,6 +19,7 @@ from carnet.keyset import KeySet
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Mode
 from carnet_agent.buffer.tables import PRAGMAS
+from carnet_agent.buffer.transaction import transaction
 
 APPLICATION_ID = 0x43524E47  # "CRNG"
 VERSION = 1
@@ -243,16 +244,8 @@ class GrantStore:
     def _set_meta(self, name: str, value: bytes) -> None:
         self._db.execute("insert or replace into meta values (?, ?)", (name, value))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
-            yield
-            self._db.execute("commit")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-            raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return transaction(self._db)
 
 
 def _bytes(number: int) -> bytes:

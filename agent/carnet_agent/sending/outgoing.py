@@ -5,6 +5,7 @@ Law 4: only sealed bytes reach the buffer. Law 5: a loss is counted where it hap
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -17,7 +18,7 @@ from carnet.keyset import KeySet
 from carnet.note import DestructionReason
 from carnet.signals import DeliveryClass
 from carnet.times import claimed_anchor
-from carnet_agent.buffer import Buffer, BufferFull, Destroyed, Lost, NewBox, Priority, Row
+from carnet_agent.buffer import Buffer, BufferFull, Destroyed, DiskFailed, Lost, NewBox, Priority, Row
 from carnet_agent.clock import Clock
 from carnet_agent.consent.store import GrantStore
 from carnet_agent.effects import Publish
@@ -26,6 +27,8 @@ from carnet_agent.sending.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
 from carnet_agent.sending.sender import Sender
 
 CutT = TypeVar("CutT", bound=Cut)
+KINDS: Mapping[type[Exception], str] = {BufferFull: "full", DiskFailed: "disk"}
+"""How a counter names what the disk did."""
 
 
 class Outgoing:
@@ -58,8 +61,8 @@ class Outgoing:
         try:
             self._announce(schemas_of(cuts), seal)
             self._buffer.add_all(self._sealer.window(cuts, seal), replaces={PRIORITY[each] for each in classes})
-        except BufferFull:
-            self.counters["samples_lost_full"] += sum(cut.batch.samples for cut in cuts)
+        except (BufferFull, DiskFailed) as error:
+            self.counters[f"samples_lost_{KINDS[type(error)]}"] += sum(cut.batch.samples for cut in cuts)
         self.stirred = True
 
     def checkpoint(self, cuts: Sequence[Cut], moment: Moment) -> None:
@@ -70,11 +73,16 @@ class Outgoing:
         try:
             self._announce(schemas_of(cuts), seal)
             self._buffer.checkpoint(self._sealer.checkpoint(cuts, seal))
-        except BufferFull:
-            self.counters["checkpoints_full"] += 1
+        except (BufferFull, DiskFailed) as error:
+            self.counters[f"checkpoints_{KINDS[type(error)]}"] += 1
 
     def health(self, counters: Mapping[str, int], moment: Moment) -> None:
-        """Report how the unit is; of more counters than a report holds (a cloud may invent reasons) the first ones."""
+        """Report how the unit is; of more counters than a report holds (a cloud may invent reasons) the first ones.
+
+        Schemas that nothing names any more go on this occasion.
+        """
+        with contextlib.suppress(BufferFull, DiskFailed):
+            self._buffer.drop_unused_schemas()
         first = dict(sorted(counters.items())[:COUNTERS_MAX])
         self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(first).encode(), moment)
 
@@ -99,8 +107,8 @@ class Outgoing:
         try:
             while self._buffer.add_gap_row(lid) is not None:
                 self.stirred = True
-        except BufferFull:
-            self.counters["reports_full"] += 1
+        except (BufferFull, DiskFailed) as error:
+            self.counters[f"reports_{KINDS[type(error)]}"] += 1
 
     def destroy_dead(self, moment: Moment) -> None:
         """Destroy boxes whose records have all ended, and put the receipts into the stream.
@@ -194,8 +202,8 @@ class Outgoing:
     def _add(self, kind: EnvelopeType, body: bytes, moment: Moment) -> None:
         try:
             self._buffer.add_all([self._sealer.envelope(kind, body, self.seal(moment))])
-        except BufferFull:
-            self.counters["reports_full"] += 1
+        except (BufferFull, DiskFailed) as error:
+            self.counters[f"reports_{KINDS[type(error)]}"] += 1
         self.stirred = True
 
     def _receipts(self, moment: Moment) -> None:
@@ -213,5 +221,5 @@ class Outgoing:
         try:
             while self._buffer.add_receipt_row(lid):
                 self.stirred = True
-        except BufferFull:
-            self.counters["reports_full"] += 1
+        except (BufferFull, DiskFailed) as error:
+            self.counters[f"reports_{KINDS[type(error)]}"] += 1
