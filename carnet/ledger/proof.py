@@ -111,7 +111,7 @@ def verify_consistency(first: TreeHead, second: TreeHead, path: Path) -> None:
 
 
 def _rise(place: int, last: int) -> tuple[int, int]:
-    """Up to the level on which the node has a sibling on its left, or to the left edge."""
+    """Up to the level on which the node has a sibling on its left; as in the RFC, not beyond the left edge."""
     while place and not place & 1:
         place, last = place >> 1, last >> 1
     return place, last

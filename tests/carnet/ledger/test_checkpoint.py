@@ -13,7 +13,7 @@ from carnet.errors import FormatError, LedgerError, LocalProtocolError, RemoteEr
 from carnet.keys import SigningKey
 from carnet.ledger.checkpoint import Checkpoint, unverified_checkpoint, verify_checkpoint
 from carnet.ledger.merkle import EMPTY
-from carnet.ledger.signednote import NoteKey, encode64, open_note, parse_note_key, sign_note
+from carnet.ledger.signednote import NOTE_BYTES_MAX, NoteKey, encode64, open_note, parse_note_key, sign_note
 from tests.carnet.ledger.kit import KEY, NOTE_KEY, ORIGIN, OTHER_KEY, OTHER_NOTE_KEY, WITNESS, hashed
 
 LOG = hashed(5)
@@ -126,6 +126,25 @@ def test_a_note_takes_sixteen_signatures_and_no_more() -> None:
         open_note(NOTE + witness * 16, [NOTE_KEY])
 
 
+def test_a_note_has_a_bound() -> None:
+    """That of the page, in bytes."""
+    assert NOTE_BYTES_MAX == 131_072
+    rest = len(sign_note("\n", ORIGIN, KEY).encode()) - 1
+    longest = "é" * ((NOTE_BYTES_MAX - rest - 1) // 2) + "x" * ((NOTE_BYTES_MAX - rest - 1) % 2) + "\n"
+    note = sign_note(longest, ORIGIN, KEY)
+    assert len(note.encode()) == NOTE_BYTES_MAX
+    assert open_note(note, [NOTE_KEY]) == longest
+    with pytest.raises(LocalProtocolError):
+        sign_note("x" + longest, ORIGIN, KEY)
+
+
+def test_a_note_may_say_nothing_but_is_still_cut_by_an_empty_line() -> None:
+    """Without one, a signature of nothing is none of what stands before it."""
+    assert open_note(sign_note("\n", ORIGIN, KEY), [NOTE_KEY]) == "\n"
+    with pytest.raises(FormatError):
+        open_note("x" + line(ORIGIN, KEY, text=""), [NOTE_KEY])
+
+
 def test_a_note_is_cut_at_its_last_empty_line() -> None:
     """The text may hold empty lines; a checkpoint may not."""
     note = sign_note("one\n\ntwo\n", ORIGIN, KEY)
@@ -160,6 +179,8 @@ def test_the_key_of_the_go_checksum_database_is_one() -> None:
         "sum.golang.org+033DE0AE+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
         "sum golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
         "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn",
+        f"sum.golang.org+033de0ae+{encode64(bytes([1]) * 32)}",
+        f"sum.golang.org+033de0ae+{encode64(bytes([1]) * 34)}",
         "sum.golang.org+033de0ae+BM4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
     ],
 )

@@ -17,6 +17,7 @@ from tests.consentkit import DAY_MS, VEHICLE
 
 LEAVES: dict[str, Leaf] = {
     "log": log_leaf(),
+    "a log with a long name": log_leaf(origin="a" * 128),
     "given": consent(),
     "withdrawn": consent(seq=3, event=EventKind.SILENT, state=State.WITHDRAWN),
     "day": account(3, 14, 1),

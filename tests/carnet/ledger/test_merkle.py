@@ -51,6 +51,7 @@ def test_the_empty_log_has_the_root_of_nothing() -> None:
 def test_a_head_that_no_log_has_does_not_exist(size: int, root: bytes) -> None:
     with pytest.raises(LocalProtocolError):
         TreeHead(size, root)
+    assert TreeHead(NUMBER_MAX, bytes(32)).size == NUMBER_MAX
 
 
 def test_every_stored_node_is_that_of_the_rfc_and_is_stored_once() -> None:
