@@ -203,7 +203,7 @@ class Agent:
 
     def _acknowledged(self, ack: Ack, moment: Moment) -> list[Effect]:
         """Free what it names; if it answers our last check-in, find out what the cloud has and what time it is."""
-        if ack.stream not in self._buffer.streams():
+        if not self._buffer.knows(ack.stream):
             ack.require_stream(self._buffer.stream)
         effects: list[Effect] = []
         asked_ms = self._contact.answered(ack, moment.boot_ms) if ack.stream == self._buffer.stream else None
@@ -212,7 +212,7 @@ class Agent:
             self._tell_time(moment)
             self._keep_floor(moment, FLOOR_MS)
             effects += self._compare(ack, moment)
-        if self._contact.fresh and ack.stream in self._buffer.streams():
+        if self._contact.fresh and self._buffer.knows(ack.stream):
             # before a fresh answer an old acknowledgement could name numbers that a restored unit uses again
             freed = self._buffer.acknowledge(ack.stream, ack.ranges)
             self._out.sender.settled(freed)

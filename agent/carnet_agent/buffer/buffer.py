@@ -201,9 +201,10 @@ class Buffer:
         row = self._db.execute(_ROW + "where number = ?", (number,)).fetchone()
         return Row(*row) if row else None
 
-    def streams(self) -> set[bytes]:
-        """The open stream, and every other one of which a row is still here."""
-        return {self.stream, *(bytes(row[0]) for row in self._db.execute("select distinct stream from row"))}
+    def knows(self, stream: bytes) -> bool:
+        """Whether it is the open stream, or another one of which a row is still here."""
+        query = "select 1 from row where stream = ? limit 1"
+        return stream == self.stream or self._db.execute(query, (stream,)).fetchone() is not None
 
     def acknowledge(self, stream: bytes, ranges: Iterable[tuple[int, int]]) -> set[int]:
         """Note what the cloud has (row numbers); written in the next row's transaction, at no fsync of its own."""
@@ -213,18 +214,17 @@ class Buffer:
                 "select number from row where stream = ? and seq between ? and ? and acked = 0", (stream, first, last)
             )
             found.update(row[0] for row in rows)
-        self._disk.acked |= found
+        self._disk.note(found)
         return found
 
     def write_acknowledged(self) -> None:
-        """Write the noted acknowledgements now (before a clean stop)."""
-        if self._disk.acked:
-            with self._disk.transaction():
-                pass
+        """Write the noted acknowledgements now."""
+        self._disk.write_noted()
 
     def reopen(self, stream: bytes, watermark: int) -> int:
         """A restored cloud knows less than it once signed: rows above its watermark that are still here go again."""
-        noted = [number for number in sorted(self._disk.acked) if self._above(number, stream, watermark)]
+        rows_noted = filter(None, map(self.row, sorted(self._disk.acked)))
+        noted = [row.number for row in rows_noted if row.stream == stream and row.seq > watermark]
         self._disk.acked.difference_update(noted)
         rows = self._db.execute(
             "select number from row where stream = ? and seq > ? and acked = 1 order by number", (stream, watermark)
@@ -390,7 +390,3 @@ class Buffer:
         )
         assert found.lastrowid is not None
         return found.lastrowid
-
-    def _above(self, number: int, stream: bytes, watermark: int) -> bool:
-        row = self.row(number)
-        return row is not None and row.stream == stream and row.seq > watermark

@@ -5,6 +5,7 @@ Law 5: what is evicted was acknowledged, or is counted and named in a gap.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,13 @@ from typing import TypeVar
 from carnet.errors import Error
 from carnet_agent.buffer.gaps import add_gap
 from carnet_agent.buffer.rows import Priority
-from carnet_agent.buffer.transaction import transaction
+from carnet_agent.buffer.transaction import DiskFailed, transaction
 
 T = TypeVar("T")
 
 EVICT_ROWS = 16
 EVICT_TRIES = 64
+NOTED_MAX = 256
 
 
 class BufferFull(Error):
@@ -45,6 +47,22 @@ class Disk:
             self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
             yield
         self.acked.difference_update(acked)
+
+    def note(self, acked: set[int]) -> None:
+        """Note acknowledgements for the next transaction.
+
+        More than NOTED_MAX do not wait for one: each of them is passed over whenever something is sent.
+        """
+        self.acked |= acked
+        if len(self.acked) > NOTED_MAX:
+            with contextlib.suppress(DiskFailed, sqlite3.OperationalError):
+                self.write_noted()
+
+    def write_noted(self) -> None:
+        """Write the noted acknowledgements in a transaction of their own."""
+        if self.acked:
+            with self.transaction():
+                pass
 
     def with_room(self, write: Callable[[], T]) -> T:
         """``write`` in a transaction, again after each eviction; BufferFull if there is nothing to evict."""
