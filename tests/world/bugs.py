@@ -97,6 +97,11 @@ def _keeps_checkpoints(self: Buffer, envelopes: Any, **kinds: Any) -> Any:
     return _add_all(self, envelopes, schemas=kinds.get("schemas"))
 
 
+def _endless(*values: Any, ends_ms: float) -> Lease:
+    """A lease that does not know when its record ends."""
+    return Lease(*values)
+
+
 def _constant(value: Any) -> Callable[..., Any]:
     return lambda *_, **__: value
 
@@ -135,8 +140,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "judged_only_at_ingest",
-        "nobody asks at sending whether the record still allows it",
-        ((GrantBook, "may_send", _constant(True)),),
+        "nobody asks at sending whether the record still allows it, nor when it ends",
+        ((GrantBook, "may_send", _constant(True)), (forward, "Lease", _endless)),
         13,
         "law 1",
     ),

@@ -190,6 +190,10 @@ class CloudSide:
                     raise PowerCut
                 self._answers_left -= 1
             self._send(payload)
+        self._look()
+
+    def _look(self) -> None:
+        """Tell the ledger what generation there is; before a send too, for a cut may have come before the answers."""
         with self.store.transaction() as t:
             self._ledger.rises(t.consents.generation(VEHICLE, 1))
 
@@ -198,6 +202,7 @@ class CloudSide:
         if recipient in self._sending:
             return
         self._sending.add(recipient)
+        self.call(self._look)
         try:
             for _ in range(GROUPS_AT_ONCE):
                 self._listeners[recipient].final.clear()
