@@ -110,6 +110,21 @@ def test_a_send_in_the_air_is_cut_and_listed_as_unknown(
     assert listener.got == []
 
 
+@pytest.mark.parametrize("late_ms", [-1, 0])
+def test_a_send_in_the_air_ends_with_its_record(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener, late_ms: int
+) -> None:
+    """A lease that was taken a moment before the end does not reach over it."""
+    queued(cloud, unit)
+    with cloud.store.transaction() as t:
+        stored = t.consents.record(kit.RECORD_ID)
+    assert stored is not None
+    cloud.clock.ms = stored.expires_ms - 50
+    listener.during = lambda: setattr(cloud.clock, "ms", stored.expires_ms + late_ms)
+    assert forwarder.step(kit.RECIPIENT)
+    assert len(listener.got) == (late_ms < 0)
+
+
 def test_a_confirmation_that_comes_after_the_withdrawal_is_written_down(
     cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
 ) -> None:
