@@ -49,6 +49,8 @@ class Grant:
     """After the events alone; `state_at` also looks at the clock."""
     narrowed_by: EventKind | None
     """The event that silenced it; None while ``state`` is GIVEN."""
+    given_ms: int
+    """When the owner signed it, by his own clock."""
     not_before_ms: int
     covers_from_ms: int
     expires_ms: int
@@ -105,6 +107,7 @@ def compile_grant(offer_bytes: bytes, record_jws: str, events: Sequence[str], ow
         reference=record.reference,
         state=course.state,
         narrowed_by=course.narrowed_by,
+        given_ms=record.given_ms,
         not_before_ms=record.not_before_ms,
         covers_from_ms=course.covers_from_ms,
         expires_ms=course.expires_ms,

@@ -36,8 +36,8 @@ from carnet_agent.unit import Unit
 NONCE_BYTES: Final = 16
 HEALTH_MS: Final = 900_000
 RECONCILE_MS: Final = 60_000
-FLOOR_MS: Final = 3_600_000
-"""How far the persisted time floor may lie behind."""
+FLOOR_MS: Final = 600_000
+"""How far the time floor on disk may lie behind: more than that of powered-on time no power cut takes back."""
 LOSSES: Final = {"full": "is full", "disk": "takes nothing"}
 """Counter of lost samples -> what is wrong with the disk."""
 
@@ -63,7 +63,7 @@ class Agent:
         self._collector = collector
         self._identifiers = identifiers
         self._random = random
-        self._clock = Clock(store.time_floor_ms)
+        self._clock = Clock(store.floor)
         sealer = Sealer(unit.device, unit.sign, random, store.handle_of)
         self._out = Outgoing(buffer, sealer, store, self._clock, store.key_set(unit.cloud))
         self._contact = Contact()
@@ -89,6 +89,7 @@ class Agent:
             # in this order: a crash in between comes here again
             self._buffer.wipe()
             self._store.begin_tenure()
+            self._clock.floor = self._store.floor
         self._store.count_boot()
         self._learn_time(moment)
         self._untimed.begin(moment, known=self._clock.interval(moment) is not None)
@@ -306,7 +307,8 @@ class Agent:
         self._next_reconcile_ms = moment.boot_ms + RECONCILE_MS
         self._out.destroy_dead(moment)
         if self._clock.interval(moment) is not None:
-            self._store.forget_ended(self._clock.earliest_ms(moment))
+            # by the floor: what one word far ahead made us forget could be given back by the next one
+            self._store.forget_ended(self._clock.floor.at(moment).firm_ms)
 
     # time
 
@@ -326,13 +328,15 @@ class Agent:
             self._contact.hurry(moment.boot_ms + RETRY_FIRST_MS)
 
     def _keep_floor(self, moment: Moment, behind_ms: int) -> None:
-        """Keep on disk how late it surely is, if the floor there lies so far behind or untimed days were counted."""
+        """Keep on disk how late it is, if the floor there lies so far behind or ahead, or untimed days were counted."""
         if self._clock.interval(moment) is None:
             return
-        earliest_ms = self._clock.earliest_ms(moment)
-        if earliest_ms - self._store.time_floor_ms > behind_ms or self._store.untimed_ms:
+        self._clock.settle(moment, max((grant.given_ms for grant in self._store.grants), default=0))
+        floor, kept = self._clock.floor.at(moment), self._store.floor
+        rise_ms = max(floor.firm_ms - kept.firm_ms, abs(floor.word_ms - kept.word_ms))
+        if rise_ms > behind_ms or self._store.untimed_ms:
             try:
-                self._store.set_time_floor(earliest_ms)
+                self._store.set_floor(floor)
             except DiskFailed:
                 # what lies in the buffer can still be read and sent
                 self._counters["floors_disk"] += 1

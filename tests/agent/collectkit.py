@@ -98,6 +98,7 @@ def grant(number: int, items: Iterable[Item], state: State = State.GIVEN) -> Gra
         state=state,
         narrowed_by=None,
         not_before_ms=0,
+        given_ms=0,
         covers_from_ms=0,
         expires_ms=1 << 50,
         retention_days=1,

@@ -18,6 +18,7 @@ from carnet_agent.buffer import Buffer, BufferFull
 from carnet_agent.consent.untimed import CHARGE_MS
 from carnet_agent.core import HEALTH_MS
 from carnet_agent.effects import Note
+from carnet_agent.floor import Floor
 from tests import consentkit as kit
 from tests.agent.agentkit import BUFFER_BYTES, RECEIVE, Rig, answer, bodies, grants
 from tests.cloud.kit import DEVICE, KEYS, SEAL
@@ -337,7 +338,7 @@ def test_without_the_time_a_grant_lasts_seven_days_of_powered_on_time(rig: Rig) 
 def test_a_persisted_floor_beyond_its_end_ends_a_grant(rig: Rig) -> None:
     """A unit that once knew it is too late does not forget that with its clock."""
     rig.grant(grants())
-    rig.agent._store.set_time_floor(kit.GIVEN_MS + 30 * kit.DAY_MS)
+    rig.agent._store.set_floor(Floor(kit.GIVEN_MS + 30 * kit.DAY_MS))
     rig.reboot()
     assert rig.agent.status()["in_force"] == []
     assert rig.identifiers == {"can0": ()}

@@ -15,6 +15,7 @@ from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.narrowing import Mode
 from carnet_agent.consent.store import GrantStore, check, configure
+from carnet_agent.floor import Floor
 from tests import consentkit as kit
 from tests.agent.agentkit import grants
 
@@ -137,10 +138,16 @@ def test_another_tenure_is_forgotten_whole(db: sqlite3.Connection) -> None:
 def test_the_time_floor_only_rises_and_ends_the_count_of_untimed_days(db: sqlite3.Connection) -> None:
     one = store(db)
     one.set_untimed(5)
-    one.set_time_floor(100)
-    one.set_time_floor(50)
+    one.set_floor(Floor(100, 200, b"bootboot", 7, 3))
+    one.set_floor(Floor(50, 150, b"bootboot", 9, 2))
     again = store(db)
-    assert (again.time_floor_ms, again.untimed_ms) == (100, 0)
+    assert (again.floor, again.untimed_ms) == (Floor(100, 150, b"bootboot", 9, 2), 0)
+
+
+def test_a_floor_of_an_earlier_version_is_kept(db: sqlite3.Connection) -> None:
+    store(db)
+    db.execute("insert into meta values ('time_floor_ms', ?)", ((100).to_bytes(8, "big"),))
+    assert store(db).floor == Floor(100, 100)
 
 
 def test_the_newer_of_two_key_sets_counts(db: sqlite3.Connection) -> None:

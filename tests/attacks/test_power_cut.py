@@ -28,6 +28,7 @@ from carnet_agent.buffer.gaps import gaps
 from carnet_agent.consent.file import open_consents
 from carnet_agent.consent.store import GrantStore
 from carnet_agent.consent.store import check as check_consents
+from carnet_agent.floor import Floor
 from tests import consentkit as kit
 from tests.agent.test_buffer import DEVICE, KEY, Lid, add, box, checkpoint
 from tests.realparts import real_part
@@ -227,7 +228,7 @@ CHANGES: dict[str, Callable[[GrantStore], object]] = {
     "grant set": lambda store: store.apply(encode_grant_set(kit.grant_set(2, kit.documents()))),
     "keys": lambda store: store.set_key_set(KEY_SET),
     "mode": lambda store: store.set_mode(Mode.OFF),
-    "time floor": lambda store: store.set_time_floor(kit.GIVEN_MS),
+    "time floor": lambda store: store.set_floor(Floor(kit.GIVEN_MS)),
     "handle": lambda store: store.handle_of((b"r" * 10,)),
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import MappingProxyType
 
 from carnet import canonical
@@ -20,6 +21,7 @@ from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Mode
 from carnet_agent.buffer.tables import PRAGMAS
 from carnet_agent.buffer.transaction import transaction
+from carnet_agent.floor import Floor
 
 APPLICATION_ID = 0x43524E47  # "CRNG"
 VERSION = 1
@@ -62,6 +64,8 @@ class GrantStore:
         self.compiled: CompiledSet | None = None
         self.floors = Floors()
         """What may never fall."""
+        self.floor = Floor()
+        """The floor under the time, as it was last kept."""
         if not self.tenure_ended:
             self.begin_tenure()
 
@@ -73,6 +77,7 @@ class GrantStore:
                     self._db.execute("delete from " + table)
                 self._set_meta("tenure", self._tenure)
             self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
+        self.floor = self._read_floor()
         tokens = self._meta("owner_tokens")
         if tokens is not None:
             added = canonical.parse(tokens, INFLATED_BYTES_MAX)
@@ -171,18 +176,22 @@ class GrantStore:
         self._put(key_set=key_set.encode())
 
     @property
-    def time_floor_ms(self) -> int:
-        """It was at least so late when the unit last knew the time; 0 if it never did."""
-        return self._number("time_floor_ms")
-
-    @property
     def untimed_ms(self) -> int:
         """Powered-on time since the unit last knew the time."""
         return self._number("untimed_ms")
 
-    def set_time_floor(self, floor_ms: int) -> None:
+    def set_floor(self, floor: Floor) -> None:
         """The time is known: the floor rises, and powered-on time counts from zero again."""
-        self._put(time_floor_ms=_bytes(max(floor_ms, self.time_floor_ms)), untimed_ms=_bytes(0))
+        risen = replace(floor, firm_ms=max(floor.firm_ms, self.floor.firm_ms))
+        self._put(
+            time_floor_ms=_bytes(risen.firm_ms),
+            time_word_ms=_bytes(floor.word_ms),
+            floor_boot_id=floor.boot_id,
+            floor_boot_ms=_bytes(floor.boot_ms),
+            floor_jump_ms=_bytes(floor.jump_ms),
+            untimed_ms=_bytes(0),
+        )
+        self.floor = risen
 
     def set_untimed(self, untimed_ms: int) -> None:
         self._put(untimed_ms=_bytes(untimed_ms))
@@ -196,6 +205,14 @@ class GrantStore:
         self._put(boots=_bytes(self.boots + 1))
 
     # inside
+
+    def _read_floor(self) -> Floor:
+        names = ("time_floor_ms", "time_word_ms", "floor_boot_ms", "floor_jump_ms")
+        firm_ms, word_ms, boot_ms, jump_ms = (self._number(name) for name in names)
+        boot_id = self._meta("floor_boot_id")
+        if boot_id is None:
+            return Floor(firm_ms, max(firm_ms, word_ms))
+        return Floor(firm_ms, max(firm_ms, word_ms), boot_id, boot_ms, jump_ms)
 
     def _recompile(self) -> None:
         """The stored set again, from its documents; one that is refused now leaves no grant at all."""
