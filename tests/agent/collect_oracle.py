@@ -213,8 +213,8 @@ class Column:
 
     def close(self, now: int, ending: bool) -> None:
         self.advance(now)
-        self.release()
         if ending:
+            self.release()
             self.row(now)
 
 

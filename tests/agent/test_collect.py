@@ -333,6 +333,39 @@ def test_frames_wait_until_a_second_has_passed_and_events_do_not() -> None:
     assert collector.bytes_estimate > 0
 
 
+@pytest.mark.parametrize("delivery_class", ["background", "live", "event"])
+@pytest.mark.parametrize("thinned", [{"on_change": True}, {"dead_band": "2"}])
+def test_closing_windows_often_gives_no_more_samples_than_the_rate_allows(delivery_class: str, thinned: Item) -> None:
+    """Once an hour is once an hour, though a window closes every minute and something has changed in each."""
+    hour_ms, minute_ms = 3_600_000, 60_000
+    collector = pair()
+    begin(collector, item("Vehicle.A", {"interval_ms": hour_ms, **thinned}, delivery_class=delivery_class))
+    cuts: list[Cut] = []
+    for minute in range(3 * 60):
+        collector.feed_frames(pair_frames([(minute * minute_ms + 10, minute % 90 + 1, 0, 0.0)]))
+        cuts += collector.cut((minute + 1) * minute_ms)
+    assert emitted(cuts, "Vehicle.A") == [(10, 1), (59 * minute_ms + 10, 60), (119 * minute_ms + 10, 30)]
+
+
+def test_a_change_that_waits_leaves_with_its_own_time_in_a_later_window() -> None:
+    collector = pair()
+    begin(collector, item("Vehicle.A", {"interval_ms": 1000, "on_change": True}))
+    collector.feed_frames(pair_frames([(10, 1, 0, 0.0), (300, 2, 0, 0.0)]))
+    assert emitted(collector.cut(400), "Vehicle.A") == [(10, 1)]
+    assert emitted(collector.cut(1009), "Vehicle.A") == []
+    assert emitted(collector.cut(1010), "Vehicle.A") == [(300, 2)]
+
+
+def test_a_change_that_waits_leaves_when_its_column_ends() -> None:
+    """A stop of the unit, or a set in which the item is no more: nothing would emit it later."""
+    for stops in (True, False):
+        collector = pair()
+        begin(collector, item("Vehicle.A", {"interval_ms": 1000, "on_change": True}))
+        collector.feed_frames(pair_frames([(10, 1, 0, 0.0), (300, 2, 0, 0.0)]))
+        cuts = collector.cut(400, ending=True) if stops else begin(collector, item("Vehicle.B"), boot_ms=400)
+        assert emitted(cuts, "Vehicle.A") == [(10, 1), (300, 2)]
+
+
 def test_checkpoints_are_copies_that_together_are_the_window() -> None:
     collector = CAR.collector()
     begin(collector, item("driving", EVERY_SECOND), item("energy", {"on_change": True}))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
+from collections import defaultdict
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 
 from carnet.narrowing import Ceiling, Mode
 from carnet.signals import Category, Sensitivity
-from carnet_agent.collect import Collector, cell
+from carnet_agent.collect import Collector, Cut, cell
 from carnet_agent.dbc.mapping import MappedSignal
 from tests.agent.blocks import frames_of, plan_of
 from tests.agent.collectkit import grant, item
@@ -38,17 +41,21 @@ def test_collect_gives_what_a_vector_says(case: dict[str, Any]) -> None:
     collector.set_grants([grant(1, [item(SPEED, case["transform"])])], Mode.NORMAL, Ceiling(), 0)
     frames = frames_of([(256, raw.to_bytes(8, "little", signed=True)) for _, raw in case["samples"]])
     frames.time_ns[:] = [time * 1_000_000 for time, _ in case["samples"]]
-    for half in (slice(0, len(frames) // 2), slice(len(frames) // 2, None)):
-        collector.feed_frames(frames.take(half))
-        collector.advance(int(frames.time_ns[half][-1] // 1_000_000))
-    (cut,) = collector.cut(case["close_ms"], ending=True)
-    found = {
-        column.field: [
-            [time, Fraction(raw) * Fraction(column.factor) + Fraction(column.offset)]
-            for time, raw in zip(cut.batch.times[column.group].tolist(), values.tolist(), strict=True)
-        ]
-        for column, values in zip(cut.batch.schema.columns, cut.batch.values, strict=True)
-    }
+    times = [time for time, _ in case["samples"]]
+    ends = sorted({len(times) // 2, len(times), *(bisect_left(times, closing) for closing in case["windows_ms"])})
+    cuts: list[Cut] = []
+    for start, end in pairwise([0, *ends]):
+        collector.feed_frames(frames.take(slice(start, end)))
+        collector.advance(times[end - 1])
+        cuts += collector.cut(times[end - 1]) if case["windows_ms"] else []
+    cuts += collector.cut(case["close_ms"], ending=True)
+    found: defaultdict[str, list[list[Any]]] = defaultdict(list)
+    for cut in cuts:
+        for column, values in zip(cut.batch.schema.columns, cut.batch.values, strict=True):
+            found[column.field] += [
+                [time, Fraction(raw) * Fraction(column.factor) + Fraction(column.offset)]
+                for time, raw in zip(cut.batch.times[column.group].tolist(), values.tolist(), strict=True)
+            ]
     expected = {name: [[time, Fraction(value)] for time, value in rows] for name, rows in case["emitted"].items()}
     assert found == expected
 

@@ -37,6 +37,8 @@ def files() -> dict[str, str]:
             _case({"on_change": True}, slow),
             _case({"on_change": True, "interval_ms": 1000}, slow),
             _case({"on_change": True, "interval_ms": 1000}, [[0, 1], [300, 2], [600, 1], [1200, 1], [1300, 3]]),
+            _case({"on_change": True, "interval_ms": 1000}, slow, windows_ms=[450, 999, 1501, 2400]),
+            _case({"dead_band": "2.5", "interval_ms": 3000}, slow, windows_ms=list(range(500, 9200, 500))),
             _case({"dead_band": "2.5"}, slow),
             _case({"dead_band": "0.05"}, slow, factor="0.01"),
             _case({"dead_band": "3", "interval_ms": 500}, walk),
@@ -72,12 +74,24 @@ def _walk(seed: int, count: int, step_ms: int) -> Samples:
     return found
 
 
-def _case(transform: dict[str, Any], samples: Samples, factor: str = "1", offset: str = "0") -> dict[str, Any]:
-    """Signed 32-bit raw values in, physical values as exact fractions out; the column ends at ``close_ms``."""
+def _case(
+    transform: dict[str, Any],
+    samples: Samples,
+    factor: str = "1",
+    offset: str = "0",
+    windows_ms: list[int] | None = None,
+) -> dict[str, Any]:
+    """Signed 32-bit raw values in, physical values as exact fractions out; the column ends at ``close_ms``.
+
+    ``windows_ms``: when delivery windows close meanwhile, which must change nothing.
+    """
     scale, shift = Fraction(factor), Fraction(offset)
     signal = Signal("M", "S", "", "", scale, shift, None, None, False, 32, True, None, None, None)
     column = Column(signal, transform, [], 0)
+    closing = list(windows_ms or [])
     for time, raw in samples:
+        while closing and closing[0] <= time:
+            column.close(closing.pop(0), ending=False)
         value = column.value(raw * scale + shift, None)
         assert value is not None
         column.sample(time, value)
@@ -90,6 +104,7 @@ def _case(transform: dict[str, Any], samples: Samples, factor: str = "1", offset
         "factor": factor,
         "offset": offset,
         "samples": samples,
+        "windows_ms": windows_ms or [],
         "close_ms": close_ms,
         "emitted": emitted,
     }

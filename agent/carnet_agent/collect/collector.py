@@ -118,7 +118,8 @@ class Collector:
         self._work(boot_ms)
         staying = set(keys)
         for column in self._columns():
-            column.close(boot_ms, ending=column.key not in staying)
+            if column.key not in staying:
+                column.end(boot_ms)
         cuts = self._take(_ALL)
         self._grants, self._mode, self._ceiling, self._now_ms = tuple(grants), mode, ceiling, now_ms
         self._select(wanted, keys, boot_ms)
@@ -140,12 +141,13 @@ class Collector:
     def cut(self, boot_ms: int, classes: Collection[DeliveryClass] | None = None, *, ending: bool = False) -> list[Cut]:
         """Close the window of these classes (None: all) and give what it has kept.
 
-        Everything captured before ``boot_ms`` was fed. ``ending``: the unit stops, so open aggregates close too.
+        Everything captured before ``boot_ms`` was fed. ``ending``: the unit stops, so columns end: open aggregates and
+        changes that wait for their interval come too.
         """
         self._work(boot_ms)
         chosen = tuple(_ALL if classes is None else classes)
-        for column in self._columns(chosen):
-            column.close(boot_ms, ending=ending)
+        for column in self._columns(chosen) if ending else ():
+            column.end(boot_ms)
         return self._take(chosen)
 
     def since_checkpoint(self, boot_ms: int) -> list[Cut]:

@@ -106,12 +106,12 @@ class Column:
         elif self._changes is not None:
             self._keep(*self._changes.advance(now_ms))
 
-    def close(self, now_ms: int, *, ending: bool) -> None:
-        """The window closes; ``ending``: the column itself ends as well."""
-        if self._windows is not None and ending:
+    def end(self, now_ms: int) -> None:
+        """The column ends: what was still to come of it comes now."""
+        if self._windows is not None:
             self._keep_rows(self._windows.close(now_ms))
         elif self._changes is not None:
-            self._keep(*self._changes.close())
+            self._keep(*self._changes.release())
 
     def taken(self, since: int = 0) -> tuple[Int64, tuple[Int64, ...]]:
         """Times and values per form of all pieces from the one with this number on."""

@@ -1,7 +1,7 @@
 """Changes: samples that differ from the last emitted one, by a dead-band or at all; with a rate the newest waits.
 
-Law: a suppressed change is never lost: it is emitted with its own capture time when the interval or the window ends,
-unless the value came back.
+Law: a suppressed change is emitted with its own capture time when the interval ends, or with its column, unless the
+value came back; never sooner, however many windows close meanwhile: the rate is what the owner agreed to.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ class Changes:
 
     def advance(self, now_ms: int) -> Samples:
         """The pending sample if its interval has ended by now; every sample captured before now was kept already."""
-        return self.close() if self.pending is not None and self.free_ms <= now_ms else (NOTHING, NOTHING)
+        return self.release() if self.pending is not None and self.free_ms <= now_ms else (NOTHING, NOTHING)
 
-    def close(self) -> Samples:
-        """The pending sample, as the window closes."""
+    def release(self) -> Samples:
+        """The pending sample: its interval has ended, or its column ends."""
         if self.pending is None:
             return NOTHING, NOTHING
         time_ms, value = self._emit_pending(self.pending)
