@@ -30,6 +30,7 @@ from carnet_cloud.enqueue import Outlet
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.keeper import Keeper, duties
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
@@ -37,12 +38,14 @@ from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.why import Answer, why
-from carnet_cloud.wrapping import ROTATE_MS, Wrapping
+from carnet_cloud.wrapping import Wrapping
 
 GROUP_MAX = 256
 GROUP_WAIT_S = 0.05
 IDLE_S = 0.2
 HOUSEKEEPING_S = 60.0
+HOUSEKEEPING_AGAIN_S = 5.0
+"""After a turn in which a duty failed."""
 STALLED_S = 20.0
 SEND_S_MAX = 15.0
 """A send that takes longer is cut, whatever its recipient still says."""
@@ -87,7 +90,9 @@ class Service:
         self._work = threading.Event()
         self._progress: dict[str, float] = {}
         self._counted: dict[str, int] = {}
-        self._parts = self._build(read(config.keys.folder))
+        self._parts = parts = self._build(read(config.keys.folder))
+        rounds = duties(parts.store, parts.consents, parts.receiver, parts.wrapping, now_ms, monotonic_ms)
+        self._keeper = Keeper(rounds, lambda duty, error: self._tell(f"keeper {duty}", error))
 
     @property
     def parts(self) -> Parts:
@@ -192,10 +197,8 @@ class Service:
             while not self._stop.is_set():
                 try:
                     step()
-                except Error as error:
-                    self._say(name, error.reason, str(error))
                 except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
-                    self._say(name, type(error).__name__, "unexpected; the loop goes on")
+                    self._stop.wait(min(5.0, 0.1 * self._tell(name, error)))
                 self._progress[name] = time.monotonic()
 
         return threading.Thread(target=loop, name=name, daemon=True)
@@ -220,24 +223,12 @@ class Service:
         return step
 
     def _keep(self) -> None:
-        """Once a minute: what has waited too long goes; once an hour:
-        the wrapping key is changed and the WAL emptied.
-        """
-        parts = self._parts
-        parts.consents.finish_endings()
-        parts.receiver.sweep(now_ms())
-        with parts.store.transaction() as t:
-            t.outbox.drop_replayed(now_ms())
-        if time.monotonic() - self._rotated > ROTATE_MS / 1000:
-            parts.wrapping.rotate(parts.store)
-            parts.store.scrub()
-            self._rotated = time.monotonic()
-        for _ in range(int(HOUSEKEEPING_S / IDLE_S)):
+        """Once a minute, and sooner after a failure."""
+        rest_s = HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S
+        for _ in range(int(rest_s / IDLE_S)):
             if self._stop.wait(IDLE_S):
                 return
             self._progress["keeper"] = time.monotonic()
-
-    _rotated = 0.0
 
     def _watch(self, parts: Parts) -> None:
         """READY at once, for the consent API serves without a broker; then alive while every loop makes progress."""
@@ -274,11 +265,15 @@ class Service:
                 "failures": dict(sorted(self._counted.items())),
             }
 
-    def _say(self, name: str, reason: str, sentence: str) -> None:
+    def _tell(self, name: str, error: Exception) -> int:
+        """Count a failure of a loop or duty and say it once; how often it happened."""
+        reason, sentence = type(error).__name__, "unexpected; it goes on"
+        if isinstance(error, Error):
+            reason, sentence = error.reason, str(error)
         count = self._count(name, reason)
         if count == 1:
             log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
-        self._stop.wait(min(5.0, 0.1 * count))
+        return count
 
     def _count(self, name: str, reason: str) -> int:
         key = f"{name}: {reason}"

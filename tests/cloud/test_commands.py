@@ -199,3 +199,15 @@ def test_the_services_gate_asks_the_journal_for_what_its_store_could_not_keep(co
     assert book._is_pending(kit.RECORD_ID)
     assert [forwarder._given for forwarder in parts.forwarders.values()] == [book.may_send]
     parts.store.close()
+
+
+def test_a_failing_duty_of_the_services_keeper_is_counted_and_the_others_are_done(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(load(config))
+    wrapped = service.parts.wrapping.wrap(b"k" * 32)
+    monkeypatch.setattr(service.parts.consents, "_finish_pending", lambda: 1 // 0)
+    assert not service._keeper.turn()
+    assert service.facts()["failures"] == {"keeper endings: ZeroDivisionError": 1}
+    assert service.parts.wrapping.unwrap(*wrapped) is None
+    service.parts.store.close()

@@ -1,0 +1,71 @@
+"""The cloud's housekeeping: what has ended or waited too long goes, and the wrapping keys change.
+
+Law: no duty waits for another. One that fails is told and comes again at the next turn; all others are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from carnet_cloud.consents import Consents
+from carnet_cloud.core import Receiver
+from carnet_cloud.store import Store
+from carnet_cloud.wrapping import ROTATE_MS, Wrapping
+
+Duty = Callable[[], object]
+
+
+class Keeper:
+    """Does its duties in their order; ``failed`` is told the name of one that raised, and what."""
+
+    def __init__(self, duties: Mapping[str, Duty], failed: Callable[[str, Exception], object]) -> None:
+        self._duties = duties
+        self._failed = failed
+
+    def turn(self) -> bool:
+        """Whether every duty was done."""
+        done = True
+        for name, duty in self._duties.items():
+            try:
+                duty()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other duties are done
+                done = False
+                self._failed(name, error)
+        return done
+
+
+def duties(
+    store: Store,
+    consents: Consents,
+    receiver: Receiver,
+    wrapping: Wrapping,
+    now_ms: Callable[[], int],
+    monotonic_ms: Callable[[], float],
+) -> dict[str, Duty]:
+    """What there is to do, by name. The store is scrubbed after the keys have changed, so that no old one is left."""
+
+    def windows() -> None:
+        with store.transaction() as t:
+            t.outbox.drop_replayed(now_ms())
+
+    return {
+        "endings": consents.finish_endings,
+        "held": lambda: receiver.sweep(now_ms()),
+        "windows": windows,
+        "wrapping": _hourly(lambda: wrapping.rotate(store), monotonic_ms),
+        "scrub": _hourly(store.scrub, monotonic_ms),
+    }
+
+
+def _hourly(duty: Duty, monotonic_ms: Callable[[], float]) -> Duty:
+    """At the first turn and then once an hour; after a failure at the next turn."""
+    done_ms: float | None = None
+
+    def due() -> None:
+        nonlocal done_ms
+        now_ms = monotonic_ms()
+        if done_ms is None or now_ms - done_ms >= ROTATE_MS:
+            duty()
+            done_ms = now_ms
+
+    return due
