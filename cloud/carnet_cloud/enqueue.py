@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from carnet.batch import Batch
 from carnet.codec import encode
+from carnet.grants import Grant
 from carnet.ids import RECORD, device_text, format_id
 from carnet.schema import Schema
 from carnet.times import Anchor, Unresolved, intervals
@@ -179,7 +180,7 @@ class Enqueuer:
             outcome="queued",
             time_ms=now_ms,
         )
-        sealed = seal(payload, self._key(record, grant.recipient), name, self._outlet.random)
+        sealed = seal(payload, self._key(grant), name, self._outlet.random)
         queued = Queued(name, grant.record_id, grant.recipient, generation, now_ms, sealed, 0)
         if self._t.outbox.add(queued, delivery, now_ms + grant.replay_ms):
             self._t.counters.add("events_enqueued")
@@ -219,14 +220,15 @@ class Enqueuer:
             self._generations[vehicle] = self._t.consents.generation(vehicle, epoch)
         return self._generations[vehicle]
 
-    def _key(self, record: str, recipient: str) -> bytes:
+    def _key(self, grant: Grant) -> bytes:
         """The key of (record, recipient), made when the first event needs it."""
+        record, recipient = grant.record_id, grant.recipient
         if record not in self._keys:
             wrapped = self._t.outbox.key(record, recipient)
             key = self._outlet.wrapping.unwrap(*wrapped) if wrapped else None
             if key is None:
                 key = self._outlet.random(KEY_BYTES)
-                self._t.outbox.set_key(record, recipient, *self._outlet.wrapping.wrap(key))
+                self._t.outbox.set_key(record, recipient, *self._outlet.wrapping.wrap(key), grant.expires_ms)
             self._keys[record] = key
         return self._keys[record]
 

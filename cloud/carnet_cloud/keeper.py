@@ -12,6 +12,9 @@ from carnet_cloud.core import Receiver
 from carnet_cloud.store import Store
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
+ENDED_AT_ONCE = 1000
+"""Keys whose records are looked at in one turn, each when its record should have expired."""
+
 Duty = Callable[[], object]
 
 
@@ -44,12 +47,17 @@ def duties(
 ) -> dict[str, Duty]:
     """What there is to do, by name. The store is scrubbed after the keys have changed, so that no old one is left."""
 
+    def expired() -> None:
+        with store.transaction() as t:
+            t.outbox.end_expired(now_ms(), ENDED_AT_ONCE)
+
     def windows() -> None:
         with store.transaction() as t:
             t.outbox.drop_replayed(now_ms())
 
     return {
         "endings": consents.finish_endings,
+        "expired": expired,
         "held": lambda: receiver.sweep(now_ms()),
         "windows": windows,
         "wrapping": _hourly(lambda: wrapping.rotate(store), monotonic_ms),

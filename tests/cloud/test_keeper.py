@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from carnet.errors import UnavailableError
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.keeper import Duty, Keeper, duties
+from carnet_cloud.recipients import Outcome
 from carnet_cloud.wrapping import ROTATE_MS
-from tests.cloud.kit import Cloud
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
+from tests.cloud.test_forward import Listener
+
+WINDOW_MS = 60_000
 
 
 @pytest.fixture
@@ -17,9 +23,105 @@ def cloud(tmp_path: Path) -> Cloud:
     return Cloud(tmp_path)
 
 
+@pytest.fixture
+def unit(cloud: Cloud) -> Unit:
+    unit = Unit()
+    cloud.enrol(unit)
+    return unit
+
+
 def duties_of(cloud: Cloud) -> dict[str, Duty]:
     clock = cloud.clock
     return duties(cloud.store, cloud.consents, cloud.receiver, cloud.wrapping, clock.now_ms, clock.monotonic_ms)
+
+
+def turn(cloud: Cloud) -> None:
+    """A turn in which everything goes well."""
+    failed: list[tuple[str, Exception]] = []
+    Keeper(duties_of(cloud), lambda name, error: failed.append((name, error))).turn()
+    assert failed == []
+
+
+def deliver(cloud: Cloud, outcome: Outcome = Outcome.CONFIRMED) -> None:
+    """Hand everything that waits to a recipient with this answer."""
+    listener = Listener()
+    listener.outcome = outcome
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    ends = {kit.RECIPIENT: listener}
+    sender = Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01")
+    while sender.step(kit.RECIPIENT):
+        pass
+
+
+def has_key(cloud: Cloud) -> bool:
+    with cloud.store.transaction() as t:
+        return t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is not None
+
+
+def payloads(cloud: Cloud) -> int:
+    """How many sealed payloads the store still holds."""
+    query = "select count(*) from outbox where payload is not null"
+    return int(cloud.store._connection.execute(query).fetchone()[0])
+
+
+# endings that nobody announces
+
+
+def test_the_key_of_an_expired_record_ends_with_it_although_nothing_waits(cloud: Cloud, unit: Unit) -> None:
+    """Law 4: and no rotation wraps it again."""
+    cloud.give(expires_ms=cloud.clock.ms + WINDOW_MS)
+    cloud.send(unit.schema(), unit.data())
+    deliver(cloud)
+    turn(cloud)
+    assert has_key(cloud)
+    cloud.clock.ms += WINDOW_MS
+    turn(cloud)
+    assert not has_key(cloud)
+    assert cloud.wrapping.rotate(cloud.store) == 0
+
+
+def test_what_expired_while_it_waited_is_destroyed_though_nobody_takes_it(cloud: Cloud, unit: Unit) -> None:
+    """Its recipient is no longer configured, say: no forwarder asks for it."""
+    cloud.give(expires_ms=cloud.clock.ms + WINDOW_MS)
+    cloud.send(unit.schema(), unit.data(), unit.data())
+    cloud.clock.ms += WINDOW_MS
+    turn(cloud)
+    assert payloads(cloud) == 0
+    with cloud.store.transaction() as t:
+        assert [delivery.outcome for delivery in t.outbox.deliveries(kit.RECORD_ID)] == ["destroyed"] * 2
+
+
+def test_a_renewed_record_keeps_its_key_to_its_new_end(cloud: Cloud, unit: Unit) -> None:
+    end_ms = cloud.clock.ms + WINDOW_MS
+    token = cloud.give(expires_ms=end_ms)
+    cloud.send(unit.schema(), unit.data())
+    renewed = kit.event("renew", [token], cloud.clock.ms, expires_ms=end_ms + WINDOW_MS)
+    cloud.consents.event(renewed, kit.RECORD_ID)
+    cloud.clock.ms = end_ms
+    turn(cloud)
+    assert has_key(cloud)
+    assert payloads(cloud) == 1
+    cloud.clock.ms += WINDOW_MS
+    turn(cloud)
+    assert (has_key(cloud), payloads(cloud)) == (False, 0)
+
+
+def test_endings_are_found_through_an_index_some_at_a_time(cloud: Cloud, unit: Unit) -> None:
+    """A store with millions of living grants, or with many that end at once, holds nobody up."""
+    cloud.give(expires_ms=cloud.clock.ms + WINDOW_MS)
+    cloud.send(unit.schema(), unit.data())
+    cloud.clock.ms += WINDOW_MS
+    asked: list[str] = []
+    database = cloud.store._connection
+    database.set_trace_callback(asked.append)
+    with cloud.store.transaction() as t:
+        assert t.outbox.end_expired(cloud.clock.ms, 0) == 0
+        assert t.outbox.end_expired(cloud.clock.ms, 1) == 1
+    database.set_trace_callback(None)
+    queries = [sql for sql in asked if sql.startswith("select") and "outbox_key" in sql]
+    plan = [row[3] for query in queries for row in database.execute(f"explain query plan {query}")]
+    assert plan
+    assert [step for step in plan if "SCAN" in step] == []
 
 
 # no duty waits for another

@@ -18,6 +18,7 @@ from carnet_cloud.enqueue import Outlet
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.keeper import ENDED_AT_ONCE
 from carnet_cloud.lease import Leases
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
@@ -221,8 +222,13 @@ class CloudSide:
 
     def keep_house(self) -> None:
         """What the keeper does every hour."""
+        self.call(self._end_expired)
         self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
         self.call(lambda: self.wrapping.rotate(self.store))
+
+    def _end_expired(self) -> None:
+        with self.store.transaction() as t:
+            t.outbox.end_expired(self._clockwork.now_ms, ENDED_AT_ONCE)
 
     def taken(self) -> set[tuple[bytes, int]]:
         """Stream and number of every envelope that it knows."""

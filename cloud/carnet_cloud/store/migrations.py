@@ -99,4 +99,9 @@ STEPS: tuple[str, ...] = (
     """,
     # how much of the journal of narrowings this store has applied: a restored store has less, and applies the rest
     "alter table incarnation add column journal_lines integer not null default 0;",
+    # when the end of a key's record is looked for, without reading the keys of all living ones; 0: at the next turn
+    """
+    alter table outbox_key add column ends_ms integer not null default 0;
+    create index outbox_key_by_end on outbox_key (ends_ms, record, recipient);
+    """,
 )

@@ -62,9 +62,12 @@ class Outbox:
         ).fetchone()
         return (bytes(row[0]), bytes(row[1])) if row else None
 
-    def set_key(self, record: str, recipient: str, wrapped: bytes, wrapping_key: bytes) -> None:
+    def set_key(self, record: str, recipient: str, wrapped: bytes, wrapping_key: bytes, ends_ms: int = 0) -> None:
+        """Make a key, or wrap one anew. ``ends_ms``: when `end_expired` looks at its record; 0 is its next turn."""
         self._db.execute(
-            "insert or replace into outbox_key values (?, ?, ?, ?)", (record, recipient, wrapped, wrapping_key)
+            "insert into outbox_key (record, recipient, wrapped, wrapping_key, ends_ms) values (?, ?, ?, ?, ?)"
+            " on conflict do update set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key",
+            (record, recipient, wrapped, wrapping_key, ends_ms),
         )
 
     def all_keys(self) -> list[tuple[str, str, bytes, bytes]]:
@@ -240,6 +243,22 @@ class Outbox:
         self._db.execute("update outbox set state = 'destroyed' where record = ? and state = 'queued'", (record,))
         self._db.execute("update outbox set payload = null where record = ?", (record,))
         return unseen, unknown
+
+    def end_expired(self, now_ms: int, limit: int) -> int:
+        """Destroy what is left of records that have expired, queued or not: nobody says when they do; how many.
+
+        At most ``limit`` are looked at. One that was renewed is looked at again at its new end.
+        """
+        rows = self._db.execute(
+            "select record, coalesce((select expires_ms from record where id = outbox_key.record), 0) from outbox_key"
+            " where ends_ms <= ? order by ends_ms, record, recipient limit ?",
+            (now_ms, limit),
+        ).fetchall()
+        ended = {record for record, expires_ms in rows if expires_ms <= now_ms}
+        for record in sorted(ended):
+            self.destroy(record, now_ms)
+        self._db.executemany("update outbox_key set ends_ms = ? where record = ?", [(ms, name) for name, ms in rows])
+        return len(ended)
 
     def in_flight(self, record: str, now_ms: int) -> int:
         """Sends of a record that may still write: their lease has neither been given back nor run out."""
