@@ -21,6 +21,7 @@ from carnet_cloud.store.outbox import Queued
 from carnet_cloud.wrapping import Wrapping, open_sealed
 
 GIVE_UP_MS = 3 * 24 * 3_600_000
+"""How old an event is when a try that nobody answered with yes or no is its last."""
 POSTPONE_MS = 10_000
 """How long an event waits whose record may not be sent now (silent until confirmed, recipient unknown)."""
 GROUP_BYTES_MAX = 1 << 18
@@ -144,19 +145,22 @@ class Forwarder:
         now_ms = self._clocks.now_ms()
         ids: dict[Outcome, list[bytes]] = {outcome: [] for outcome in Outcome}
         retries: list[tuple[bytes, int]] = []
+        given_up: list[bytes] = []
         for queued, outcome in ((each.queued, each.outcome) for each in sent):
             if outcome in (Outcome.RETRY, Outcome.CUT) and now_ms - queued.created_ms <= GIVE_UP_MS:
                 retries.append((queued.event_id, now_ms + retry_delay_ms(queued.attempts, self._clocks.random)))
             elif outcome in (Outcome.RETRY, Outcome.CUT):
-                ids[Outcome.REFUSED].append(queued.event_id)
+                given_up.append(queued.event_id)
             else:
                 ids[outcome].append(queued.event_id)
         with self._store.transaction() as t:
             t.outbox.confirm(ids[Outcome.CONFIRMED], self._owner, now_ms)
             t.outbox.refuse(ids[Outcome.REFUSED], self._owner, now_ms)
+            t.outbox.give_up(given_up, self._owner, now_ms)
             t.outbox.retry(retries, self._owner)
             t.outbox.put_back(ids[Outcome.UNSENT], self._owner, now_ms)
             t.outbox.give_back([each.queued.event_id for each in sent], self._owner)
+            t.counters.add("send_given_up", len(given_up))
             for each in sent:
                 t.counters.add("send_failed" if each.failure else f"send_{each.outcome.value}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -475,3 +476,56 @@ def test_what_waits_is_counted_from_an_index_however_much_is_done(
     (query,) = [sql for sql in asked if "outbox" in sql]
     plan = [row[3] for row in database.execute(f"explain query plan {query}")]
     assert [step for step in plan if "outbox" in step and "SEARCH outbox USING COVERING INDEX" not in step] == []
+
+
+# a recipient that is away for days
+
+
+def try_for(cloud: Cloud, forwarder: Forwarder, days: float) -> list[int]:
+    """Let the forwarder try for so long; when it did, in ms since then."""
+    start_ms = cloud.clock.ms
+    tried = []
+    while cloud.clock.ms < start_ms + int(days * kit.DAY_MS):
+        if forwarder.step(kit.RECIPIENT):
+            tried.append(cloud.clock.ms - start_ms)
+        cloud.clock.ms += 500
+        with cloud.store.transaction() as t:
+            if not t.outbox.depth():
+                break
+            # the next half second of the virtual clock in which something is due
+            (next_ms,) = cloud.store._connection.execute("select min(next_ms) from outbox").fetchone()
+        cloud.clock.ms = max(cloud.clock.ms, next_ms)
+    return tried
+
+
+def test_what_nobody_answered_is_tried_for_three_days_and_then_told_as_unknown(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """The whole body may have arrived before the time-out: only an answer of the recipient is a refusal."""
+    queued(cloud, unit, 1)
+    listener.outcome = Outcome.RETRY
+    tried = try_for(cloud, forwarder, days=5)
+    waits = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    assert waits[:4] == [500, 1000, 2000, 4000]
+    assert max(waits) == 1_800_000
+    assert 3 * kit.DAY_MS < tried[-1] <= 3 * kit.DAY_MS + 1_800_000
+    assert len(set(listener.got)) == 1
+    assert outcomes(cloud) == {"unknown": 1}
+    with cloud.store.transaction() as t:
+        assert t.outbox.last_event(kit.RECORD_ID) == listener.got[0]
+        assert t.outbox.in_flight(kit.RECORD_ID, cloud.clock.ms) == 0
+    assert cloud.store._connection.execute("select count(*) from outbox where payload is not null").fetchone() == (0,)
+
+
+def test_a_recipient_that_comes_back_within_three_days_has_everything(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """Under the ids that it may have seen before."""
+    queued(cloud, unit, 2)
+    listener.outcome = Outcome.RETRY
+    try_for(cloud, forwarder, days=2.9)
+    assert outcomes(cloud) == {"queued": 2}
+    listener.outcome = Outcome.CONFIRMED
+    try_for(cloud, forwarder, days=0.1)
+    assert len(set(listener.got)) == 2
+    assert outcomes(cloud) == {"confirmed": 2}

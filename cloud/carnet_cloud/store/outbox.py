@@ -166,9 +166,14 @@ class Outbox:
         self._end(event_ids, owner, "confirmed", now_ms)
 
     def refuse(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
-        """The recipient will never take them."""
+        """The recipient answered that it will never take them."""
         self._tell(event_ids, owner, "refused", now_ms, or_unknown=False)
         self._end(event_ids, owner, "refused", now_ms)
+
+    def give_up(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
+        """They were tried for long enough. The recipient may have them, although it never said so."""
+        self._tell(event_ids, owner, "unknown", now_ms, or_unknown=False)
+        self._end(event_ids, owner, "unknown", now_ms)
 
     def retry(self, times: Sequence[tuple[bytes, int]], owner: bytes) -> None:
         """They come again, each at its time (event id, ms)."""
