@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from carnet_cloud import forward
 from carnet_cloud.consents import Ended
 from carnet_cloud.event import unpack
 from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.lease import BEGIN_MS, Lease, LeaseOver
+from carnet_cloud.journal import Narrowing
+from carnet_cloud.lease import BEGIN_MS, LEASE_MS, Lease, LeaseOver
 from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient
 from carnet_cloud.recipients.base import GROUP_MAX
 from carnet_cloud.rendering import read
@@ -370,6 +372,64 @@ def test_a_record_that_expires_in_the_middle_of_a_group_is_over_to_the_milliseco
     cloud.clock.ms += 10_000
     assert not forwarder.step(kit.RECIPIENT)
     assert outcomes(cloud) == {"confirmed": 1, "unknown": 2}
+
+
+class SlowReader(Listener):
+    """Takes a piece every 20 ms of the monotonic clock, for 4 s; ``after_50`` happens once it has 50 of them."""
+
+    def __init__(self, after_50: Callable[[], object]) -> None:
+        super().__init__()
+        self.ms = 0.0
+        self.after_50 = after_50
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        try:
+            for n in range(200):
+                lease.guard()
+                self.sends = n
+                self.ms += 20
+                if n == 50:
+                    self.after_50()
+        except LeaseOver:
+            return Outcome.CUT
+        return Outcome.CONFIRMED
+
+
+def falls_behind(cloud: Cloud) -> None:
+    """A car or an owner's tool has seen a higher generation than this store has: silent until confirmed."""
+    with cloud.store.transaction() as t:
+        t.consents.set_silent(kit.RECORD_ID, True)
+
+
+def is_narrowed_elsewhere(cloud: Cloud) -> None:
+    """Another process has written the line of a withdrawal, and its transaction is still to come."""
+    cloud.journal.append(Narrowing(kit.RECORD_ID, "withdraw", "owner", cloud.clock.ms))
+
+
+def expires(cloud: Cloud) -> None:
+    """The server's clock was behind, and is set."""
+    cloud.clock.ms += 31 * kit.DAY_MS
+
+
+@pytest.mark.parametrize("ending", [falls_behind, is_narrowed_elsewhere, expires])
+def test_a_slow_send_is_cut_within_a_lease_by_an_ending_that_cuts_no_lease_here(
+    cloud: Cloud, unit: Unit, ending: Callable[[Cloud], object]
+) -> None:
+    """A renewal reads GIVEN again, and with nothing ended it goes on for ten leases."""
+    queued(cloud, unit, 1)
+    assert send_slowly(cloud, lambda: None) == 199
+    cloud.send(unit.data())
+    assert 50 <= send_slowly(cloud, partial(ending, cloud)) <= 50 + LEASE_MS // 20
+    assert outcomes(cloud)["confirmed"] == 1
+
+
+def send_slowly(cloud: Cloud, after_50: Callable[[], object]) -> int:
+    """Forward one event to a slow reader; how many pieces it took behind the first."""
+    slow = SlowReader(after_50)
+    clocks = Clocks(cloud.clock.now_ms, lambda: slow.ms, lambda: 0.0)
+    ends = {kit.RECIPIENT: slow}
+    Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"s").step(kit.RECIPIENT)
+    return slow.sends
 
 
 def test_no_lease_outlives_its_group(cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener) -> None:
