@@ -9,6 +9,7 @@ import http.server
 import itertools
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import pytest
 from standardwebhooks import Webhook as StockWebhook
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud.lease import LEASE_MS, Lease
+from carnet_cloud.lease import LEASE_MS, WRITE_BYTES_MAX, Lease
 from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
 from carnet_cloud.recipients.base import GROUP_MAX
 
@@ -275,3 +276,27 @@ def test_a_webhook_that_would_leak_or_not_sign_is_refused_at_start(url: str, sec
     """Plain http leaves this machine for nobody."""
     with pytest.raises(ConfigError):
         Webhook(url, secret)
+
+
+# a cut, as the other end of a real connection sees it
+
+
+def test_a_cut_takes_back_what_lies_in_the_sockets_buffer() -> None:
+    """The recipient, which was not reading, gets nothing that it had not got by then, and no end that looks whole."""
+    with socket.socket() as listening:
+        # a window of a few kilobytes: most of what is written stays at the sender
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        writes_left = iter([True, True, False])
+        ending = lease(step_ms=LEASE_MS / 2 + 1, renew=lambda: next(writes_left))
+        with contextlib.closing(Webhook(f"http://127.0.0.1:{port}/", SECRET)) as webhook:
+            assert webhook.send(event(1, 2 * WRITE_BYTES_MAX), ending, NOW_S) is Outcome.CUT
+        peer, _ = listening.accept()
+        with peer:
+            peer.settimeout(30)
+            got: list[bytes] = []
+            with pytest.raises(ConnectionResetError):
+                got.extend(iter(lambda: peer.recv(65_536), b""))
+    assert sum(map(len, got)) < WRITE_BYTES_MAX
