@@ -94,6 +94,9 @@ class Webhook:
         if not answer.isclosed() or answer.will_close or not 200 <= answer.status < 300:
             # after 1xx another answer would follow, and be taken for the next event's
             self._drop()
+        if lease.over and answer.will_close:
+            # it ends where the connection does, and we ended that: http.client takes half a head for a whole one
+            return Outcome.CUT
         return _judge(answer.status)
 
     def _drop(self) -> None:

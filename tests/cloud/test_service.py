@@ -1,0 +1,82 @@
+"""The service's own loops, without a broker: what it cuts."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from carnet_cloud import service
+from carnet_cloud.config import load
+from carnet_cloud.lease import Lease
+from carnet_cloud.recipients import Event, Outcome, Webhook
+from carnet_cloud.service import Service
+from tests.cloud.test_commands import CONFIG, config
+
+__all__ = ["config"]  # a fixture
+
+LIMIT_S = 30.0
+
+
+@pytest.fixture
+def watched(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A service that watches, with sends of at most 0.3 s."""
+    monkeypatch.setattr(service, "SEND_S_MAX", 0.3)
+    assert config.read_text() == CONFIG
+    found = Service(load(config))
+    thread = threading.Thread(target=found._watch, args=(found.parts,), daemon=True)
+    thread.start()
+    yield found
+    found.stop()
+    thread.join(LIMIT_S)
+    found.parts.store.close()
+
+
+def hang(_: socket.socket, is_over: threading.Event) -> None:
+    """Take the request and say nothing."""
+    is_over.wait(LIMIT_S)
+
+
+def drip(peer: socket.socket, is_over: threading.Event) -> None:
+    """Answer a byte every 20 ms, so that no time-out of a read ever comes."""
+    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    with contextlib.suppress(OSError):
+        for _ in range(int(LIMIT_S / 0.02)):
+            if is_over.wait(0.02):
+                return
+            peer.sendall(b"x")
+
+
+@pytest.mark.parametrize("answer", [hang, drip])
+def test_a_recipient_that_never_finishes_is_cut_by_the_service(
+    watched: Service, answer: Callable[[socket.socket, threading.Event], None]
+) -> None:
+    """Its lease is good and is renewed whenever asked: the service ends it, long before the adapter would."""
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            peer, _ = listening.accept()
+            with peer:
+                answer(peer, is_over)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        secret = "whsec_" + base64.b64encode(bytes(32)).decode()
+        webhook = Webhook(f"http://127.0.0.1:{listening.getsockname()[1]}/", secret, timeout_s=LIMIT_S)
+        lease = Lease(b"e", "rec", service.monotonic_ms(), service.monotonic_ms, lambda: True, math.inf)
+        watched.parts.leases.add([lease])
+        started = time.monotonic()
+        outcome = webhook.send(Event(b"e", b"{}"), lease, 1)
+        took_s = time.monotonic() - started
+        is_over.set()
+        server.join(LIMIT_S)
+    assert outcome is Outcome.CUT
+    assert took_s < LIMIT_S / 2
