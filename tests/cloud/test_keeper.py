@@ -124,6 +124,54 @@ def test_endings_are_found_through_an_index_some_at_a_time(cloud: Cloud, unit: U
     assert [step for step in plan if "SCAN" in step] == []
 
 
+# replay windows
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONFIRMED, Outcome.REFUSED, Outcome.RETRY])
+def test_what_is_done_is_kept_as_long_as_the_offers_window_and_no_longer(
+    cloud: Cloud, unit: Unit, outcome: Outcome
+) -> None:
+    """Confirmed, refused, or given up after three days."""
+    window_ms = 4 * kit.DAY_MS
+    offer = kit.offer_bytes(replay_ms=window_ms)
+    cloud.consents.offer(offer)
+    cloud.consents.give(kit.token(offer), kit.VEHICLE)
+    end_ms = cloud.clock.ms + window_ms
+    cloud.send(unit.schema(), unit.data())
+    deliver(cloud, outcome)
+    cloud.clock.ms = end_ms - 1
+    deliver(cloud, outcome)
+    turn(cloud)
+    with cloud.store.transaction() as t:
+        assert t.outbox.depth() == {}
+    assert payloads(cloud) == 1
+    cloud.clock.ms = end_ms
+    turn(cloud)
+    assert payloads(cloud) == 0
+    assert has_key(cloud)
+
+
+def test_a_window_holds_nothing_that_is_still_to_be_sent(cloud: Cloud, unit: Unit) -> None:
+    cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    cloud.clock.ms += WINDOW_MS
+    turn(cloud)
+    assert payloads(cloud) == 1
+
+
+def test_windows_that_have_ended_are_found_through_an_index(cloud: Cloud) -> None:
+    """Events are kept for ever."""
+    asked: list[str] = []
+    database = cloud.store._connection
+    database.set_trace_callback(asked.append)
+    with cloud.store.transaction() as t:
+        t.outbox.drop_replayed(cloud.clock.ms)
+    database.set_trace_callback(None)
+    (query,) = [sql for sql in asked if sql.startswith("update outbox")]
+    (step,) = [row[3] for row in database.execute(f"explain query plan {query}")]
+    assert "USING INDEX" in step
+
+
 # no duty waits for another
 
 

@@ -104,4 +104,9 @@ STEPS: tuple[str, ...] = (
     alter table outbox_key add column ends_ms integer not null default 0;
     create index outbox_key_by_end on outbox_key (ends_ms, record, recipient);
     """,
+    # what is done and still kept for its replay window: few, among events that stay for ever
+    """
+    create index outbox_window on outbox (replay_until_ms, event_id)
+        where payload is not null and state not in ('leased', 'queued');
+    """,
 )

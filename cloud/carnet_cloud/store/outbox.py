@@ -293,10 +293,10 @@ class Outbox:
         return bytes(row[0]) if row else None
 
     def drop_replayed(self, now_ms: int) -> int:
-        """Payloads whose replay window has ended."""
+        """Payloads of what is done and whose replay window has ended."""
         return self._db.execute(
-            "update outbox set payload = null where state = 'confirmed' and payload is not"
-            " null and replay_until_ms <= ?",
+            "update outbox set payload = null where payload is not null and state not in ('leased', 'queued')"
+            " and replay_until_ms <= ?",
             (now_ms,),
         ).rowcount
 
