@@ -1,8 +1,8 @@
 """Why a path does or does not go to a recipient: one answer per record, from its documents, never from a value.
 
-The reasons are the gate's (`carnet_cloud.gate.Blocked`), asked in its order; after them the driver's mode, as the
-car's units said it last. What only the car knows (ceiling, quality) is not promised here. Beside them stands what was
-really blocked and what was confirmed.
+The reasons are the gate's (`carnet_cloud.gate.Blocked`), asked in its order; after them intake's, if no unit of the car
+is heard, and the driver's mode, as the car's units said it last. What only the car knows (ceiling, quality) is not
+promised here. Beside them stands what was really blocked and what was confirmed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from carnet_cloud.store.consents import StoredRecord
 
 FORWARDED = "forwarded"
 DRIVER = BlockReason.DRIVER.value
+QUARANTINED = "device_quarantined"
+ENDED = "device_ended"
 SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
     {
         FORWARDED: "it goes to this recipient, as far as the cloud knows; what the car holds back by its ceiling, for "
@@ -37,6 +39,8 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         Blocked.EXPIRED: "the consent has expired",
         Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
         Blocked.OFFER: "the recipient's offer does not ask for it",
+        QUARANTINED: "the car's unit is quarantined: two of it, or an old image, were seen",
+        ENDED: "the pairing of the car's unit has ended",
         DRIVER: "the driver's mode keeps it in the car, as the unit said when it last checked in",
         Blocked.TIME: "the consent has not begun, or it was captured outside its time",
     }
@@ -46,7 +50,7 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``verdict`` is a reason of the gate, `DRIVER`, or `FORWARDED`: nothing that is known here stands in the way now.
+    """``verdict`` is a word of `SENTENCES`; `FORWARDED`: nothing that is known here stands in the way now.
 
     ``confirmed``: samples that the recipient has; ``blocked``: samples that were kept from it, by reason.
     """
@@ -67,8 +71,8 @@ def why(t: Transaction, book: GrantBook, catalogue: Catalogue, vehicle: bytes, p
         blocked = {b.reason: b.samples for b in blocks if b.record == stored.id and b.path == path}
         standing = book.standing(t, stored.id)
         verdict = _verdict(standing, catalogue.get(path), path, now_ms)
-        if verdict == FORWARDED and standing and _driver_keeps(t, standing.grant, catalogue, path):
-            verdict = DRIVER
+        if verdict == FORWARDED and standing:
+            verdict = _car_keeps(t, standing.grant, catalogue, path) or FORWARDED
         answers.append(Answer(stored.id, stored.recipient, path, verdict, _confirmed(t, stored, path), blocked))
     return answers
 
@@ -96,11 +100,14 @@ def _sends(items: tuple[GrantItem, ...], entry: Entry, path: str) -> bool:
     return any(not item.condition_only and item.matches(path, entry.category) for item in items)
 
 
-def _driver_keeps(t: Transaction, grant: Grant, catalogue: Catalogue, path: str) -> bool:
-    """Whether every unit of the vehicle keeps the path in the car by its driver's mode."""
-    units = [d for d in t.devices.of_vehicle(device_bytes(grant.vehicle)) if d.state == "active"]
-    modes = [t.streams.mode(unit.device) for unit in units if unit.epoch == grant.epoch]
-    return bool(modes) and all(_kept_by(mode, grant, catalogue, path) for mode in modes)
+def _car_keeps(t: Transaction, grant: Grant, catalogue: Catalogue, path: str) -> str | None:
+    """Why nothing comes from any unit of the vehicle; None if one is heard whose driver's mode lets the path go."""
+    units = [unit for unit in t.devices.of_vehicle(device_bytes(grant.vehicle)) if unit.epoch == grant.epoch]
+    heard = [unit for unit in units if unit.state == "active"]
+    if not heard:
+        return QUARANTINED if any(unit.state == "quarantined" for unit in units) else ENDED
+    modes = [t.streams.mode(unit.device) for unit in heard]
+    return DRIVER if all(_kept_by(mode, grant, catalogue, path) for mode in modes) else None
 
 
 def _kept_by(mode: Mode, grant: Grant, catalogue: Catalogue, path: str) -> bool:

@@ -17,7 +17,7 @@ from carnet_cloud.gate import Blocked
 from carnet_cloud.journal import Narrowing
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.service import Service
-from carnet_cloud.why import DRIVER, FORWARDED, SENTENCES
+from carnet_cloud.why import DRIVER, ENDED, FORWARDED, QUARANTINED, SENTENCES
 from tests import consentkit as kit
 
 COMMANDS = ("keygen", "run", "enrol", "offer", "why")
@@ -186,7 +186,7 @@ def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixt
 
 
 def test_every_verdict_has_its_sentence() -> None:
-    assert set(SENTENCES) == {FORWARDED, DRIVER, *Blocked}
+    assert set(SENTENCES) == {FORWARDED, QUARANTINED, ENDED, DRIVER, *Blocked}
 
 
 def test_the_services_gate_asks_the_journal_for_what_its_store_could_not_keep(config: Path) -> None:

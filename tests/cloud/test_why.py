@@ -102,6 +102,31 @@ def test_what_one_of_two_units_still_sends_is_not_the_drivers_no(cloud: Cloud) -
     assert verdict(cloud, kit.SPEED) == "forwarded"
 
 
+@pytest.mark.parametrize("state", ["quarantined", "ended"])
+def test_a_car_whose_only_unit_is_not_heard_says_why(cloud: Cloud, state: str) -> None:
+    """Whoever ended the consent comes first, and the driver of a unit that nobody hears is not asked."""
+    token, unit = cloud.give(), Unit()
+    cloud.send(unit.check_in(mode="off"))
+    with cloud.store.transaction() as t:
+        t.devices.set_state(unit.device, state)
+    assert verdict(cloud, kit.SPEED) == f"device_{state}"
+    cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms), kit.RECORD_ID)
+    assert verdict(cloud, kit.SPEED) == "owner"
+
+
+def test_one_of_two_units_that_is_heard_is_enough(cloud: Cloud) -> None:
+    """Of two that are not, the one that somebody has to decide about is told."""
+    other = Unit(device=bytes(16), key=SigningKey.from_seed(b"e" * 32))
+    cloud.enrol(other)
+    cloud.give()
+    with cloud.store.transaction() as t:
+        t.devices.set_state(Unit().device, "quarantined")
+    assert verdict(cloud, kit.SPEED) == "forwarded"
+    with cloud.store.transaction() as t:
+        t.devices.set_state(other.device, "ended")
+    assert verdict(cloud, kit.SPEED) == "device_quarantined"
+
+
 def test_the_driver_is_asked_after_everybody_who_ended_it(cloud: Cloud) -> None:
     token = cloud.give()
     cloud.send(Unit().check_in(mode="off"))
