@@ -90,11 +90,15 @@ class Store:
         # made for its owner alone before anything is in it: the log beside it takes over the same mode
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
+        connection = sqlite3.connect(path, check_same_thread=False)
         try:
-            store = cls(sqlite3.connect(path, check_same_thread=False), incarnation=incarnation, now_ms=now_ms)
-        except sqlite3.DatabaseError as e:
+            store = cls(connection, incarnation=incarnation, now_ms=now_ms)
+        except BaseException as e:
+            connection.close()
             lock.close()
-            raise ConfigError("store_unreadable", f"{path} is not a store of Carnet: {e}") from e
+            if isinstance(e, sqlite3.DatabaseError):
+                raise ConfigError("store_unreadable", f"{path} is not a store of Carnet: {e}") from e
+            raise
         store._lock_file = lock
         return store
 
