@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from carnet.connecterrors import sentence
@@ -29,6 +29,7 @@ from carnet_cloud.keyfolder import read_secret
 QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
+POLL_S = 1.0
 RETRY_S_FIRST = 0.5
 RETRY_S_MAX = 30.0
 UNSUPPORTED_VERSION = 132
@@ -59,6 +60,8 @@ class BrokerLink:
         # made once here, so that a wrong key of the configuration is told before anything starts
         self._client = self._make()
         self._delay_s = RETRY_S_FIRST
+        self.progress_s = time.monotonic()
+        """When the thread last showed that it does not hang."""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -116,6 +119,7 @@ class BrokerLink:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self.progress_s = time.monotonic()
             try:
                 self._connection()
             except Exception as error:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
@@ -133,7 +137,8 @@ class BrokerLink:
         if self._stop.is_set():
             # `stop` may have ended the client before this one
             self._client.disconnect()
-        self._client.loop_forever(retry_first_connection=False)
+        while self._client.loop(POLL_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.progress_s = time.monotonic()
         if not self._answered and not self._stop.is_set():
             self._other_version()
 

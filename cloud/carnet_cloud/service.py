@@ -50,7 +50,8 @@ STALLED_S = 20.0
 SEND_S_MAX = 15.0
 """A send that takes longer is cut, whatever its recipient still says."""
 CONNECT_S_MAX = 120.0
-"""How long a forwarder may stand still: looking up and connecting to a recipient's addresses cannot be cut."""
+"""How long those may stand still who connect to others: looking up and trying their addresses cannot be cut."""
+CONNECTING = ("forward", "mqtt")
 
 log = logging.getLogger("carnet.cloud")
 
@@ -108,11 +109,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         parts.link.start()
-        threads = [self._thread("receiver", self._receive), self._thread("keeper", self._keep)]
-        threads += [
-            self._thread(f"forward {n}", self._forward(name)) for n, name in enumerate(sorted(parts.forwarders))
-        ]
-        server = self._api_server()
+        threads = self._threads()
+        server = _ApiServer(parts.api, self._alive("api"))
         threads.append(threading.Thread(target=server.run, args=([opened],), name="api", daemon=True))
         for thread in threads:
             thread.start()
@@ -184,14 +182,29 @@ class Service:
             self._parts.store.close()
             raise UnavailableError("api_listen", f"api.listen: cannot listen on {host}:{port}: {why}") from e
 
-    def _api_server(self) -> uvicorn.Server:
-        return uvicorn.Server(uvicorn.Config(self._parts.api, log_level="warning", access_log=False, lifespan="off"))
-
     # loops
+
+    def _threads(self) -> list[threading.Thread]:
+        """The loops of this module, not started."""
+        names = sorted(self._parts.forwarders)
+        return [
+            self._thread("receiver", self._receive),
+            self._thread("keeper", self._keep),
+            *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
+        ]
+
+    def _alive(self, name: str) -> Callable[[], None]:
+        """What a loop calls whenever it has made progress."""
+
+        def alive() -> None:
+            self._progress[name] = time.monotonic()
+
+        alive()
+        return alive
 
     def _thread(self, name: str, step: Callable[[], None]) -> threading.Thread:
         """A loop that goes on after an error, which it counts and says once per kind."""
-        self._progress[name] = time.monotonic()
+        alive = self._alive(name)
 
         def loop() -> None:
             while not self._stop.is_set():
@@ -199,7 +212,7 @@ class Service:
                     step()
                 except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
                     self._stop.wait(min(5.0, 0.1 * self._tell(name, error)))
-                self._progress[name] = time.monotonic()
+                alive()
 
         return threading.Thread(target=loop, name=name, daemon=True)
 
@@ -248,10 +261,11 @@ class Service:
     def _stalled(self) -> list[str]:
         """The loops that have stood still for too long."""
         now = time.monotonic()
+        progress = {**self._progress, "mqtt": self._parts.link.progress_s}
         return [
             name
-            for name, last in self._progress.items()
-            if now - last > (CONNECT_S_MAX if name.startswith("forward") else STALLED_S)
+            for name, last in progress.items()
+            if now - last > (CONNECT_S_MAX if name.startswith(CONNECTING) else STALLED_S)
         ]
 
     def facts(self) -> dict[str, Any]:
@@ -279,6 +293,18 @@ class Service:
         key = f"{name}: {reason}"
         self._counted[key] = self._counted.get(key, 0) + 1
         return self._counted[key]
+
+
+class _ApiServer(uvicorn.Server):
+    """The consent API, which says that it lives: owners who cannot withdraw need a restart."""
+
+    def __init__(self, api: FastAPI, alive: Callable[[], None]) -> None:
+        super().__init__(uvicorn.Config(api, log_level="warning", access_log=False, lifespan="off"))
+        self._alive = alive
+
+    async def on_tick(self, counter: int) -> bool:
+        self._alive()
+        return await super().on_tick(counter)
 
 
 def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:

@@ -67,6 +67,18 @@ def test_a_receiver_of_two_shards_hears_these_and_no_third(broker: Mosquitto) ->
     link.stop()
 
 
+def test_f21_a_connection_on_which_nothing_comes_shows_progress_all_the_same(broker: Mosquitto) -> None:
+    """Or a quiet night would be taken for a thread that hangs."""
+    link = receiver(broker.port)
+    link.start()
+    until(link.connected.is_set)
+    for _ in range(2):
+        before = link.progress_s
+        until(lambda: link.progress_s > before)  # noqa: B023
+    assert link.connected.is_set()
+    link.stop()
+
+
 def test_a_receiver_whose_subscription_is_refused_never_says_that_it_receives(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

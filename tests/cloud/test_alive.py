@@ -1,0 +1,99 @@
+"""Every thread of the cloud says that it lives, and systemd hears it only while all of them do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carnet_cloud.config import load
+from carnet_cloud.service import CONNECT_S_MAX, STALLED_S, Service, _ApiServer
+from tests.cloud.test_commands import CONFIG, config  # noqa: F401
+
+RECIPIENT = """
+[[recipient]]
+id = "rcp_aaaaaaaaaaaaaaaa"
+kind = "file"
+name = "workshop"
+path = "events.jsonl"
+"""
+LOOPS = ("receiver", "keeper", "forward 0", "api", "mqtt")
+LIMIT_S = 20.0
+
+
+@pytest.fixture
+def service(config: Path) -> Iterator[Service]:  # noqa: F811
+    """Built, with its threads made; no broker listens where it connects."""
+    config.write_text(CONFIG + RECIPIENT)
+    made = Service(load(config))
+    yield made
+    made.stop()
+    made.parts.store.close()
+
+
+def test_f21_every_thread_says_that_it_makes_progress(service: Service) -> None:
+    opened = socket.create_server(("127.0.0.1", 0))
+    server = _ApiServer(service.parts.api, service._alive("api"))
+    threads = [*service._threads(), threading.Thread(target=server.run, args=([opened],), daemon=True)]
+
+    def told() -> dict[str, float]:
+        return {**service._progress, "mqtt": service.parts.link.progress_s}
+
+    before = told()
+    assert set(before) == set(LOOPS)
+    service.parts.link.start()
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + LIMIT_S
+    while not all(now > then for now, then in zip(told().values(), before.values(), strict=True)):
+        assert time.monotonic() < end, "a thread says nothing"
+        time.sleep(0.01)
+    server.should_exit = True
+    service.stop()
+    service.parts.link.stop()
+    for thread in threads:
+        thread.join(LIMIT_S)
+
+
+def heard(service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What systemd is told in three rounds of the watch."""
+    rounds = iter([None, None, service.stop])
+
+    def watched(_: float) -> int:
+        do = next(rounds)
+        if do is not None:
+            do()
+        return 0
+
+    monkeypatch.setattr(service.parts.leases, "cut_begun_before", watched)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "1000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.setblocking(False)
+        service._watch(service.parts)
+        said = []
+        while True:
+            try:
+                said.append(manager.recv(4096).decode().split("\n")[0])
+            except BlockingIOError:
+                return said
+
+
+@pytest.mark.parametrize("hanging", [*LOOPS, ""])
+def test_f21_a_thread_that_hangs_ends_in_a_restart(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hanging: str
+) -> None:
+    """The watchdog is fed only while none of them stands still."""
+    now = time.monotonic()
+    connecting = hanging.startswith(("forward", "mqtt"))
+    late = now - (CONNECT_S_MAX if connecting else STALLED_S) - 1
+    service._progress.update({name: late if name == hanging else now + LIMIT_S for name in LOOPS if name != "mqtt"})
+    service.parts.link.progress_s = late if hanging == "mqtt" else now + LIMIT_S
+    said = heard(service, tmp_path, monkeypatch)
+    assert (said[0], said[-1]) == ("READY=1", "STOPPING=1")
+    assert ("WATCHDOG=1" in said) is not bool(hanging)
