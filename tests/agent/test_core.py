@@ -403,6 +403,21 @@ def test_a_disk_that_takes_nothing_more_is_said_once(rig: Rig, monkeypatch: pyte
     assert len(notes) == 1 and "the disk is full" in notes[0]
 
 
+def test_f15_a_decoder_that_raises_costs_its_block_and_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the caller's to count; what was collected before is there, and what comes after is collected."""
+    rig.grant(grants())
+    rig.pass_time(20_000)
+    before = rig.agent.status()["samples_pending"]
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.agent._collector, "feed_frames", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rig.pass_time(1_000)
+    assert rig.agent.status()["samples_pending"] == before
+    rig.pass_time(20_000)
+    rig.do(rig.agent.flush("asked", rig.moment()))
+    assert rig.count("samples_waiting") >= 20 + 19 + 2 * 4
+
+
 def test_a_stop_writes_everything_that_is_open(rig: Rig) -> None:
     rig.grant(grants())
     rig.pass_time(25_000)

@@ -95,7 +95,7 @@ def test_a_file_without_a_usable_message_is_refused_in_one_sentence(data: bytes)
     assert "\n" not in str(refusal.value)
 
 
-def test_an_unreadable_or_oversized_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f16_an_unreadable_or_oversized_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback for a missing file; a limit on size."""
     with pytest.raises(DbcError, match="cannot be read"):
         load_dbc(tmp_path / "none.dbc")

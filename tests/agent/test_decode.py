@@ -129,7 +129,7 @@ def test_an_unknown_selector_costs_only_its_branch_and_is_reported() -> None:
     assert refused(plan, frames).unknown_selector.tolist() == [0]
 
 
-def test_overlapping_signals_decode_where_cantools_refuses() -> None:
+def test_f16_overlapping_signals_decode_where_cantools_refuses() -> None:
     """Both signals are read from their own bits, the frame is reported."""
     text = (
         'BO_ 5 M: 2 X\n SG_ a : 0|8@1+ (1,0) [0|0] "" X\n SG_ b : 4|8@1+ (1,0) [0|0] "" X\n'
@@ -149,7 +149,7 @@ def test_an_overlap_of_one_bit_is_one(start: int, overlaps: bool) -> None:
     assert len(refused(plan_of(text), frames_of([(5, bytes(2))])).overlapping) == overlaps
 
 
-def test_11_and_29_bit_identifiers_of_the_same_number_are_two_messages() -> None:
+def test_f16_11_and_29_bit_identifiers_of_the_same_number_are_two_messages() -> None:
     """The flag decides, not the number."""
     text = (
         'BO_ 256 Short: 1 X\n SG_ s : 0|8@1+ (1,0) [0|0] "" X\n\n'

@@ -61,7 +61,7 @@ def test_a_database_that_names_its_bus_wins_over_one_for_any_bus() -> None:
     assert plan.select([index(plan, "n")]).identifiers("can0") == []
 
 
-def test_of_two_messages_with_one_identifier_the_later_is_used_and_the_other_named() -> None:
+def test_f16_of_two_messages_with_one_identifier_the_later_is_used_and_the_other_named() -> None:
     """As in cantools; the loss says so."""
     files = [("can0", parse_dbc(one("First", "a"), "a.dbc")), ("can0", parse_dbc(one("Second", "b"), "b.dbc"))]
     plan, losses = compile_plan(files)

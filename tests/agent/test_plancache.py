@@ -104,7 +104,7 @@ def test_a_selected_plan_survives_too(files: list[tuple[str, Path]], tmp_path: P
     assert found is not None and same(found[0], plan)
 
 
-def test_a_missing_database_is_refused(tmp_path: Path) -> None:
+def test_f16_a_missing_database_is_refused(tmp_path: Path) -> None:
     """In one sentence."""
     with pytest.raises(DbcError, match=r"none\.dbc: cannot be read"):
         plancache.cached_plan(tmp_path, [("", tmp_path / "none.dbc")])

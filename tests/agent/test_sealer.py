@@ -86,14 +86,14 @@ def test_more_than_32_boxes_begin_another_envelope(sealer: Sealer) -> None:
     assert [prelude.records[0] for prelude, _ in opened(envelopes)] == [b"record%04d" % n for n in range(40)]
 
 
-def test_boxes_that_do_not_fit_together_go_apart(sealer: Sealer) -> None:
+def test_f17_boxes_that_do_not_fit_together_go_apart(sealer: Sealer) -> None:
     envelopes = sealer.window([cut(number, batch(15_000, seed=number)) for number in range(4)], seal())
     assert [len(each.boxes) for each in envelopes] == [2, 2]
     assert len(opened(envelopes)) == 4
 
 
 @pytest.mark.parametrize("groups", [1, 5])
-def test_a_batch_that_fits_no_box_is_halved_without_losing_a_sample(sealer: Sealer, groups: int) -> None:
+def test_f17_a_batch_that_fits_no_box_is_halved_without_losing_a_sample(sealer: Sealer, groups: int) -> None:
     whole = batch(60_000 // groups, groups)
     one = cut(1, whole)
     boxes = opened(sealer.window([one], seal()))

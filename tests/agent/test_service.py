@@ -170,7 +170,7 @@ def test_what_the_core_asks_is_done(core: FakeCore, link: FakeLink, caplog: pyte
     assert "said" in caplog.messages
 
 
-def test_a_bus_that_fails_stops_no_other(core: FakeCore, link: FakeLink) -> None:
+def test_f15_a_bus_that_fails_stops_no_other(core: FakeCore, link: FakeLink) -> None:
     """Whatever its driver raises: counted by kind, and the other bus is read on."""
     made = service(core, link, can0=FakeReader(RuntimeError("payload 0xdeadbeef")), can1=FakeReader())
     for _ in range(5):
@@ -193,7 +193,7 @@ def test_a_disk_that_takes_nothing_is_said_once(
     assert "17 km/h" not in caplog.text
 
 
-def test_an_unexpected_failure_shows_its_kind_only(
+def test_f15_an_unexpected_failure_shows_its_kind_only(
     core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture
 ) -> None:
     core.failure = ValueError("secret reading")
@@ -203,7 +203,7 @@ def test_an_unexpected_failure_shows_its_kind_only(
     assert "secret" not in caplog.text
 
 
-def test_stop_flushes_and_then_gives_the_broker_time(core: FakeCore, link: FakeLink) -> None:
+def test_f20_stop_flushes_and_then_gives_the_broker_time(core: FakeCore, link: FakeLink) -> None:
     """What is open is written and handed over before the connection ends and the buses are closed."""
     reader = FakeReader()
     made = service(core, link, can0=reader)
@@ -253,7 +253,7 @@ def test_systemd_hears_that_we_are_alive_while_everything_moves(
     assert all(14.9 < each < 15.2 for each in gaps_s)
 
 
-def test_a_hung_broker_thread_ends_in_a_restart(
+def test_f21_a_hung_broker_thread_ends_in_a_restart(
     core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop does not speak for it."""
@@ -263,7 +263,7 @@ def test_a_hung_broker_thread_ends_in_a_restart(
     assert 30 <= max(minutes.alive_s) < 60
 
 
-def test_a_core_that_fails_at_everything_ends_in_a_restart(
+def test_f21_a_core_that_fails_at_everything_ends_in_a_restart(
     core: FakeCore, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that turns and does nothing is not alive."""

@@ -92,7 +92,7 @@ def test_nothing_shows_beyond_the_length_in_a_block_of_classic_frames(
     assert reader.read(Instant.now()).payload.tolist() == [[0xBB] * 3 + [0] * 5]
 
 
-def test_error_and_remote_frames_are_counted_and_kept_back(source: DatagramSource, reader: SocketReader) -> None:
+def test_f14_error_and_remote_frames_are_counted_and_kept_back(source: DatagramSource, reader: SocketReader) -> None:
     source.send(error(0x40), classic(0x1, b"\x01"), error(0x04), classic(0x2, remote=True), classic(0x3, b"\x03"))
     assert reader.read(Instant.now()).can_id.tolist() == [1, 3]
     counters = reader.counters
@@ -128,7 +128,7 @@ def test_more_frames_than_one_call_holds_arrive_in_one_drain(source: DatagramSou
     assert len(reader.read(Instant.now())) == 0
 
 
-def test_a_full_queue_loses_frames_and_the_loss_is_counted_exactly() -> None:
+def test_f14_a_full_queue_loses_frames_and_the_loss_is_counted_exactly() -> None:
     source = DatagramSource(receive_buffer_bytes=8192)
     reader = SocketReader(source, bus=0)
     reader.set_identifiers(None)
@@ -232,7 +232,7 @@ def test_a_filter_that_cannot_be_narrowed_costs_the_socket_not_the_law(
     assert (reader.counters.interrupted, reader.counters.opened) == (1, 2)
 
 
-def test_a_bus_that_is_absent_is_tried_again_with_back_off(source: DatagramSource) -> None:
+def test_f14_a_bus_that_is_absent_is_tried_again_with_back_off(source: DatagramSource) -> None:
     reader = SocketReader(source, bus=0)
     source.refuse = OSError(errno.ENODEV, "no such device")
     for millisecond in range(10_000):
@@ -246,7 +246,7 @@ def test_a_bus_that_is_absent_is_tried_again_with_back_off(source: DatagramSourc
     reader.close()
 
 
-def test_an_interface_that_goes_down_keeps_its_socket_and_one_that_goes_away_does_not(
+def test_f14_an_interface_that_goes_down_keeps_its_socket_and_one_that_goes_away_does_not(
     source: DatagramSource, reader: SocketReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = OSError(errno.ENETDOWN, "down")
@@ -272,7 +272,7 @@ def test_an_interface_that_goes_down_keeps_its_socket_and_one_that_goes_away_doe
     assert (reader.counters.opened, reader.counters.interrupted) == (2, 2)
 
 
-def test_a_flood_does_not_hold_the_agents_loop(reader: SocketReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f14_a_flood_does_not_hold_the_agents_loop(reader: SocketReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the queue never empty, a drain would still end; the times of the rest stay bounded by the drain before."""
     calls = []
 

@@ -114,7 +114,7 @@ def test_far_more_than_a_window_arrives_in_order(link: BrokerLink, receiver: Bro
     assert [receiver.receive()[1] for _ in sent] == sent
 
 
-def test_the_largest_message_passes_and_a_larger_one_ends_nothing(link: BrokerLink, receiver: BrokerClient) -> None:
+def test_f17_the_largest_message_passes_and_a_larger_one_ends_nothing(link: BrokerLink, receiver: BrokerClient) -> None:
     """A message that the broker would refuse by hanging up is dropped and counted; the connection goes on."""
     gather(link, [], Up)
     assert link.send(b"x" * (MESSAGE_BYTES_MAX + 1000))
@@ -124,7 +124,7 @@ def test_the_largest_message_passes_and_a_larger_one_ends_nothing(link: BrokerLi
     assert link.counters["connections"] == 1
 
 
-def test_stop_waits_for_what_was_handed_over(link: BrokerLink, receiver: BrokerClient) -> None:
+def test_f20_stop_waits_for_what_was_handed_over(link: BrokerLink, receiver: BrokerClient) -> None:
     gather(link, [], Up)
     sent = [bytes([number]) for number in range(4 * WINDOW)]
     assert all(link.send(payload) for payload in sent)
@@ -164,6 +164,26 @@ def test_a_broker_that_confirms_nothing_holds_one_window(tmp_path: Path, plain: 
         made.stop()
 
 
+def test_f11_a_broker_that_falls_silent_is_left_and_found_again(
+    tmp_path: Path, plain: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stands and nothing comes: after the keep-alive it is given up, and another one is made."""
+    monkeypatch.setattr("carnet_agent.mqtt.KEEPALIVE_S", 1)
+    made = with_password(tmp_path, plain.port)
+    made.start()
+    events: list[Event] = []
+    gather(made, events, Up)
+    assert plain._process is not None
+    plain._process.send_signal(signal.SIGSTOP)
+    try:
+        gather(made, events, Down)
+        assert not made.send(b"into the void")
+    finally:
+        plain._process.send_signal(signal.SIGCONT)
+    gather(made, events, Up, 2)
+    made.stop()
+
+
 def test_a_wrong_password_is_counted_and_tried_again(tmp_path: Path, plain: Mosquitto) -> None:
     """The thread lives on; the version is not blamed."""
     made = with_password(tmp_path, plain.port, "wrong")
@@ -200,7 +220,7 @@ class Impatient(threading.Event):
         return self.is_set()
 
 
-def test_units_that_lost_one_broker_come_back_scattered_over_a_minute(tmp_path: Path) -> None:
+def test_f19_units_that_lost_one_broker_come_back_scattered_over_a_minute(tmp_path: Path) -> None:
     """Full jitter: anything from nothing to a limit that doubles from a second to a minute, each time anew.
 
     Chance is not handed in here; of 200 draws none from one quarter of the minute would be one case in 10 to the 25.

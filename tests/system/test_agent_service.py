@@ -32,7 +32,7 @@ def road(tmp_path: Path) -> Iterator[Road]:
 
 
 @pytest.mark.timeout(180)
-def test_frames_become_a_recipients_readings_and_sigterm_loses_none(road: Road) -> None:
+def test_f20_frames_become_a_recipients_readings_and_sigterm_loses_none(road: Road) -> None:
     """Check-in, acknowledgement, grant set, data, and at the end a flush: all of it by the programs themselves."""
     road.start_agent()
     until(road.connected, lambda: road.log("agent"))

@@ -54,6 +54,8 @@ class Ordeal:
     agent_away: list[tuple[float, float]] = field(default_factory=list)
     """time.monotonic() of the kill and of the start after it."""
     kills: Counter[str] = field(default_factory=Counter)
+    forgetful_starts: int = 0
+    """How often the broker came back with nothing of what it had."""
     events: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def torment(road: Road, brokers: list[Mosquitto], found: Ordeal, chance: random.
             road.broker.kill()
             # with its store as it was last written, or with nothing at all
             road.broker = chance.choice(brokers)
+            found.forgetful_starts += road.broker is brokers[-1]
             time.sleep(chance.uniform(0, AWAY_S_MAX))
             road.broker.start()
             continue
@@ -168,7 +171,7 @@ def test_everybody_was_killed_and_enough_was_made(ordeal: Ordeal) -> None:
     assert ordeal.facts["last_seq"] >= ENVELOPES
 
 
-def test_every_envelope_arrived_and_is_one_event(ordeal: Ordeal) -> None:
+def test_f7_every_envelope_arrived_and_is_one_event(ordeal: Ordeal) -> None:
     """0 lost: one stream, its watermark at the head, no number given up, nothing waiting, each delivery confirmed."""
     (stream,) = ordeal.cloud["stream"]
     assert stream["watermark"] == ordeal.facts["last_seq"]
@@ -179,7 +182,15 @@ def test_every_envelope_arrived_and_is_one_event(ordeal: Ordeal) -> None:
     assert {delivery["event_id"].hex() for delivery in ordeal.cloud["delivery"]} == {e["id"] for e in ordeal.events}
 
 
-def test_no_event_and_no_reading_came_twice(ordeal: Ordeal) -> None:
+def test_f8_a_broker_that_came_back_with_nothing_cost_nothing(ordeal: Ordeal) -> None:
+    """It is no part of the session: what it lost between two programs comes again, and no number is given up."""
+    assert 2 <= ordeal.forgetful_starts < ordeal.kills["broker"]
+    (stream,) = ordeal.cloud["stream"]
+    assert stream["watermark"] == ordeal.facts["last_seq"]
+    assert ordeal.cloud["named_gap"] == []
+
+
+def test_f7_no_event_and_no_reading_came_twice(ordeal: Ordeal) -> None:
     """0 doubled: every event id once in the recipient's file, every number once."""
     ids = Counter(event["id"] for event in ordeal.events)
     assert [name for name, count in ids.items() if count > 1] == []
@@ -190,7 +201,7 @@ def test_no_event_and_no_reading_came_twice(ordeal: Ordeal) -> None:
     assert samples == sum(len(ordeal.numbers(path)) for path in ordeal.sent) > 2 * ENVELOPES
 
 
-def test_only_a_killed_agent_loses_and_no_more_than_the_bound(ordeal: Ordeal) -> None:
+def test_f7_only_a_killed_agent_loses_and_no_more_than_the_bound(ordeal: Ordeal) -> None:
     """What is missing lies around a kill of the agent: while it was away, and what its open window held before."""
     for path, times in ordeal.sent.items():
         bound_s = CHECKPOINT_S + DRAIN_S if path == SLOW_PATH else DRAIN_S

@@ -105,7 +105,7 @@ def test_two_receivers_stay_connected_side_by_side(client: Connect) -> None:
     "topic",
     [topic_up(OTHER), topic_down(OURS), topic_down(OTHER), "carnet/1/00/up", f"carnet/2/00/{OURS_NAME}/up", "other"],
 )
-def test_a_unit_writes_nowhere_but_to_its_own_readings(client: Connect, topic: str) -> None:
+def test_f18_a_unit_writes_nowhere_but_to_its_own_readings(client: Connect, topic: str) -> None:
     unit = client(OURS_NAME)
     assert unit.connect()
     assert unit.publish(topic) == NOT_AUTHORIZED
@@ -118,7 +118,7 @@ def test_a_receiver_does_not_write_readings(client: Connect) -> None:
 
 
 @pytest.mark.parametrize("topic", ["#", "carnet/1/+/+/up", "carnet/1/+/+/down", topic_up(OURS), topic_down(OTHER)])
-def test_a_unit_that_subscribes_to_others_receives_nothing_of_theirs(client: Connect, topic: str) -> None:
+def test_f18_a_unit_that_subscribes_to_others_receives_nothing_of_theirs(client: Connect, topic: str) -> None:
     """Mosquitto grants a wildcard and filters at delivery, so only what arrives counts."""
     unit, other, receiver = client(OURS_NAME), client(OTHER_NAME), client("receiver-1")
     for each in (unit, other, receiver):
@@ -133,7 +133,7 @@ def test_a_unit_that_subscribes_to_others_receives_nothing_of_theirs(client: Con
     assert unit.receive() == (topic_down(OURS), b"last")
 
 
-def test_a_unit_cannot_take_another_ones_client_id(client: Connect) -> None:
+def test_f18_a_unit_cannot_take_another_ones_client_id(client: Connect) -> None:
     """With the id of a connected party MQTT would push that party out."""
     other = client(OTHER_NAME, client_id=OTHER_NAME)
     assert other.connect()
@@ -145,7 +145,7 @@ def test_a_unit_cannot_take_another_ones_client_id(client: Connect) -> None:
 
 
 @pytest.mark.parametrize("name", ["+", "#"])
-def test_a_wildcard_as_a_name_gives_no_rights(client: Connect, broker: Mosquitto, name: str) -> None:
+def test_f18_a_wildcard_as_a_name_gives_no_rights(client: Connect, broker: Mosquitto, name: str) -> None:
     """Our tool issues no such certificate; if an authority does, the broker must not read it as a pattern."""
     place = broker.folder / "carnet"
     file = f"wildcard-{ord(name)}"
@@ -175,7 +175,7 @@ def test_a_retained_message_ends_the_connection(client: Connect) -> None:
     assert unit.publish(topic_up(OURS), retain=True) is None
 
 
-def test_more_than_an_envelope_ends_the_connection(client: Connect) -> None:
+def test_f17_more_than_an_envelope_ends_the_connection(client: Connect) -> None:
     unit = client(OURS_NAME)
     assert unit.connect()
     assert unit.publish(topic_up(OURS), bytes(MESSAGE_BYTES_MAX + 2048)) is None

@@ -153,7 +153,7 @@ class TestLife:
         shown = facts["kill"][unit]
         assert (shown["ActiveState"], shown["NRestarts"]) == ("active", "1")
 
-    def test_hanging_it_is_replaced_and_leaves_no_core(self, unit: str, facts: Facts) -> None:
+    def test_f21_hanging_it_is_replaced_and_leaves_no_core(self, unit: str, facts: Facts) -> None:
         assert facts["hang"][unit] == {"watchdog": True, "cores": []}
 
     def test_stopped_it_ends_cleanly(self, unit: str, facts: Facts) -> None:

@@ -37,7 +37,7 @@ def later(seconds: float) -> Instant:
     return Instant(now.boot_ns + int(seconds * SECOND_NS), now.real_ns + int(seconds * SECOND_NS))
 
 
-def test_down_and_up_again_goes_on_with_the_same_socket(reader: SocketReader, peer: Peer) -> None:
+def test_f14_down_and_up_again_goes_on_with_the_same_socket(reader: SocketReader, peer: Peer) -> None:
     ip("link", "set", INTERFACE, "down")
     assert len(reader.read(Instant.now())) == 0
     assert reader.fault == "interface_down"
@@ -51,7 +51,7 @@ def test_down_and_up_again_goes_on_with_the_same_socket(reader: SocketReader, pe
     assert (reader.counters.opened, reader.counters.interrupted) == (1, 1)
 
 
-def test_an_interface_that_is_down_when_opened_is_read_once_it_is_up(other: SocketReader) -> None:
+def test_f14_an_interface_that_is_down_when_opened_is_read_once_it_is_up(other: SocketReader) -> None:
     ip("link", "add", "dev", OTHER, "type", "vcan")
     other.read(Instant.now())
     assert other.fault == "interface_down"
@@ -62,7 +62,9 @@ def test_an_interface_that_is_down_when_opened_is_read_once_it_is_up(other: Sock
     peer.close()
 
 
-def test_an_interface_that_comes_late_or_goes_and_returns_is_opened_again_with_its_filter(other: SocketReader) -> None:
+def test_f14_an_interface_that_comes_late_or_returns_is_opened_again_with_its_filter(
+    other: SocketReader,
+) -> None:
     other.read(Instant.now())
     assert (other.fault, other.counters.open_failed) == ("no_such_interface", 1)
     for round_ in (1, 2):
@@ -79,7 +81,7 @@ def test_an_interface_that_comes_late_or_goes_and_returns_is_opened_again_with_i
     assert other.counters.interrupted == 2
 
 
-def test_injected_error_frames_are_counted_and_never_yielded(reader: SocketReader) -> None:
+def test_f14_injected_error_frames_are_counted_and_never_yielded(reader: SocketReader) -> None:
     subprocess.run(["cansend", INTERFACE, "20000040#0000000000000000"], check=True)
     wait_until(lambda: len(reader.read(Instant.now())) == 0 and reader.counters.error_frames == 1)
     another = Peer()  # opened now, so that its witness has not seen cansend's frame
@@ -90,7 +92,7 @@ def test_injected_error_frames_are_counted_and_never_yielded(reader: SocketReade
     assert (counters.error_frames, counters.bus_off, counters.remote_frames) == (2, 1, 1)
 
 
-def test_a_flood_of_errors_leaves_the_readings_readable(reader: SocketReader, peer: Peer) -> None:
+def test_f14_a_flood_of_errors_leaves_the_readings_readable(reader: SocketReader, peer: Peer) -> None:
     reader.set_identifiers([(0x20, False)])
     flood = error(0x88)
     for _ in range(20):
