@@ -171,7 +171,7 @@ def test_an_old_python_starts_a_newer_one_or_says_what_is_needed(
 
 def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert boot.main(["demo"]) == 2
-    assert capsys.readouterr().err == "usage: python3 tools/boot.py [run|test]\n"
+    assert capsys.readouterr().err == "usage: python3 tools/boot.py [run|test|bench]\n"
 
 
 FAKE_APT = """#!/bin/sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.layout import CHECKOUT, project
 
 RUN = CHECKOUT / "requirements" / "run.txt"
 TEST = CHECKOUT / "requirements" / "test.txt"
+BENCH = CHECKOUT / "requirements" / "bench.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 
@@ -31,10 +33,22 @@ def declared(*extras: str) -> dict[str, Requirement]:
     lines = [*described["dependencies"]]
     for extra in extras:
         lines += described["optional-dependencies"][extra]
+    return by_name(lines)
+
+
+def rivals() -> dict[str, Requirement]:
+    """Name -> requirement, of what only benches need."""
+    groups = project()["dependency-groups"]
+    assert isinstance(groups, dict)
+    return by_name(groups["bench"])
+
+
+def by_name(lines: list[str]) -> dict[str, Requirement]:
+    """Name -> requirement."""
     return {canonicalize_name(each.name): each for each in map(Requirement, lines)}
 
 
-@pytest.mark.parametrize("path", [RUN, TEST], ids=["run", "test"])
+@pytest.mark.parametrize("path", [RUN, TEST, BENCH], ids=["run", "test", "bench"])
 def test_every_requirement_has_one_version_and_hashes_and_no_address(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for line in text.replace("\\\n", " ").splitlines():
@@ -44,9 +58,9 @@ def test_every_requirement_has_one_version_and_hashes_and_no_address(path: Path)
 
 
 def test_the_larger_set_holds_the_smaller_one_in_the_same_versions() -> None:
-    """`make test` after `make demo` only adds."""
-    run, test = pinned(RUN), pinned(TEST)
-    assert {name: str(each) for name, each in run.items() if str(test.get(name)) != str(each)} == {}
+    """`make test` after `make demo` only adds, and `make bench` after it."""
+    for small, large in pairwise(map(pinned, (RUN, TEST, BENCH))):
+        assert {name: str(each) for name, each in small.items() if str(large.get(name)) != str(each)} == {}
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -59,9 +73,11 @@ def test_what_pyproject_asks_for_is_there_and_fits(python: str, machine: str) ->
         "platform_machine": machine,
         "sys_platform": "linux",
     }
+    everything = declared("agent", "cloud", "simulator", "parquet", "mf4", "dev")
     sets = [
         (pinned(RUN), declared("agent", "cloud", "simulator")),
-        (pinned(TEST), declared("agent", "cloud", "simulator", "parquet", "mf4", "dev")),
+        (pinned(TEST), everything),
+        (pinned(BENCH), everything | rivals()),
     ]
     for pins, wanted in sets:
         for name, requirement in wanted.items():
@@ -75,3 +91,7 @@ def test_what_pyproject_asks_for_is_there_and_fits(python: str, machine: str) ->
 def test_the_demo_waits_for_nothing_that_only_tests_need() -> None:
     """What is large or only for development would be the longest part of a first run."""
     assert set(pinned(RUN)) & {"asammdf", "httpx", "hypothesis", "mypy", "pandas", "pyarrow", "pytest", "ruff"} == set()
+
+
+def test_tests_need_no_rival() -> None:
+    assert set(pinned(TEST)) & set(rivals()) == set()

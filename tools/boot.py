@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make ``.venv`` with all that ``make demo`` (set ``run``) or ``make test`` (set ``test``) needs, from what is here.
+"""Make ``.venv`` with all that ``make demo``, ``make test`` or ``make bench`` needs: the sets run, test and bench.
 
 Standard library only. Law: an environment that is not complete is never taken for one (its stamp is written last, and
 taken away before anything is changed), and only what the requirement files name by version and hash is installed.
 
-usage: python3 tools/boot.py [run|test]
+usage: python3 tools/boot.py [run|test|bench]
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 PLACE = VENV / ".carnet-place"
 """Says where the environment was made: scripts in it name that path, so a copy elsewhere is made anew."""
-SETS = ("run", "test")
-"""Names of requirement files; each holds the one before it."""
+SETS = {"run": "demo", "test": "test", "bench": "bench"}
+"""Names of requirement files and the targets of make that want them; each file holds the one before it."""
 COMMANDS = {
     "carnet": "carnet.cli",
     "carnet-agent": "carnet_agent.__main__",
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     """Exit code 0 once the environment is there, 1 if it cannot be made, 2 for wrong use."""
     wanted = arguments[0] if arguments else "run"
     if wanted not in SETS or len(arguments) > 1:
-        print("usage: python3 tools/boot.py [run|test]", file=sys.stderr)
+        print("usage: python3 tools/boot.py [run|test|bench]", file=sys.stderr)
         return 2
     if sys.version_info < VERSION_MIN:
         return with_newer_python(arguments)
@@ -98,7 +98,7 @@ def with_newer_python(arguments: list[str]) -> int:
 
 def is_ready(wanted: str) -> bool:
     """Whether ``.venv`` holds the wanted set, or a larger one, as the files say now."""
-    for name in SETS[SETS.index(wanted) :]:
+    for name in list(SETS)[list(SETS).index(wanted) :]:
         try:
             if PYTHON.exists() and stamp(name).read_text() == digest(name):
                 return True
@@ -138,7 +138,7 @@ def locked() -> Iterator[None]:
 def make(wanted: str) -> None:
     """Make the environment or bring it up to date; BootError says why not."""
     started = time.monotonic()
-    say(f"setting up .venv for 'make {'demo' if wanted == 'run' else 'test'}', once")
+    say(f"setting up .venv for 'make {SETS[wanted]}', once")
     for name in SETS:
         stamp(name).unlink(missing_ok=True)
     how = install(wanted)
