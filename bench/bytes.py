@@ -168,15 +168,17 @@ def mqtt_publish_bytes(topic: str, payload: int) -> int:
     return 1 + (1 + (remaining > 127) + (remaining > 16_383)) + remaining
 
 
-def window_on_the_wire(window: list[Series], seed: random.Random) -> dict[str, float]:
-    """Bytes of one window at product defaults, by where they go."""
+def window_on_the_wire(
+    window: list[Series], seed: random.Random, encode: Callable[[Batch], bytes] = codec.encode
+) -> dict[str, float]:
+    """Bytes of one window at product defaults, by where they go; ``encode`` makes the body of a box."""
     parts = five(window)
     header = Header(EnvelopeType.DATA, DEVICE, STREAM, 9, CUT, DEVICE_KEY.kid, b"p" * 32)
     boxes, bodies, prefixes = [], 0, 0
     for index, (names, batch) in enumerate(
         (names, batch) for names, batch in zip(SETS, parts, strict=True) if batch.samples
     ):
-        body = codec.encode(batch)
+        body = encode(batch)
         records = tuple(RECORDS[name] for name in names)
         prelude = Prelude(1, 2, BOOT, 3_600_000, schema_hash=batch.schema.hash, records=records)
         place = Place(header.type, index, DEVICE, STREAM, CUT, DEVICE_KEY.kid, SEAL_KEY.kid)

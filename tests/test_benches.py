@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+from bench.rig.barchart import draw
+from bench.rig.charts import charts
 from tests.conftest import CHECKOUT
 
 BENCHES = sorted(path.name for path in (CHECKOUT / "bench").glob("*.py"))
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
-CHEAP = ("onwire.py", "withdraw.py")
+LINES = [json.loads(line) for line in (CHECKOUT / "docs" / "rivals.jsonl").read_text(encoding="utf-8").splitlines()]
+CHARTS = charts(LINES)
+CHEAP = ("onwire.py", "receiver_rivals.py", "withdraw.py")
 """Those that need no broker, no tracer, no other environment and no captures."""
 
 
@@ -40,3 +45,18 @@ def test_a_cheap_bench_ends_with_one_line_of_json(name: str) -> None:
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["bench"] == name.removesuffix(".py")
+
+
+@pytest.mark.parametrize("name", sorted(CHARTS))
+def test_a_chart_is_drawn_from_the_lines_that_are_kept_and_its_figures_stand_in_the_document(name: str) -> None:
+    chart, text = CHARTS[name], DOCUMENT.read_text(encoding="utf-8")
+    assert (CHECKOUT / "docs" / f"{name}.svg").read_text(encoding="utf-8") == draw(chart)
+    assert f"]({name}.svg)" in text
+    section = text.partition("\n## Beside others\n")[2]
+    figures = set(re.findall(r"[\d.]+", section))
+    assert {chart.form.format(value) for _, values in chart.rows for value in values} <= figures
+
+
+def test_every_line_that_is_kept_says_on_what_and_how_busy_a_machine_it_was_measured() -> None:
+    assert {line["bench"] for line in LINES} == {"bytes_rivals", "decode", "receiver_rivals"}
+    assert all({"cpu", "kernel", "python", "load"} <= set(line) for line in LINES)
