@@ -23,7 +23,7 @@ from carnet_agent.local import ask
 from tests.agent.units import DBC
 from tests.system.mosquitto import HOST, Mosquitto, free_port
 
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 VEHICLE: Final = device_text(bytes(range(16)))
 TENANT: Final = "ten_aaaaaaaaaaaaaaaa"
 RECIPIENT: Final = "rcp_aaaaaaaaaaaaaaaa"
