@@ -12,7 +12,7 @@ from carnet.offers import Condition, OfferItem, parse_offer
 from carnet.ownerkeys import OwnerKeys
 from carnet.recordevents import begin, follow_all
 from carnet.records import check_record, parse_record
-from carnet.signals import Category, DeliveryClass
+from carnet.signals import Category, DeliveryClass, is_private
 from carnet.states import TRANSITIONS, EventKind, State
 from carnet.transforms import Transform
 
@@ -30,8 +30,13 @@ class GrantItem:
     when: tuple[Condition, ...]
 
     def matches(self, path: str, category: Category) -> bool:
-        """Whether a signal of this path and category is meant."""
-        return self.path == path if self.path is not None else self.category is category
+        """Whether a signal of this path and category is meant.
+
+        A private path is meant by its own name only: no catalogue counts it to a category, and the cloud refuses it.
+        """
+        if self.path is not None:
+            return self.path == path
+        return self.category is category and not is_private(path)
 
 
 @dataclass(frozen=True, slots=True)

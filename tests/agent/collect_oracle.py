@@ -245,7 +245,8 @@ class Oracle:
         for record, items in grants.items():
             for item in items:
                 for signal in self.by_path.values():
-                    if item.get("path") == signal.path or item.get("category") == signal.category:
+                    named = not signal.path.startswith("Vehicle.Private.")
+                    if item.get("path") == signal.path or (named and item.get("category") == signal.category):
                         needed.add(signal.path)
                         if not item.get("condition"):
                             asked[record, signal.path, repr(item["transform"]), item["class"]].append(item["when"])

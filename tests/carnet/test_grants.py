@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from carnet.consent import ACTORS, TRANSITIONS, Actor, EventKind, Grant, State, entry_hash, item_allows
 from carnet.errors import LocalProtocolError, RemoteError
-from carnet.grants import compile_grant
-from carnet.signals import Category
+from carnet.grants import GrantItem, compile_grant
+from carnet.signals import Category, DeliveryClass
 from carnet.transforms import Transform
 from tests.consentkit import (
     DAY_MS,
@@ -195,3 +195,10 @@ def test_nobody_writes_another_ones_events() -> None:
     """Asked to, the writer refuses: a bug of ours."""
     with pytest.raises(LocalProtocolError):
         event("expire", entries())
+
+
+def test_a_category_means_no_signal_without_a_path_in_the_specification() -> None:
+    """The cloud's catalogue does not know it and refuses it: the car must not collect what nobody may have."""
+    item = GrantItem(None, Category.ENERGY, False, Transform(), DeliveryClass.BACKGROUND, ())
+    assert item.matches("Vehicle.Powertrain.TractionBattery.Range", Category.ENERGY)
+    assert not item.matches("Vehicle.Private.can0.carnet_demo.BatteryDetail.Module0Voltage", Category.ENERGY)
