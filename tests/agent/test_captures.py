@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import pytest
 
 from carnet.errors import CaptureError
 from carnet_agent.captures import capture as captures
+from carnet_agent.captures import mf4
+from carnet_agent.captures.blf import FlatBlf
 from carnet_agent.captures.capture import Capture, nanoseconds
 from carnet_agent.frames import BRS, ESI, EXTENDED, FD, Frames
+
+FOUND = Path(__file__).parents[1] / "fuzz" / "found"
 
 LINES = b"""(1622547830.084000) can1 0CF00300#FFFE00FFFFFF00FF
 (1622547830.084600) can1 123#
@@ -81,6 +86,7 @@ BROKEN = [
     (b"(1.0) can0 20000004#0004000000000000", "error_frame"),
     (b"(1.0) can0 123#R8", "remote_frame"),
     (b"(99999999999.0) can0 123#00", "malformed_line"),
+    (b"(9999999999.0) can0 123#00", "time_out_of_range"),
     (b"\xff\xfe\x00", "malformed_line"),
 ]
 
@@ -231,3 +237,105 @@ def test_the_reader_of_an_empty_file_yields_nothing(tmp_path: Path) -> None:
     for name in ("a.log", "a.log.gz", "a.csv"):
         found: Any = read(write(tmp_path / name, b""))
         assert len(found[1]) == 0 and not found[0].losses
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"arbitration_id": 0x800, "is_extended_id": False}, "identifier_out_of_range"),
+        ({"arbitration_id": 0x20000000}, "identifier_out_of_range"),
+        ({"data": bytes(9)}, "data_too_long"),
+        ({"timestamp": 9e9}, "time_out_of_range"),
+        ({"timestamp": float("nan")}, "time_out_of_range"),
+        ({"timestamp": float("inf")}, "time_out_of_range"),
+    ],
+)
+def test_a_frame_that_no_bus_has_is_counted_and_the_others_survive(
+    changes: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file says it, and python-can's readers hand it on."""
+    sent = [
+        can.Message(timestamp=1, data=b"\1"),
+        can.Message(**{"timestamp": 1.0, **changes}),
+        can.Message(timestamp=2),
+    ]
+    monkeypatch.setattr(captures, "_reader_class", lambda _suffix: lambda _lines: iter(sent))
+    capture, frames = read(write(tmp_path / "a.csv", b"x\n"))
+    assert len(frames) == 2 and capture.counts[reason] == 1
+    assert [loss.reason for loss in capture.losses if loss.line == 0] == [reason]
+
+
+@pytest.mark.parametrize("size", [100, 101, 1000, 5000])
+def test_a_blf_file_is_read_as_python_can_reads_it(size: int, tmp_path: Path) -> None:
+    """Objects that begin in one container and end in the next ones too."""
+    path = tmp_path / "a.blf"
+    with can.Logger(path, max_container_size=size) as logger:
+        for message in messages():
+            logger(message)
+        logger.log_event("words of a person", 1622547831)  # type: ignore[attr-defined]
+        logger(can.Message(timestamp=1622547900, data=bytes(64), is_fd=True, bitrate_switch=True))
+    with path.open("rb") as stream:
+        ours = list(can.BLFReader(FlatBlf(stream)))  # type: ignore[arg-type]
+    theirs = list(can.BLFReader(path))
+    assert len(ours) == len(theirs) == 302
+    assert all(one.equals(other, timestamp_delta=None) for one, other in zip(ours, theirs, strict=True))
+    assert [one.timestamp for one in ours] == [other.timestamp for other in theirs]
+
+
+def test_an_mf4_file_that_kills_its_reader_is_refused(tmp_path: Path) -> None:
+    """asammdf ends by a segmentation fault, in a process of its own."""
+    killer = FOUND / "mf4-asammdf-segmentation-fault"
+    with pytest.raises(CaptureError, match=r"a\.mf4: is not a \.mf4 file: asammdf crashes on it"):
+        read(write(tmp_path / "a.mf4", killer.read_bytes()))
+
+
+def test_an_mf4_reader_that_says_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mf4"
+    with can.Logger(path) as logger:
+        logger(can.Message(timestamp=1, data=b"\1"))
+    monkeypatch.setattr(mf4, "SILENCE_S_MAX", 0.0)
+    with pytest.raises(CaptureError, match="asammdf does not get on with it"):
+        read(path)
+
+
+def test_whoever_stops_reading_an_mf4_file_leaves_no_process_behind(tmp_path: Path) -> None:
+    path = tmp_path / "a.mf4"
+    with can.Logger(path) as logger:
+        for number in range(20_000):
+            logger(can.Message(timestamp=number, data=b"\1"))
+    with Capture(path) as capture:
+        blocks = capture.blocks()
+        assert len(next(blocks).frames) == captures.FRAMES_MAX
+        assert children() == 1
+        blocks.close()  # type: ignore[attr-defined]
+        assert children() == 0
+
+
+def children() -> int:
+    """Processes of this one."""
+    return len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+@pytest.mark.parametrize("name", ["a.mf4.gz", "a.blf.gz"])
+def test_a_file_that_only_looks_compressed_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no")
+    with pytest.raises(CaptureError, match=name.replace(".", r"\.")):
+        read(tmp_path / name)
+
+
+def test_a_compressed_mf4_file_is_read_from_the_disk(tmp_path: Path) -> None:
+    """Cut, it is refused, and nothing is left on the disk; one of nothing but a word is no MF4 file."""
+    path = tmp_path / "a.mf4"
+    with can.Logger(path) as logger:
+        for message in messages():
+            if not message.is_remote_frame:
+                logger(message)
+    packed = gzip.compress(path.read_bytes())
+    (tmp_path / "b.mf4.gz").write_bytes(packed)
+    assert len(read(tmp_path / "b.mf4.gz")[1]) == 300
+    (tmp_path / "c.mf4.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(CaptureError, match="is not a"):
+        read(tmp_path / "c.mf4.gz")
+    (tmp_path / "d.mf4.gz").write_bytes(gzip.compress(b"MDF     " * 1_000_000))
+    with pytest.raises(CaptureError, match="more than 200 times"):
+        read(tmp_path / "d.mf4.gz")

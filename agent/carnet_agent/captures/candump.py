@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from carnet_agent.frames import BRS, CLASSIC_WIDTH, ESI, EXTENDED, FD, FD_WIDTH, Frames
 
 ID_MASK = 0x1FFFFFFF
+STANDARD_ID_MAX = 0x7FF
 ERROR_FLAG = 0x20000000
+TIME_S_MAX = 9_000_000_000
+"""Seconds whose nanoseconds fit 64 bits."""
 DIGITS_MAX = 9
 # Data and remote frames; everything else is judged line by line to say what is wrong with it.
 LINE = re.compile(
@@ -54,11 +57,13 @@ def parse(lines: Sequence[bytes], bus_number: Callable[[str], int], refuse: Refu
 
 def _wrong(match: tuple[bytes, ...]) -> str:
     """Why a line of the right form is no data frame, or nothing."""
-    _, _, _, identifier, fd_flags, data = match
+    seconds, _, _, identifier, fd_flags, data = match
+    if int(seconds) >= TIME_S_MAX:
+        return "time_out_of_range"
     can_id = int(identifier, 16)
     if can_id & ERROR_FLAG and can_id > ID_MASK:
         return "error_frame"
-    if can_id > (0x7FF if len(identifier) <= 3 else ID_MASK):
+    if can_id > (STANDARD_ID_MAX if len(identifier) <= 3 else ID_MASK):
         return "identifier_out_of_range"
     if len(data) > 2 * (FD_WIDTH if fd_flags else CLASSIC_WIDTH):
         return "data_too_long"

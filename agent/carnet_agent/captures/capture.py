@@ -6,11 +6,12 @@ frames are skipped and counted.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import io
 import logging
 import os
 import sys
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import CaptureError
-from carnet_agent.captures import candump
+from carnet_agent.captures import candump, mf4
+from carnet_agent.captures.blf import FlatBlf
+from carnet_agent.captures.textlines import TextLines
 from carnet_agent.frames import BRS, CLASSIC_WIDTH, ESI, EXTENDED, FD, FD_WIDTH, Frames
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ FRAMES_MAX = 4096
 CHUNK_BYTES = 128 << 10
 LINE_BYTES_MAX = 4096
 BUSES_MAX = 255
+INFLATED_RATIO_MAX = 200
+"""What a compressed MF4 may take on the disk for a while, in its own size: CAN data is never this dull."""
 MF4_MAGIC = (b"MDF     ", b"UnFinMF ")
 LOSSES_KEPT = 100
 TEXT_SUFFIXES = frozenset((".asc", ".csv", ".trc"))
@@ -77,6 +82,7 @@ class Capture:
         self.losses: list[CaptureLoss] = []
         """The first LOSSES_KEPT refused lines; all are in ``counts``."""
         self._seen: set[int] = set()
+        self._is_cut = False
         suffixes = [suffix.lower() for suffix in path.suffixes]
         self._gzipped = suffixes[-1:] == [".gz"]
         self.suffix = suffixes[-2] if self._gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
@@ -136,21 +142,23 @@ class Capture:
     def _stream(self) -> IO[bytes]:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw)) if self._gzipped else self._raw
 
-    def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
-        """(number of the first line, lines) until the end, or until the file turns out to be cut."""
+    def _chunks(self) -> Iterator[bytes]:
+        """The file's bytes until its end, or until it turns out to be cut: what was read before that is good."""
         stream = self._stream()
-        rest, number = b"", 1
         while True:
             try:
                 chunk = stream.read(CHUNK_BYTES)
             except (EOFError, zlib.error, gzip.BadGzipFile, OSError):
-                # What was read before the cut is good; the last line is not whole.
-                self._refuse(number, "compressed_data_cut")
+                self._is_cut = True
                 return
             if not chunk:
-                if rest:
-                    yield number, [rest]
                 return
+            yield chunk
+
+    def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
+        """(number of the first line, lines) until the end, or until the file turns out to be cut."""
+        rest, number = b"", 1
+        for chunk in self._chunks():
             *lines, rest = (rest + chunk).split(b"\n")
             if lines:
                 yield number, lines
@@ -159,6 +167,11 @@ class Capture:
                 # Not a text file: keep memory bounded, the pieces are refused one by one.
                 yield number, [rest]
                 rest = b""
+        if self._is_cut:
+            # the last line is not whole
+            self._refuse(number, "compressed_data_cut")
+        elif rest:
+            yield number, [rest]
 
     def _candump_blocks(self) -> Iterator[Block]:
         for first, lines in self._lines():
@@ -176,8 +189,8 @@ class Capture:
     def _python_can_blocks(self) -> Iterator[Block]:
         waiting: list[can.Message] = []
         for message in self._messages():
-            if message.is_error_frame or message.is_remote_frame:
-                self._refuse(0, "error_frame" if message.is_error_frame else "remote_frame")
+            if reason := _no_data_frame(message):
+                self._refuse(0, reason)
                 continue
             waiting.append(message)
             if len(waiting) == FRAMES_MAX:
@@ -187,24 +200,30 @@ class Capture:
             yield self._block(waiting)
 
     def _messages(self) -> Iterator[can.Message]:
-        """python-can's messages; a text reader that fails is started again behind the line it failed on."""
-        reader_class = _reader_class(self.suffix)
-        if self.suffix not in TEXT_SUFFIXES:
-            yield from self._binary_messages(reader_class)
-            return
-        lines = _Lines((line for _, chunk in self._lines() for line in chunk), self._passed_over)
+        if self.suffix in TEXT_SUFFIXES:
+            return self._text_messages(_reader_class(self.suffix))
+        return self._binary_messages(self._mf4_messages() if self.suffix == ".mf4" else self._blf_messages())
+
+    def _text_messages(self, reader_class: Callable[..., Any]) -> Iterator[can.Message]:
+        """python-can's messages; a reader that fails is started again behind the line it failed on."""
+        lines = TextLines((line for _, chunk in self._lines() for line in chunk), self._passed_over)
         while not lines.ended:
             seen = lines.number
             try:
                 for message in reader_class(lines):
                     lines.pending = 0
                     yield message
-            except (ValueError, IndexError, KeyError, TypeError, NotImplementedError) as error:
+            except Exception as error:
+                # the readers convert what the line says, and every conversion fails in its own way
                 lines.pending = 0
                 self._refuse(lines.number, "malformed_line")
                 if lines.number == seen:
                     raise CaptureError("capture_refused", f"{self.path.name}: {error}") from error
                 lines.restart(self.suffix)
+            else:
+                if lines.number == seen:
+                    # a reader that reads nothing would not do so the next time either
+                    return
 
     def _passed_over(self, line: int) -> None:
         """A line that begins like a frame gave none: an event in ASC, where those are usual, else a broken line."""
@@ -213,32 +232,52 @@ class Capture:
         else:
             self._refuse(line, "malformed_line")
 
-    def _binary_messages(self, reader_class: Callable[..., Any]) -> Iterator[can.Message]:
-        source: Any = self._stream()
-        if self.suffix == ".mf4":
-            if source.read(len(MF4_MAGIC[0])) not in MF4_MAGIC:
-                raise CaptureError("capture_refused", f"{self.path.name}: is not an .mf4 file")
-            source.seek(0)
-            # The MF4 reader needs random access; an uncompressed file is read in place, not into memory.
-            source = io.BytesIO(source.read()) if self._gzipped else str(self.path)
-        got, reader = 0, None
+    def _blf_messages(self) -> Iterator[can.Message]:
+        yield from _reader_class(self.suffix)(FlatBlf(self._stream()))
+
+    def _mf4_messages(self) -> Iterator[can.Message]:
+        with self._mf4_path() as path:
+            yield from mf4.messages(path)
+
+    def _binary_messages(self, found: Iterator[can.Message]) -> Iterator[can.Message]:
+        """The same messages, until the file turns out to be damaged."""
+        got = 0
         try:
-            reader = reader_class(source)
-            for message in reader:
+            for message in found:
                 got += 1
                 yield message
+        except CaptureError:
+            raise
         except Exception as error:
             if isinstance(error, NotImplementedError) and self.suffix == ".mf4":
-                # python-can says so only when the file is opened
                 sentence = f"{self.path.name}: .mf4 needs asammdf: {sys.executable} -m pip install asammdf"
                 raise CaptureError("asammdf_missing", sentence) from error
             if not got:
                 sentence = f"{self.path.name}: is not a {self.suffix} file: {error}"
                 raise CaptureError("capture_refused", sentence) from error
             self._refuse(0, "cut_or_damaged_after_the_frames_read")
-        finally:
-            if reader is not None:
-                reader.stop()
+
+    @contextlib.contextmanager
+    def _mf4_path(self) -> Iterator[str]:
+        """A file for a reader that jumps about in it: this one, or what it inflates to, on the disk for a while."""
+        with tempfile.NamedTemporaryFile(suffix=self.suffix) as copy:
+            path, head = str(self.path), b""
+            if self._gzipped:
+                path, bytes_max = copy.name, INFLATED_RATIO_MAX * self.size_bytes
+                for chunk in self._chunks():
+                    head += chunk[: len(MF4_MAGIC[0]) - len(head)]
+                    if copy.tell() > bytes_max:
+                        sentence = f"{self.path.name}: inflates to more than {INFLATED_RATIO_MAX} times its size"
+                        raise CaptureError("capture_refused", sentence)
+                    copy.write(chunk)
+                copy.flush()
+                if self._is_cut:
+                    self._refuse(0, "compressed_data_cut")
+            else:
+                head = self._raw.read(len(MF4_MAGIC[0]))
+            if head not in MF4_MAGIC:
+                raise CaptureError("capture_refused", f"{self.path.name}: is not an .mf4 file")
+            yield path
 
     def _block(self, messages: list[can.Message]) -> Block:
         count = len(messages)
@@ -257,53 +296,18 @@ class Capture:
         return Block(frames, np.fromiter((digits for _, digits in stamps), np.uint8, count))
 
 
-class _Lines:
-    """A text file for python-can's readers that can be started again: its header, then the lines not yet read."""
-
-    def __init__(self, lines: Iterator[bytes], passed_over: Callable[[int], None]) -> None:
-        self._lines = lines
-        self._passed_over = passed_over
-        self._again: list[str] = []
-        self._header: list[str] = []
-        self._in_header = True
-        self.number = 0
-        """Lines read so far."""
-        self.pending = 0
-        """The last line, if it begins like a frame and no message has come of it yet; else 0."""
-        self.ended = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self._again:
-            return self._again.pop(0)
-        if self.pending:
-            self._passed_over(self.pending)
-            self.pending = 0
-        try:
-            line = next(self._lines).decode("utf-8", "replace") + "\n"
-        except StopIteration:
-            self.ended = True
-            raise
-        self.number += 1
-        data = line.lstrip()[:1].isdigit()
-        self._in_header = self._in_header and (self.number == 1 or not data)
-        self.pending = self.number if data else 0
-        if self._in_header and len(self._header) < 100:
-            self._header.append(line)
-        return line
-
-    def read(self, _size: int = -1) -> str:
-        """Only there because python-can looks whether it is a file."""
-        raise OSError("lines only")
-
-    def restart(self, suffix: str) -> None:
-        """Give the header again before the next line; of a CSV file that is its first line."""
-        self._again = self._header[:1] if suffix == ".csv" else list(self._header)
-
-    def close(self) -> None:
-        """The reader's end is not the file's end."""
+def _no_data_frame(message: can.Message) -> str:
+    """Why this is no data frame, or nothing: a damaged file says what no frame can have."""
+    if message.is_error_frame:
+        return "error_frame"
+    if message.is_remote_frame:
+        return "remote_frame"
+    if not 0 <= message.arbitration_id <= (candump.ID_MASK if message.is_extended_id else candump.STANDARD_ID_MAX):
+        return "identifier_out_of_range"
+    if len(message.data) > (FD_WIDTH if message.is_fd else CLASSIC_WIDTH):
+        return "data_too_long"
+    # no number compares with a NaN
+    return "" if -candump.TIME_S_MAX < message.timestamp < candump.TIME_S_MAX else "time_out_of_range"
 
 
 def bus_name(channel: Any) -> str:
@@ -342,7 +346,6 @@ def _reader_class(suffix: str) -> Callable[..., Any]:
         ".asc": can.ASCReader,
         ".blf": can.BLFReader,
         ".csv": can.CSVReader,
-        ".mf4": can.MF4Reader,
         ".trc": can.TRCReader,
     }
     return readers[suffix]
