@@ -108,3 +108,30 @@ def test_a_keyword_inside_a_comment_begins_no_statement() -> None:
     """Comments run over lines."""
     text = 'CM_ "first\nVAL_ 3 not a statement\nlast";\nBO_ 1 A: 8 X\n'
     assert [statement.line for statement in split(text)] == [1, 4]
+
+
+MULTIPLEXED = (
+    'BO_ 1 M: 8 X\n SG_ m M : 0|8@1+ (1,0) [0|0] "" X\n SG_ s m0 : 8|8@1+ (1,0) [0|0] "" X\n'
+    ' SG_ t m1 : 8|8@1+ (1,0) [0|0] "" X\n\n'
+)
+
+
+@pytest.mark.parametrize("ranges", ["0-4294967295", "9-3, 0 - 200000,300000-500000", f"0-{'9' * 5000}"])
+def test_a_statement_of_too_many_multiplexer_values_costs_itself_only(ranges: str) -> None:
+    """cantools would write them out one by one, in all the memory there is."""
+    kept, lost = names(f"{MULTIPLEXED}SG_MUL_VAL_ 1 s m {ranges};\nSG_MUL_VAL_ 1 t m 0-255;\n")
+    assert kept == ["M.m", "M.s", "M.t"] and lost == [(6, "SG_MUL_VAL_ 1 s")]
+
+
+def test_an_identifier_that_python_does_not_read_costs_its_message_only() -> None:
+    """Its signals are not those of the message before it."""
+    text = (
+        GOOD + f'\nBO_ {"9" * 5000} Bad: 8 X\n SG_ lost : 16|8@1+ (1,0) [0|0] "" X\n\nVAL_ {"9" * 5000} lost 1 "x";\n'
+    )
+    kept, lost = names(text)
+    assert kept == BOTH and [line for line, _ in lost] == [5]
+    assert max(len(name) for _, name in lost) < 200
+
+
+def test_what_is_lost_has_a_name_even_without_words() -> None:
+    assert all(name for _, name in names(GOOD + "\n:\n\nBO_ 2 e 4 X\n")[1])

@@ -18,6 +18,11 @@ from carnet_agent.dbc.database import BITS_MAX, BYTES_MAX, Database, Kind, Loss,
 from carnet_agent.dbc.salvage import reason_of, salvage
 
 SIZE_BYTES_MAX = 64 << 20
+SELECTORS_MAX = 1 << 18
+"""Multiplexer values of a file, or of what is salvaged of it at a time, that stand in ranges."""
+DIGITS_MAX = 20
+SELECTORS = re.compile(r"SG_MUL_VAL_\s[^;\"]*")
+RANGE = re.compile(r"(?<!\d)(\d++)\s*+-\s*+(\d++)")
 FLOAT_KINDS: dict[int, Kind] = {16: "float16", 32: "float32", 64: "float64"}
 
 # cantools logs attributes it does not know; that is no loss for decoding.
@@ -64,7 +69,20 @@ def decode_text(data: bytes) -> str:
 
 def _parse_text(text: str) -> list[Any]:
     """The messages as cantools has them; ``strict=False`` because overlapping signals are common in the field."""
+    _check_selectors(text)
     return list(cantools_dbc.load_string(text, strict=False).messages)
+
+
+def _check_selectors(text: str) -> None:
+    """ValueError for ranges of multiplexer values that cantools would write out one by one, all the memory there is."""
+    values = 0
+    for statement in SELECTORS.findall(text):
+        for first, last in RANGE.findall(statement):
+            # the length first: a number of thousands of digits is none that Python reads
+            is_number = max(len(first), len(last)) <= DIGITS_MAX
+            values += max(0, int(last) - int(first)) + 1 if is_number else SELECTORS_MAX
+        if values >= SELECTORS_MAX:
+            raise ValueError(f"ranges of more than {SELECTORS_MAX} multiplexer values")
 
 
 def _line_numbers(text: str) -> dict[tuple[int, str], int]:
@@ -73,7 +91,8 @@ def _line_numbers(text: str) -> dict[tuple[int, str], int]:
     current = 0
     for number, line in enumerate(text.split("\n"), 1):
         if found := re.match(r"\s*BO_\s+(\d+)\s", line):
-            current = int(found[1])
+            # more digits than Python reads are no message's
+            current = int(found[1]) if len(found[1]) <= DIGITS_MAX else -1
             numbers[current, ""] = number
         elif found := re.match(r"\s*SG_\s+(\w+)", line):
             numbers[current, found[1]] = number

@@ -36,13 +36,15 @@ class Statement:
     @property
     def title(self) -> str:
         """Its first words, to name it in a sentence."""
-        return " ".join(self.text.split()[:3]).rstrip(": ")
+        words = " ".join(self.text.split()[:3]).rstrip(": ") or "a statement without words"
+        return words if len(words) <= REASON_CHARS_MAX else words[:REASON_CHARS_MAX] + "…"
 
 
 def salvage(text: str, parse: Parser) -> tuple[list[Any], list[Loss]]:
     """The messages that parse one by one, and every statement that was given up."""
     blocks: list[list[Statement]] = []
-    meanings: dict[int, list[Statement]] = {}
+    # by the digits of the identifier: a number of thousands of them is none that Python reads
+    meanings: dict[str, list[Statement]] = {}
     others: list[Statement] = []
     for statement in split(text):
         if MESSAGE.match(statement.text):
@@ -50,7 +52,7 @@ def salvage(text: str, parse: Parser) -> tuple[list[Any], list[Loss]]:
         elif statement.text.lstrip().startswith("SG_ ") and blocks:
             blocks[-1].append(statement)
         elif found := MEANING.match(statement.text):
-            meanings.setdefault(int(found[1]), []).append(statement)
+            meanings.setdefault(found[1].lstrip("0"), []).append(statement)
         else:
             others.append(statement)
     losses = [_loss(statement, reason) for statement, reason in _faulty(others, parse)]
@@ -59,7 +61,7 @@ def salvage(text: str, parse: Parser) -> tuple[list[Any], list[Loss]]:
     messages = []
     for block in blocks:
         found = MESSAGE.match(block[0].text)
-        extras = meanings.pop(int(found[1]), []) if found else []
+        extras = meanings.pop(found[1].lstrip("0"), []) if found else []
         messages += _one_message(block, definitions, extras, parse, losses)
     for orphans in meanings.values():
         losses += [_loss(orphan, "names a message that is not defined") for orphan in orphans]
