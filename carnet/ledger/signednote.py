@@ -27,9 +27,9 @@ SIGNATURES_MAX: Final = 16
 
 _ED25519: Final = b"\x01"
 _ID_BYTES: Final = 4
-_NAME: Final = re.compile(r"[^\s+]+")
-_LINE: Final = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
-_KEY: Final = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})")
+_NAME: Final = re.compile(r"[^\s+\ud800-\udfff]+")
+_LINE: Final = re.compile(r"\u2014 ([^\s+\ud800-\udfff]+) ([A-Za-z0-9+/]+={0,2})")
+_KEY: Final = re.compile(r"([^\s+\ud800-\udfff]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,3 +195,10 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 def test_a_key_that_could_not_sign_does_not_exist(name: str, public: bytes) -> None:
     with pytest.raises(LocalProtocolError):
         NoteKey(name, public)
+
+
+def test_a_key_whose_name_has_no_form_in_utf_8_is_refused() -> None:
+    """A terminal hands such bytes on as half surrogate pairs."""
+    with pytest.raises(FormatError) as refusal:
+        parse_note_key(NOTE_KEY.text().replace("carnet", "carnet\udcff"))
+    assert refusal.value.reason == "note_key"
