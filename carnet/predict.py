@@ -101,10 +101,13 @@ def _sum(x: Int64, runs: Runs, chosen: Mask) -> None:
     if len(lengths) == 0:
         return
     where = np.repeat(chosen, runs.lengths)
-    steps = x[where]
-    sums = steps.cumsum()
+    sums = x[where]
     starts = lengths.cumsum() - lengths
-    x[where] = sums - np.repeat(sums[starts] - steps[starts], lengths)
+    firsts = sums[starts]
+    # in its own place: every copy of the largest batch is two megabytes
+    sums.cumsum(out=sums)
+    sums -= np.repeat(sums[starts] - firsts, lengths)
+    x[where] = sums
 
 
 def _add_twins(x: Int64, runs: Runs, twins: Mask) -> None:
