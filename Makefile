@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check bench run-set test-set bench-set
+.PHONY: demo test nightly check bench run-set test-set bench-set
 
 demo: run-set            ## a car, an agent, a broker, a receiver and two recipients on this machine
 	@$(BIN)/carnet-sim demo $(ARGS)
@@ -11,6 +11,13 @@ demo: run-set            ## a car, an agent, a broker, a receiver and two recipi
 test: test-set           ## all tests; the table at the end names the real parts that took part
 	@$(PYTHON) tools/debian.py
 	@$(BIN)/python -m pytest $(ARGS)
+
+nightly: test-set        ## hours: all that follows is run, and the end says whether anything failed
+	@failed=0; \
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.world --seeds 5000 || failed=1; \
+	$(BIN)/python -m tests.fuzz --seconds 300 --seed $$(date +%Y%m%d) || failed=1; \
+	$(BIN)/python -m tests.fuzz.bombs 1073741824 || failed=1; \
+	exit $$failed
 
 check: test-set          ## style, types, direction of imports
 	@$(BIN)/ruff check .

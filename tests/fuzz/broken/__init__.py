@@ -1,0 +1,1 @@
+"""Targets that break on purpose: a fuzzer that never finds anything has not been tested."""
