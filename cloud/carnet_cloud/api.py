@@ -7,11 +7,13 @@ No postponed annotations here: FastAPI reads them, and some name what only a fun
 """
 
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +32,25 @@ from carnet_cloud.why import Answer
 REQUEST_AGE_MS_MAX = 300_000
 BODY_BYTES_MAX = 262_144
 EVENTS = "/v1/events"
+ERRORS_TOLD = 3
+LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
+DOCUMENT: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+"""What FastAPI cannot know of a body that is read as bytes, because its signature or hash is of these bytes."""
+
+
+class Refused(BaseModel):
+    """What every refusal is answered with."""
+
+    reason: str = Field(description="a snake_case word, see docs/consent.md")
+    message: str = Field(description="a sentence for people")
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Refused, "description": "refused"},
+    503: {"model": Refused, "description": "not now: ask again"},
+}
 
 
 class RecordBody(BaseModel):
@@ -120,7 +141,9 @@ def make_api(
     """The application; ``facts`` are what ``/healthz`` shows, ``explain`` is `carnet_cloud.why.why` for this cloud."""
     door = Door(store, consents, operator_token, now_ms)
     told = [Depends(door.seen)]
-    api = FastAPI(title="Carnet consent API", version="1", docs_url=None, redoc_url=None, dependencies=told)
+    api = FastAPI(
+        title="Carnet consent API", version="1", docs_url=None, redoc_url=None, dependencies=told, responses=REFUSALS
+    )
     api.get("/healthz")(facts)
     _refusals(api)
     _for_operators(api, door, store, consents, now_ms)
@@ -138,10 +161,24 @@ def _refusals(api: FastAPI) -> None:
         status = 503 if isinstance(error, UnavailableError) else 401 if isinstance(error, SignatureError) else 400
         return JSONResponse({"reason": error.reason, "message": str(error)}, status_code=status)
 
+    @api.exception_handler(RequestValidationError)
+    def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # where and what, never what was sent
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:ERRORS_TOLD])
+        return JSONResponse({"reason": "request_malformed", "message": wrong}, status_code=422)
+
+    # what the framework itself refuses: a body that is no text, a path or a method that is not there
+    for status, reason in ((400, "request_malformed"), (404, "path_unknown"), (405, "method_unknown")):
+
+        @api.exception_handler(status)
+        def refused_before(_request: Request, error: HTTPException, reason: str = reason) -> JSONResponse:
+            refusal = {"reason": reason, "message": str(error.detail)}
+            return JSONResponse(refusal, status_code=error.status_code, headers=error.headers)
+
     @api.middleware("http")
     async def bounded(request: Request, call_next: Callable[[Request], Any]) -> Any:
-        length = request.headers.get("content-length")
-        if request.method == "POST" and (length is None or not length.isdigit() or int(length) > BODY_BYTES_MAX):
+        length = LENGTH.fullmatch(request.headers.get("content-length", ""))
+        if request.method == "POST" and (length is None or int(length[0]) > BODY_BYTES_MAX):
             return JSONResponse({"reason": "body_size", "message": "the request is too large"}, status_code=413)
         return await call_next(request)
 
@@ -150,11 +187,11 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
     """Publish, enrol, ask why."""
     guarded = [Depends(door.operator)]
 
-    @api.post("/v1/offers", status_code=201, dependencies=guarded)
+    @api.post("/v1/offers", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
     async def publish_offer(request: Request) -> dict[str, str]:
         return {"id": consents.offer(await request.body())}
 
-    @api.post("/v1/enrolments", status_code=201, dependencies=guarded)
+    @api.post("/v1/enrolments", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
     async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
         device = enrol(store, await request.body(), tenant, now_ms())
         with store.transaction() as t:

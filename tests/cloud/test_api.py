@@ -17,6 +17,7 @@ from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
 
 TOKEN = "an operator's token of enough characters"
+JSON = {"Content-Type": "application/json"}
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -34,10 +35,13 @@ class Client:
         self._api = api
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._request("GET", path, **options))
+        return self.ask("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._request("POST", path, **options))
+        return self.ask("POST", path, **options)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return asyncio.run(self._request(method, path, **options))
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self._api), base_url="http://carnet") as client:
@@ -163,3 +167,26 @@ def test_why_is_for_the_operator_and_for_any_path(cloud: Cloud, client: Client) 
 def test_a_huge_body_is_refused(client: Client) -> None:
     """Before it is read."""
     assert client.post("/v1/offers", content=b"x" * 300_000, headers=OPERATOR).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "method, path, options, status, reason",
+    [
+        ("GET", "/nothing", {}, 404, "path_unknown"),
+        ("DELETE", "/v1/offers", {}, 405, "method_unknown"),
+        ("GET", "/v1/offers", {}, 422, "request_malformed"),
+        ("POST", "/v1/records", {"json": {"vehicle": 1, "record": "private"}}, 422, "request_malformed"),
+        ("POST", "/v1/records", {"content": b"\xff"}, 422, "request_malformed"),
+        ("POST", "/v1/records", {"content": b"\xff", "headers": JSON}, 400, "request_malformed"),
+        ("POST", "/v1/records", {"content": b"[" * 100_000, "headers": JSON}, 400, "request_malformed"),
+        ("POST", "/v1/records", {"headers": {"Content-Length": b"\xb2"}}, 413, "body_size"),
+        ("POST", "/v1/records", {"headers": {"Content-Length": "9" * 5000}}, 413, "body_size"),
+    ],
+)
+def test_what_the_framework_refuses_has_the_form_of_every_refusal(
+    client: Client, method: str, path: str, options: dict[str, Any], status: int, reason: str
+) -> None:
+    """And says nothing of what was sent."""
+    answer = client.ask(method, path, **options)
+    assert (answer.status_code, set(answer.json())) == (status, {"reason", "message"})
+    assert answer.json()["reason"] == reason and "private" not in answer.text
