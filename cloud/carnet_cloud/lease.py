@@ -3,6 +3,7 @@
 Law 3: after a withdrawal returned, nothing more is written. A sender asks ``guard`` before each write; a lease that is
 over or was cut raises, and the connection is reset. The leases of a group are taken in one transaction; each is of one
 event alone, so that the end of one record leaves the others.
+A renewal is worth nothing that came back after its own term: the clock is read again behind it.
 Limit: a process frozen between guard and write can emit that one write.
 """
 
@@ -56,9 +57,11 @@ class Lease:
             raise LeaseOver
         if now_ms < self._until_ms - LEASE_MS + BEGIN_MS:
             return
-        if not self._renew() or self._is_cut:
-            raise LeaseOver
+        renewed = self._renew()
         self._until_ms = now_ms + LEASE_MS
+        # a renewal waits for its turn at the store: whoever narrows after it may have seen the new lease run out too
+        if not renewed or self.over or self._monotonic_ms() >= min(self._until_ms, self._ends_ms):
+            raise LeaseOver
 
     @property
     def over(self) -> bool:
