@@ -44,7 +44,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.recipients import JsonLines
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore, Store
 from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
@@ -127,7 +127,7 @@ def broker(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 def measure(folder: Path, port: int, messages: list[bytes], count: int) -> dict[str, float]:
     """CPU seconds of this process per envelope, receiving and forwarding."""
-    store = Store.open(folder / "store.db", incarnation=b"i" * 16, now_ms=NOW_MS)
+    store = SqliteStore.open(folder / "store.db", incarnation=b"i" * 16, now_ms=NOW_MS)
     fill(store)
     wrapping = Wrapping(folder / "wrapping", random.Random(1).randbytes)
     book = GrantBook(RECIPIENTS)

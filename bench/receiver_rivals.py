@@ -37,7 +37,7 @@ from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
 from carnet_cloud.grantbook import GrantBook
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.wrapping import Wrapping
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS
 
@@ -61,7 +61,7 @@ class Ours:
     """The product's receiver on a store of its own."""
 
     def __init__(self, folder: Path, now_ms: int) -> None:
-        self._store = Store.open(folder / "store.db", incarnation=b"i" * 16, now_ms=NOW_MS)
+        self._store = SqliteStore.open(folder / "store.db", incarnation=b"i" * 16, now_ms=NOW_MS)
         fill(self._store)
         catalogue = Catalogue([Entry(path, "km/h", Category.DRIVING, Sensitivity.LOW) for path in PATHS])
         wrapping = Wrapping(folder / "wrapping", random.Random(1).randbytes)

@@ -40,7 +40,7 @@ from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease, Leases
 from carnet_cloud.recipients import Webhook
 from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome, Recipient
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
@@ -87,7 +87,7 @@ class Scene:
     """A cloud with one vehicle and one recipient."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.store = Store.open(folder / "store.db", incarnation=b"i" * 16, now_ms=now_ms())
+        self.store = SqliteStore.open(folder / "store.db", incarnation=b"i" * 16, now_ms=now_ms())
         self.unit = Unit(boot_ms=BOOT_MS, wall_ms=now_ms())
         self._wrapping = Wrapping(folder / "wrapping", os.urandom)
         self._leases, self._book = Leases(), GrantBook((kit.RECIPIENT,))

@@ -20,7 +20,7 @@ from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Lease, LeaseOver
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.recipients import Event, Outcome
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
@@ -331,7 +331,7 @@ def test_a_store_is_for_its_owner_alone_with_all_that_lies_beside_it(tmp_path: P
     """The write-ahead log and the lock too, whatever the umask and the folder."""
     before = os.umask(0)
     try:
-        store = Store.open(tmp_path / "open" / "store.sqlite", incarnation=b"i" * 16, now_ms=1)
+        store = SqliteStore.open(tmp_path / "open" / "store.sqlite", incarnation=b"i" * 16, now_ms=1)
         files = list((tmp_path / "open").iterdir())
         assert len(files) >= 3
         assert [path.name for path in files if path.stat().st_mode & 0o077] == []

@@ -37,7 +37,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
 from carnet_cloud.rendering import read, render
-from carnet_cloud.store import Store, Transaction
+from carnet_cloud.store import SqliteStore, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping, open_sealed
@@ -86,7 +86,9 @@ class Cloud:
     ) -> None:
         source = random.Random(5)
         self.clock = Clock()
-        self.store = Store(sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS)
+        self.store = SqliteStore(
+            sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS
+        )
         self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
         self.book = GrantBook(recipients, self.journal.is_pending)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from carnet_cloud.__main__ import main
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from tests import consentkit as kit
 from tests.brokenservice import ANSWERS, BrokenService, good
 from tests.cloud.test_commands import CONFIG
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "enrolment.json").write_text("{}")
     (tmp_path / "offer.json").write_text(json.dumps(kit.offer_document()))
     monkeypatch.chdir(tmp_path)
-    store = Store.open(tmp_path / "cloud" / "store.db", incarnation=b"i" * 16, now_ms=1)
+    store = SqliteStore.open(tmp_path / "cloud" / "store.db", incarnation=b"i" * 16, now_ms=1)
     yield tmp_path
     store.close()
 

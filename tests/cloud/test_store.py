@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore, Store
 
 
 def open_store(path: Path) -> Store:
-    return Store.open(path, incarnation=b"i" * 16, now_ms=1)
+    return SqliteStore.open(path, incarnation=b"i" * 16, now_ms=1)
 
 
 def foreign(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carnet.errors import ConfigError
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore, Store
 from carnet_cloud.wrapping import Wrapping, open_sealed, seal
 
 KEY = bytes(range(32))
@@ -17,7 +17,7 @@ KEY = bytes(range(32))
 
 @pytest.fixture
 def store() -> Store:
-    return Store(sqlite3.connect(":memory:"), incarnation=b"i" * 16, now_ms=1)
+    return SqliteStore(sqlite3.connect(":memory:"), incarnation=b"i" * 16, now_ms=1)
 
 
 def test_a_wrapped_key_opens_only_with_its_wrapping_key(tmp_path: Path) -> None:

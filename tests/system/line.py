@@ -44,7 +44,7 @@ from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink as CloudLink
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
@@ -152,7 +152,7 @@ class Cloud:
     def __init__(self, folder: Path, port: int, buses: Sequence[Bus], recipients: Sequence[str]) -> None:
         source = random.Random(12)
         self.now_ms = START_MS + WALL_MS
-        self.store = Store.open(folder / "store" / "cloud.db", incarnation=b"i" * 16, now_ms=self.now_ms)
+        self.store = SqliteStore.open(folder / "store" / "cloud.db", incarnation=b"i" * 16, now_ms=self.now_ms)
         journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         wrapping = Wrapping(folder / "wrapping", source.randbytes)
         book, leases = GrantBook(recipients), Leases()

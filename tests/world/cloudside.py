@@ -22,7 +22,7 @@ from carnet_cloud.keeper import ENDED_AT_ONCE
 from carnet_cloud.lease import Leases
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
-from carnet_cloud.store import Store
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
@@ -69,7 +69,7 @@ class CloudSide:
     def start(self) -> None:
         """The process begins; what a crash left half is finished first."""
         random = self._clockwork.random.randbytes
-        self.store = Store(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
+        self.store = SqliteStore(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
         if self._restored_from:
             self._ledger.lost_by_backup |= self._restored_from - self.taken()
             self._restored_from.clear()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from carnet_cloud.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,13 @@ class Block:
 class Blocks:
     """Adds up what was blocked."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     def add(self, vehicle: bytes, record: str, path: str, reason: str, samples: int, now_ms: int) -> None:
         self._db.execute(
             "insert into block values (?, ?, ?, ?, ?, ?, ?) on conflict (vehicle, record, path, reason)"
-            " do update set samples = samples + excluded.samples, last_ms = excluded.last_ms",
+            " do update set samples = block.samples + excluded.samples, last_ms = excluded.last_ms",
             (vehicle, record, path, reason, samples, now_ms, now_ms),
         )
 

@@ -5,10 +5,11 @@ Law: stored documents are the bytes as they came and are never written again fro
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from carnet_cloud.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ def _record(row: tuple[Any, ...]) -> StoredRecord:
 class Consents:
     """Documents and what was decided about them."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     # offers
 
@@ -76,8 +77,8 @@ class Consents:
     def records(self, vehicle: bytes, epoch: int | None = None) -> list[StoredRecord]:
         """All records of a vehicle, of one epoch or of every one, in the order of their ids."""
         rows = self._db.execute(
-            f"select {_RECORD} from record where vehicle = ? and (? is null or epoch = ?) order by id",
-            (vehicle, epoch, epoch),
+            f"select {_RECORD} from record where vehicle = ? and epoch = coalesce(?, epoch) order by id",
+            (vehicle, epoch),
         )
         return [_record(row) for row in rows]
 

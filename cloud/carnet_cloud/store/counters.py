@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 
 from carnet.limits import NUMBER_MAX
+from carnet_cloud.store.database import Database
 
 
 class Counters:
@@ -13,8 +13,8 @@ class Counters:
     What is added is written once, when the transaction commits.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._added: Counter[str] = Counter()
 
     def add(self, name: str, amount: int = 1) -> None:
@@ -29,8 +29,9 @@ class Counters:
     def flush(self) -> None:
         """Write what was added; called by the transaction before it commits."""
         self._db.executemany(
-            "insert into counter values (?1, ?2) on conflict (name) do update set value = min(value + ?2, ?3)",
-            sorted((name, min(value, NUMBER_MAX), NUMBER_MAX) for name, value in self._added.items() if value),
+            "insert into counter values (?, ?) on conflict (name) do update set value = case"
+            " when counter.value > ? - excluded.value then ? else counter.value + excluded.value end",
+            sorted((n, min(value, NUMBER_MAX), NUMBER_MAX, NUMBER_MAX) for n, value in self._added.items() if value),
         )
         self._added.clear()
 

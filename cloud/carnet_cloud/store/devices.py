@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from carnet_cloud.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Device:
 class Devices:
     """Finds, adds and changes units; pins owners' keys."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     def get(self, device: bytes) -> Device | None:
         row = self._db.execute(
@@ -52,7 +53,7 @@ class Devices:
         return [bytes(row[0]) for row in rows]
 
     def add(self, device: Device, now_ms: int) -> None:
-        """Raises sqlite3.IntegrityError if the device id exists: the caller compares first."""
+        """The caller has looked whether the device id exists: a second one is an error of the database."""
         self._db.execute(
             "insert into device values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -80,5 +81,6 @@ class Devices:
 
     def pin_owner_key(self, vehicle: bytes, epoch: int, thumbprint: str, public_key: bytes) -> None:
         self._db.execute(
-            "insert or ignore into owner_key values (?, ?, ?, ?)", (vehicle, epoch, thumbprint, public_key)
+            "insert into owner_key values (?, ?, ?, ?) on conflict do nothing",
+            (vehicle, epoch, thumbprint, public_key),
         )

@@ -5,9 +5,10 @@ Law: ending a grant deletes its key and its payloads in the same transaction; an
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from carnet_cloud.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ _DELIVERY = (
 class Outbox:
     """Events, their keys and their outcomes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     # keys, wrapped by a key that lives outside the database
 
@@ -66,7 +67,8 @@ class Outbox:
         """Make a key, or wrap one anew. ``ends_ms``: when `end_expired` looks at its record; 0 is its next turn."""
         self._db.execute(
             "insert into outbox_key (record, recipient, wrapped, wrapping_key, ends_ms) values (?, ?, ?, ?, ?)"
-            " on conflict do update set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key",
+            " on conflict (record, recipient) do update"
+            " set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key",
             (record, recipient, wrapped, wrapping_key, ends_ms),
         )
 
@@ -81,9 +83,9 @@ class Outbox:
     def add(self, queued: Queued, delivery: Delivery, replay_until_ms: int) -> bool:
         """False if the event id is known: a restored or repeated envelope makes no second event."""
         cursor = self._db.execute(
-            "insert or ignore into outbox (event_id, record, recipient, generation,"
+            "insert into outbox (event_id, record, recipient, generation,"
             " created_ms, payload, next_ms, state, replay_until_ms)"
-            " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+            " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?) on conflict do nothing",
             (
                 queued.event_id, queued.record, queued.recipient, queued.generation, queued.created_ms, queued.payload,
                 queued.created_ms, replay_until_ms,

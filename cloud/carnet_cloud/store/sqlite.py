@@ -9,21 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud.store.blocks import Blocks
-from carnet_cloud.store.consents import Consents
-from carnet_cloud.store.counters import Counters
-from carnet_cloud.store.devices import Devices
 from carnet_cloud.store.migrations import STEPS
-from carnet_cloud.store.outbox import Outbox
-from carnet_cloud.store.streams import Streams
+from carnet_cloud.store.turns import Turns
 
 APPLICATION_ID = 0x43524E54  # "CRNT": a file of somebody else is refused, not migrated
 PRAGMAS = (
@@ -38,43 +29,23 @@ PRAGMAS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """The tables by noun, all inside one open transaction."""
-
-    devices: Devices
-    consents: Consents
-    streams: Streams
-    outbox: Outbox
-    blocks: Blocks
-    counters: Counters
-
-
-class Store:
+class SqliteStore(Turns):
     """One SQLite database behind a lock: threads take turns, other processes are refused.
 
     ``connection`` is handed in so that a simulation can keep it in memory; ``open`` makes the one for a file.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, incarnation: bytes, now_ms: int) -> None:
+        super().__init__(connection)
         self._connection = connection
-        self._turn = threading.RLock()
         self._lock_file: IO[bytes] | None = None
         connection.isolation_level = None
         for pragma in PRAGMAS:
             connection.execute(f"pragma {pragma}")
-        self._tables = Transaction(
-            Devices(connection),
-            Consents(connection),
-            Streams(connection),
-            Outbox(connection),
-            Blocks(connection),
-            Counters(connection),
-        )
         self._migrate(incarnation, now_ms)
 
     @classmethod
-    def open(cls, path: Path, *, incarnation: bytes, now_ms: int) -> Store:
+    def open(cls, path: Path, *, incarnation: bytes, now_ms: int) -> SqliteStore:
         """Open or create the file; ``incarnation`` (16 random bytes) names a store that is new.
 
         Raises ConfigError when the file is not a store or is newer than this program, UnavailableError when another
@@ -108,33 +79,27 @@ class Store:
             if self._lock_file is not None:
                 self._lock_file.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """All or nothing, on disk when it returns. Nested use joins the outer transaction."""
-        with self._turn:
-            if self._connection.in_transaction:
-                yield self._tables
-                return
-            try:
-                self._connection.execute("begin immediate")
-            except sqlite3.OperationalError as e:
-                raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
-            try:
-                yield self._tables
-                self._tables.counters.flush()
-                self._connection.execute("commit")
-            except BaseException as e:
-                self._tables.counters.forget()
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                if isinstance(e, sqlite3.OperationalError) or type(e) is sqlite3.DatabaseError:
-                    # full, read-only, damaged: the disk's fault, not the message's
-                    raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
-                raise
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("begin immediate")
+        except sqlite3.OperationalError as e:
+            raise UnavailableError("store_unavailable", f"the store cannot be written: {e}") from e
+
+    def _commit(self) -> None:
+        self._connection.execute("commit")
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+
+    def _unavailable(self, error: BaseException) -> UnavailableError | None:
+        if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+            # full, read-only, damaged: the disk's fault, not the message's
+            return UnavailableError("store_unavailable", f"the store cannot be written: {error}")
+        return None
 
     @property
     def incarnation(self) -> bytes:
-        """16 random bytes given at creation: a journal of narrowings belongs to one incarnation."""
         row = self._connection.execute("select id from incarnation").fetchone()
         return bytes(row[0])
 

@@ -4,11 +4,11 @@ what waits for its time or schema.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from carnet.narrowing import Mode
 from carnet.times import Anchor
+from carnet_cloud.store.database import Database
 
 ANCHORS_KEEP = 256  # boots of a device whose clock is known
 REPLAY_KEEP = 4096  # manifests kept below the watermark: older numbers are duplicates without a verdict
@@ -40,8 +40,8 @@ class Held:
 class Streams:
     """Numbers, gaps, schemas, clocks and waiting envelopes of devices."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     def get(self, device: bytes, stream: bytes) -> Stream:
         row = self._db.execute(
@@ -66,7 +66,9 @@ class Streams:
 
     def begin(self, device: bytes, stream: bytes, now_ms: int) -> None:
         """Something of the stream was taken, whether or not its watermark moves."""
-        self._db.execute("insert or ignore into stream values (?, ?, 0, ?, ?)", (device, stream, bytes(32), now_ms))
+        self._db.execute(
+            "insert into stream values (?, ?, 0, ?, ?) on conflict do nothing", (device, stream, bytes(32), now_ms)
+        )
 
     # replay table
 
@@ -110,7 +112,7 @@ class Streams:
     def name_gap(self, device: bytes, stream: bytes, first: int, last: int) -> None:
         self._db.execute(
             "insert into named_gap values (?, ?, ?, ?) on conflict (device, stream, first) do"
-            " update set last = max(last, excluded.last)",
+            " update set last = excluded.last where named_gap.last < excluded.last",
             (device, stream, first, last),
         )
 
@@ -139,7 +141,9 @@ class Streams:
         return bytes(row[0]) if row else b""
 
     def add_schema(self, device: bytes, digest: bytes, document: bytes) -> None:
-        self._db.execute("insert or ignore into column_schema values (?, ?, ?)", (device, digest, document))
+        self._db.execute(
+            "insert into column_schema values (?, ?, ?) on conflict do nothing", (device, digest, document)
+        )
 
     def schema_bytes(self, device: bytes) -> int:
         """Size of all schemas of a device."""
@@ -162,8 +166,8 @@ class Streams:
             "insert into anchor (boot_ms, earliest_ms, latest_ms, device, boot_id) values (?, ?, ?, ?, ?)", row
         )
         self._db.execute(
-            "delete from anchor where device = ? and boot_id in"
-            " (select boot_id from anchor where device = ? order by latest_ms desc, boot_id limit -1 offset ?)",
+            "delete from anchor where device = ? and boot_id not in"
+            " (select boot_id from anchor where device = ? order by latest_ms desc, boot_id limit ?)",
             (device, device, ANCHORS_KEEP),
         )
 
@@ -182,7 +186,8 @@ class Streams:
         if not keep:
             self._db.execute("delete from report where device = ? and kind = ?", (device, kind))
         self._db.execute(
-            "insert or ignore into report values (?, ?, ?, ?, ?, ?)", (device, kind, stream, seq, body, now_ms)
+            "insert into report values (?, ?, ?, ?, ?, ?) on conflict do nothing",
+            (device, kind, stream, seq, body, now_ms),
         )
 
     def reports(self, device: bytes, kind: str) -> list[tuple[bytes, int]]:
