@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from carnet import canonical, fields, hashes, ids
-from carnet.errors import ConsentError
-from carnet.refusals import decimal, identity, integer, named_members, refused_as, text_for_people
+from carnet.errors import ConsentError, FormatError
+from carnet.refusals import Members, at, decimal, identity, integer, refused_as, text_for_people
 from carnet.signals import Category, DeliveryClass, check_path
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
 
@@ -105,30 +105,31 @@ def offer_hash(data: bytes) -> str:
 
 def parse_offer(data: bytes) -> Offer:
     """The offer in ``data``; canonical JSON's reasons, ``text_deceptive``, ``transform_…`` or ConsentError
-    ``offer_…``.
+    ``offer_…``, which say where in the document, like ``items[3].path``.
     """
     document = canonical.parse(data, OFFER_BYTES_MAX)
     with refused_as("offer_malformed"):
-        members = named_members(document, *_MEMBERS)
-        integer(members["v"], 1, 1)
-        fields.choice(members["type"], "offer")
-        purpose_code, purpose_text = fields.members(members["purpose"], "code", "text")
+        members = Members(document, "", *_MEMBERS)
+        read = members.read
+        read("v", integer, 1, 1)
+        read("type", fields.choice, "offer")
+        purpose = Members(members.value("purpose"), "purpose", "code", "text")
         found = Offer(
-            id=identity(members["id"], ids.OFFER),
+            id=read("id", identity, ids.OFFER),
             hash=offer_hash(data),
-            tenant=identity(members["tenant"], ids.TENANT),
-            recipient=identity(members["recipient"], ids.RECIPIENT),
-            recipient_name=text_for_people(members["recipient_name"], NAME_BYTES_MAX),
-            purpose_code=fields.text(purpose_code, _PURPOSE_CODE),
-            purpose_text=text_for_people(purpose_text, TEXT_BYTES_MAX),
-            items=tuple(_item(item) for item in fields.items(members["items"], 1, ITEMS_MAX)),
-            reveals=text_for_people(members["reveals"], TEXT_BYTES_MAX),
-            retention_days=integer(members["retention_days"], 1, RETENTION_DAYS_MAX),
-            valid_days=integer(members["valid_days"], 1, VALID_DAYS_MAX),
-            storage_location=fields.text(members["storage_location"], _LOCATION),
-            incentive=_incentive(members["incentive"]),
-            replay_ms=integer(members["replay_ms"], 0, REPLAY_MS_MAX),
-            created_ms=integer(members["created_ms"], 0),
+            tenant=read("tenant", identity, ids.TENANT),
+            recipient=read("recipient", identity, ids.RECIPIENT),
+            recipient_name=read("recipient_name", text_for_people, NAME_BYTES_MAX),
+            purpose_code=purpose.read("code", _formed, _PURPOSE_CODE, "a term like dpv:VehicleMaintenance"),
+            purpose_text=purpose.read("text", text_for_people, TEXT_BYTES_MAX),
+            items=tuple(_item(item, f"items[{n}]") for n, item in enumerate(read("items", fields.items, 1, ITEMS_MAX))),
+            reveals=read("reveals", text_for_people, TEXT_BYTES_MAX),
+            retention_days=read("retention_days", integer, 1, RETENTION_DAYS_MAX),
+            valid_days=read("valid_days", integer, 1, VALID_DAYS_MAX),
+            storage_location=read("storage_location", _formed, _LOCATION, "an ISO 3166 code like DE, EU or US-CA"),
+            incentive=_incentive(members.value("incentive")),
+            replay_ms=read("replay_ms", integer, 0, REPLAY_MS_MAX),
+            created_ms=read("created_ms", integer, 0),
         )
     _check_items(found.items)
     return found
@@ -143,67 +144,109 @@ def cells_paired(items: tuple[OfferItem, ...]) -> bool:
     """Whether every cell stands for both latitude and longitude, in the same way: half a cell would be a line on the
     map.
     """
-    halves: dict[str, list[object]] = {LATITUDE: [], LONGITUDE: []}
-    for item in items:
-        if item.transform.cell_m is not None and item.path in halves:
-            halves[item.path].append((item.transform, item.need, item.delivery_class, item.when))
-    return len(halves[LATITUDE]) == len(halves[LONGITUDE]) and all(
-        half in halves[LONGITUDE] for half in halves[LATITUDE]
-    )
+    return _half_cell(items) is None
 
 
-def _item(value: object) -> OfferItem:
-    target = "path" if isinstance(value, dict) and "path" in value else "category"
-    name, need, transform, delivery_class, when = fields.members(value, target, *_ITEM_MEMBERS)
-    path = _path(name) if target == "path" else None
-    parsed = Transform.parse(transform)
-    parsed.check_path(path)
+def _half_cell(items: tuple[OfferItem, ...]) -> int | None:
+    """The first item that is one half of a cell without the other."""
+    halves = {
+        (item.path, item.transform, item.need, item.delivery_class, item.when): number
+        for number, item in enumerate(items)
+        if item.transform.cell_m is not None
+    }
+    other = {LATITUDE: LONGITUDE, LONGITUDE: LATITUDE}
+    return next((n for (path, *way), n in halves.items() if (other.get(path or ""), *way) not in halves), None)
+
+
+def _item(value: object, place: str) -> OfferItem:
+    target = "path" if isinstance(value, dict) and ("path" in value or "category" not in value) else "category"
+    members = Members(value, place, target, *_ITEM_MEMBERS)
+    path = members.read("path", _path) if target == "path" else None
+    transform = Transform.parse(members.value("transform"), members.place_of("transform"))
+    with at(members.place_of("transform")):
+        transform.check_path(path)
+    when = members.read("when", fields.items, 0, CONDITIONS_MAX)
     return OfferItem(
         path=path,
-        category=None if target == "path" else Category(fields.choice(name, *Category)),
-        need=cast("Need", fields.choice(need, *NEEDS)),
-        transform=parsed,
-        delivery_class=DeliveryClass(fields.choice(delivery_class, *DeliveryClass)),
-        when=tuple(_condition(condition) for condition in fields.items(when, 0, CONDITIONS_MAX)),
+        category=None if target == "path" else Category(members.read("category", fields.choice, *Category)),
+        need=cast("Need", members.read("need", fields.choice, *NEEDS)),
+        transform=transform,
+        delivery_class=DeliveryClass(members.read("class", fields.choice, *DeliveryClass)),
+        when=tuple(_condition(condition, f"{place}.when[{number}]") for number, condition in enumerate(when)),
     )
 
 
-def _condition(value: object) -> Condition:
-    path, op, number = fields.members(value, "path", "op", "value")
-    return Condition(_path(path), cast("Operator", fields.choice(op, *OPERATORS)), decimal(number))
+def _condition(value: object, place: str) -> Condition:
+    members = Members(value, place, "path", "op", "value")
+    op = cast("Operator", members.read("op", fields.choice, *OPERATORS))
+    return Condition(members.read("path", _path), op, members.read("value", decimal))
 
 
 def _path(value: object) -> str:
     return check_path(value if isinstance(value, str) else "")
 
 
+def _formed(value: object, pattern: re.Pattern[str], form: str) -> str:
+    """A text that matches ``pattern``, which ``form`` tells in words."""
+    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+        raise FormatError("body_malformed", f"is not {form}")
+    return value
+
+
 def _incentive(value: object) -> Incentive | None:
     if value is None:
         return None
-    kind, worth, ends = fields.members(value, "kind", "value", "ends")
+    members = Members(value, "incentive", "kind", "value", "ends")
     return Incentive(
-        fields.choice(kind, *INCENTIVE_KINDS),
-        text_for_people(worth, VALUE_BYTES_MAX),
-        fields.choice(ends, *INCENTIVE_ENDS),
+        members.read("kind", fields.choice, *INCENTIVE_KINDS),
+        members.read("value", text_for_people, VALUE_BYTES_MAX),
+        members.read("ends", fields.choice, *INCENTIVE_ENDS),
     )
 
 
 def _check_items(items: tuple[OfferItem, ...]) -> None:
     """What must hold between the items of an offer."""
     if not any(item.is_sent for item in items):
-        raise ConsentError("offer_empty", "nothing that an offer asks for can be sent")
-    if len({(item.path, item.category, item.transform, item.delivery_class, item.when) for item in items}) < len(items):
-        raise ConsentError("offer_duplicate", "two items of an offer are equal")
-    if any(item.category is Category.UNMAPPED for item in items):
-        raise ConsentError("offer_unmapped", "what nobody has mapped can only be asked for by its path")
+        raise ConsentError("offer_empty", "items: nothing that the offer asks for can be sent, all are conditions")
+    _check_different(items)
+    for number, item in enumerate(items):
+        if item.category is Category.UNMAPPED:
+            place = f"items[{number}].category"
+            raise ConsentError("offer_unmapped", f"{place}: what nobody has mapped can only be asked for by its path")
+    _check_conditions(items)
+    half = _half_cell(items)
+    if half is not None:
+        place = f"items[{half}].transform.cell_m"
+        raise ConsentError("offer_cell", f"{place}: a cell is for latitude and longitude together, in the same way")
+
+
+def _check_different(items: tuple[OfferItem, ...]) -> None:
+    first_of: dict[object, int] = {}
+    for number, item in enumerate(items):
+        asked = (item.path, item.category, item.transform, item.delivery_class, item.when)
+        first = first_of.setdefault(asked, number)
+        if first != number:
+            raise ConsentError(
+                "offer_duplicate",
+                f"items[{number}]: is equal to items[{first}] in path or category, transform, class and when",
+            )
+
+
+def _check_conditions(items: tuple[OfferItem, ...]) -> None:
+    paths = {item.path for item in items}
+    for number, item in enumerate(items):
+        for at_number, condition in enumerate(item.when):
+            if condition.path not in paths:
+                place = f"items[{number}].when[{at_number}].path"
+                raise ConsentError("offer_condition", f"{place}: is not the path of an item of this offer")
     needed = conditions_of(items)
-    if not needed <= {item.path for item in items}:
-        raise ConsentError("offer_condition", "a condition is on a path that is no item of the offer")
-    for item in items:
+    for number, item in enumerate(items):
         if not item.is_sent and not _is_plain_condition(item, needed):
-            raise ConsentError("offer_condition", "a condition item has more than a path, or no other item needs it")
-    if not cells_paired(items):
-        raise ConsentError("offer_cell", "a cell is for latitude and longitude together")
+            raise ConsentError(
+                "offer_condition",
+                f"items[{number}]: a condition has a path that some other item's when names, transform {{}}, class "
+                "background and no when",
+            )
 
 
 def _is_plain_condition(item: OfferItem, needed: frozenset[str]) -> bool:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from carnet import fields, ids
 from carnet.errors import ConsentError, FormatError
 from carnet.limits import NUMBER_MAX
+
+Rules = ParamSpec("Rules")
+T = TypeVar("T")
 
 DAY_MS: Final = 86_400_000
 _FORM: Final = frozenset({"base64url", "body_malformed", "id_malformed", "path_malformed"})
@@ -34,6 +37,51 @@ def refused_as(reason: str) -> Iterator[None]:
         if error.reason not in _FORM:
             raise
         raise ConsentError(reason, str(error)) from None
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Say before what a reader refuses where in the document it stands, like ``items[3].path``."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(error.reason, f"{place}: {error}") from None
+
+
+class Members:
+    """The members of an object that has exactly these; ``place`` is where it stands, empty for the document itself.
+
+    Whatever is refused of it says where. FormatError ``body_malformed`` if one is missing or does not belong there.
+    """
+
+    def __init__(self, value: object, place: str, *names: str) -> None:
+        self._place = place
+        if not isinstance(value, dict):
+            raise FormatError("body_malformed", f"{place or 'the document'}: is not an object")
+        missing = [name for name in names if name not in value]
+        if missing:
+            raise FormatError("body_malformed", f"{self.place_of(missing[0])}: is missing")
+        if len(value) > len(names):
+            allowed = ", ".join(names)
+            raise FormatError(
+                "body_malformed", f"{place or 'the document'}: has a member that is not known; known are {allowed}"
+            )
+        self._values = value
+
+    def place_of(self, name: str) -> str:
+        """Where a member stands in the document."""
+        return f"{self._place}.{name}" if self._place else name
+
+    def read(
+        self, name: str, reader: Callable[Concatenate[object, Rules], T], *rules: Rules.args, **more: Rules.kwargs
+    ) -> T:
+        """What ``reader`` makes of a member under these rules."""
+        with at(self.place_of(name)):
+            return reader(self._values[name], *rules, **more)
+
+    def value(self, name: str) -> object:
+        """A member that has an inside: who reads it says where himself."""
+        return self._values[name]
 
 
 def named_members(value: object, *names: str) -> dict[str, object]:

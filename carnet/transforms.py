@@ -7,12 +7,15 @@ that means nothing is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from carnet import canonical, fields
 from carnet.errors import FormatError
-from carnet.refusals import decimal, integer
+from carnet.refusals import at, decimal, integer
+
+T = TypeVar("T")
 
 INTERVAL_MS_MAX: Final = 86_400_000
 CELL_M_MAX: Final = 100_000
@@ -58,30 +61,53 @@ class Transform:
         return canonical.encode(self.document())
 
     @staticmethod
-    def parse(value: object) -> Transform:
-        """The transform of a JSON object; FormatError ``transform_malformed`` or ``transform_impossible``."""
+    def parse(value: object, place: str = "transform") -> Transform:
+        """The transform of a JSON object that stands at ``place``; FormatError ``transform_malformed`` or
+        ``transform_impossible``, which say where.
+        """
         if not isinstance(value, dict) or not set(value) <= _KEYS:
-            raise FormatError("transform_malformed", "a transform has a member that is not known")
-        try:
-            found = Transform(
-                interval_ms=integer(value["interval_ms"], 1, INTERVAL_MS_MAX) if "interval_ms" in value else None,
-                on_change="on_change" in value,
-                dead_band=_positive(value["dead_band"]) if "dead_band" in value else None,
-                round=_positive(value["round"]) if "round" in value else None,
-                cell_m=integer(value["cell_m"], 1, CELL_M_MAX) if "cell_m" in value else None,
-                aggregate=_aggregate(value["aggregate"]) if "aggregate" in value else None,
-            )
-        except FormatError as error:
-            raise FormatError("transform_malformed", str(error)) from None
-        if value.get("on_change", True) is not True:
-            raise FormatError("transform_malformed", "on_change is true or absent")
-        _check_combination(found)
+            known = ", ".join(sorted(_KEYS))
+            raise FormatError("transform_malformed", f"{place}: is not an object of nothing but {known}")
+        found = Transform(
+            interval_ms=_read(value, "interval_ms", place, _interval),
+            on_change=_read(value, "on_change", place, _true) or False,
+            dead_band=_read(value, "dead_band", place, _positive),
+            round=_read(value, "round", place, _positive),
+            cell_m=_read(value, "cell_m", place, _cell),
+            aggregate=_read(value, "aggregate", place, _aggregate),
+        )
+        with at(place):
+            _check_combination(found)
         return found
 
     def check_path(self, path: str | None) -> None:
         """FormatError ``transform_impossible`` if it cannot be done with this path; None is a whole category."""
         if self.cell_m is not None and path not in (LATITUDE, LONGITUDE):
             raise FormatError("transform_impossible", "a cell is only for the car's latitude and longitude")
+
+
+def _read(members: dict[str, object], key: str, place: str, reader: Callable[[object], T]) -> T | None:
+    """A member that may be absent; FormatError ``transform_malformed`` says which one has not its form."""
+    if key not in members:
+        return None
+    try:
+        return reader(members[key])
+    except FormatError as error:
+        raise FormatError("transform_malformed", f"{place}.{key}: {error}") from None
+
+
+def _interval(value: object) -> int:
+    return integer(value, 1, INTERVAL_MS_MAX)
+
+
+def _cell(value: object) -> int:
+    return integer(value, 1, CELL_M_MAX)
+
+
+def _true(value: object) -> bool:
+    if value is not True:
+        raise FormatError("transform_malformed", "is true or absent")
+    return True
 
 
 def _positive(value: object) -> str:

@@ -188,3 +188,73 @@ def test_256_items_and_8_conditions_pass() -> None:
 def test_the_kit_is_not_changed_by_a_test() -> None:
     """Every test starts from the same offer."""
     assert items() == offer_document()["items"]
+
+
+def _written(place: tuple[Any, ...]) -> str:
+    """A place as a refusal names it: ``items[3].path``."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return text.removeprefix(".")
+
+
+WITH_ALL = offer_document(
+    items=[
+        item(ODOMETER, transform={"interval_ms": 60_000, "dead_band": "2", "round": "0.5", "on_change": True}),
+        item(SPEED, transform={"aggregate": {"window_ms": 1000, "fields": ["min"]}}, when=[when(ODOMETER, ">", "1")]),
+        item(LATITUDE, transform={"cell_m": 100}),
+        item(LONGITUDE, transform={"cell_m": 100}),
+    ]
+)
+INSIDE = [f"items[{n}].transform.{key}" for n, one in enumerate(WITH_ALL["items"]) for key in one["transform"]]
+
+
+@pytest.mark.parametrize("change", [{"canary": ["canary"]}, "drop"], ids=["wrong", "missing"])
+@pytest.mark.parametrize("place", places(WITH_ALL), ids=_written)
+def test_a_refusal_says_where_in_the_document_the_fault_lies(place: tuple[Any, ...], change: Any) -> None:
+    """And shows nothing of what stands there. An item less is no fault."""
+    if change == "drop" and not isinstance(place[-1], str):
+        return
+    with pytest.raises(RemoteError) as refused:
+        parse_offer(canonical.encode(changed(WITH_ALL, place, change)))
+    said = str(refused.value).partition(": ")[0]
+    assert said == _written(place) or said.startswith(f"{_written(place)}.")
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+def test_a_refusal_of_a_transform_names_its_member(inside: str) -> None:
+    number, key = int(inside[6]), inside.rpartition(".")[2]
+    wrong = [dict(each) for each in WITH_ALL["items"]]
+    wrong[number]["transform"] = {**wrong[number]["transform"], key: {"canary": 1}}
+    with pytest.raises(RemoteError) as refused:
+        parse_offer(offer_bytes(items=wrong))
+    assert str(refused.value).startswith(f"{inside}: ") and refused.value.reason == "transform_malformed"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "place"),
+    [
+        (
+            [item(SPEED), item(ODOMETER), item(SPEED, "optional")],
+            "offer_duplicate",
+            "items[2]: is equal to items[0] in",
+        ),
+        ([item(SPEED), item("unmapped")], "offer_unmapped", "items[1].category: "),
+        ([item(SPEED, when=[when(ODOMETER, ">", "1")])], "offer_condition", "items[0].when[0].path: "),
+        ([item(SPEED), item(ODOMETER, "condition")], "offer_condition", "items[1]: "),
+        ([item(SPEED), item(LONGITUDE, transform={"cell_m": 5})], "offer_cell", "items[1].transform.cell_m: "),
+        ([item(SPEED, transform={"cell_m": 5})], "transform_impossible", "items[0].transform: "),
+        ([item(SPEED, "condition")], "offer_empty", "items: "),
+        ([item("Vehiсle.Speed")], "offer_malformed", "items[0].path: "),
+        ([item("drivіng")], "offer_malformed", "items[0].category: "),
+        ([{"need": "required"}], "offer_malformed", "items[0].path: is missing"),
+        ([{**item(SPEED), "category": "driving"}], "offer_malformed", "items[0]: has a member that is not known"),
+        ([item(SPEED)] * 10_000, "json_size", "a document has more than 65536 bytes"),
+        ([item(SPEED)] * 500, "offer_malformed", "items: a list has not 1 to 256 items"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_must_hold_between_items_names_the_item(wrong: list[Any], reason: str, place: str) -> None:
+    """Also where a letter of another script stands in a path."""
+    with pytest.raises(RemoteError) as refused:
+        parse_offer(offer_bytes(items=wrong))
+    assert (refused.value.reason, str(refused.value)[: len(place)]) == (reason, place)
