@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from carnet_simulator.demo.picture import Panel, draw, save, shortened
+from carnet_simulator.demo.picture import Panel, draw, save
+from carnet_simulator.demo.words import shortened
 
 SVG = "{http://www.w3.org/2000/svg}"
 SPEED = "Vehicle.Speed"
@@ -92,3 +93,26 @@ def test_without_a_name_each_picture_is_a_new_file(tmp_path: Path, monkeypatch: 
 def test_a_picture_with_a_name_is_that_file(tmp_path: Path) -> None:
     assert save(tmp_path / "a.svg", "<one/>") == tmp_path / "a.svg"
     assert (tmp_path / "a.svg").read_text() == "<one/>"
+
+
+def test_every_row_shows_how_its_readings_were_made_coarser() -> None:
+    page = draw("t", [Panel("shop", "why", {SPEED: [0]}, {SPEED: "every 5 s, rounded to 5"})], 0, 10_000, "")
+    texts = [text.text for text in ET.fromstring(page).iter(f"{SVG}text")]
+    assert "every 5 s, rounded to 5" in texts
+
+
+def test_what_was_asked_for_and_refused_has_a_row_without_a_mark() -> None:
+    page = draw("t", [Panel("shop", "why", {}, {}, refused={"Vehicle.X.Y": "the ceiling set in the car"})], 0, 9, "")
+    assert "the ceiling set in the car" in page and not marks(page, "a")
+    (path,) = [text for text in ET.fromstring(page).iter(f"{SVG}text") if "".join(text.itertext()) == "X.Y"]
+    assert path is not None
+
+
+def test_the_legend_explains_the_signs_that_the_page_has_and_no_other() -> None:
+    plain = draw("t", [panel({SPEED: [0]})], 0, 10_000, "")
+    ended = draw("t", [panel({SPEED: [0]}, withdrawn_ms=6000)], 0, 10_000, "")
+    refused = draw("t", [Panel("shop", "why", {}, {}, refused={SPEED: "no"})], 0, 10_000, "")
+    silence, refusal = "what waited then was destroyed", "asked for and refused"
+    assert "samples of one second" in plain
+    assert [silence in page for page in (plain, ended, refused)] == [False, True, False]
+    assert [refusal in page for page in (plain, ended, refused)] == [False, False, True]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from carnet.signals import Category, Sensitivity
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_simulator.demo import captures, scene
 from carnet_simulator.demo.catalogue import Bus, Name, cloud_catalogue, describe
-from carnet_simulator.demo.live import Live, Row, picture
-from carnet_simulator.demo.received import Latest, Received
-from carnet_simulator.demo.words import how, refused
+from carnet_simulator.demo.words import asked_and_refused, counted, how, refused, value
 
 MAPPING = """
 [dbc]
@@ -137,7 +134,7 @@ def test_a_capture_offers_named_signals_if_there_are_any(mapping: Path) -> None:
 
 def test_transforms_in_words() -> None:
     assert how({}) == "every reading"
-    assert how({"interval_ms": 5000, "round": "5"}) == "every 5 s, to 5"
+    assert how({"interval_ms": 5000, "round": "5"}) == "every 5 s, rounded to 5"
     assert how({"aggregate": {"window_ms": 5000, "fields": ["min", "max"]}}) == "min/max of 5 s"
 
 
@@ -148,37 +145,20 @@ def test_what_is_refused_is_told_by_reason_with_all_counted() -> None:
     assert first.split()[0] == "40" and second.split()[0] == "1"
 
 
-def rows(tmp_path: Path) -> list[Row]:
-    received = Received(tmp_path / "none")
-    received.latest["Vehicle.Speed"] = Latest(12.345678, "km/h", {}, 1)
-    received.counts["Vehicle.Speed"] = 7
-    return [Row("shop", "Oldtown", received, [Block("rec", "Vehicle.X", BlockReason.DRIVER)], "given")]
+def test_one_is_one() -> None:
+    assert [counted(number, "event") for number in (0, 1, 2)] == ["0 events", "1 event", "2 events"]
 
 
-def test_the_picture_shows_value_count_and_reason(tmp_path: Path) -> None:
-    text = "\n".join(picture(rows(tmp_path), 1.0, "note"))
-    assert "12.3457 km/h" in text and " 7 " in text and "the driver's mode" in text and "note" in text
+def test_of_what_a_recipient_asked_for_it_is_told_who_refuses_it() -> None:
+    """What it never asked for is no refusal."""
+    blocks = [Block("rec", "Vehicle.A", BlockReason.CEILING), Block("rec", "Vehicle.B", BlockReason.OWNER)]
+    blocks += [Block("rec", "Vehicle.C", BlockReason.OFFER), Block("rec", "Vehicle.D", BlockReason.DRIVER)]
+    asked = ["Vehicle.A", "Vehicle.B", "Vehicle.C"]
+    assert asked_and_refused(blocks, asked) == {
+        "Vehicle.A": "the ceiling set in the car",
+        "Vehicle.B": "the owner said no",
+    }
 
 
-def test_without_a_terminal_there_are_only_lines(tmp_path: Path) -> None:
-    stream = io.StringIO()
-    live = Live(stream, plain=False)
-    live.say("hello")
-    live.show(rows(tmp_path), 1.0, 1000, "note")
-    live.show(rows(tmp_path), 1.1, 1100, "note")
-    assert stream.getvalue() == "hello\n   1.0 s  shop: 0 events, 7 samples\n"
-
-
-def test_a_terminal_is_drawn_over_and_what_is_said_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    monkeypatch.setattr(stream, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "40")
-    live = Live(stream, plain=False)
-    live.show(rows(tmp_path), 1.0, 1000, "note")
-    height = stream.getvalue().count("\n")
-    live.say("hello")
-    assert f"\x1b[{height}A\x1b[Jhello\n" in stream.getvalue()
-    widest = max(
-        len(line.encode("ascii", "ignore").decode().split("\x1b")[0]) for line in stream.getvalue().split("\n")
-    )
-    assert widest <= 40
+def test_a_label_that_a_terminal_would_obey_is_shown_harmless() -> None:
+    assert value("\x1b[2Jgone", "\a") == "?[2Jgone ?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -165,11 +166,28 @@ def test_the_car_s_number_is_nowhere(runs: dict[str, Run]) -> None:
         assert report["marker_absent"] and report["files_searched"] > 10
 
 
+def test_the_readme_tells_the_run_as_it_is_told(runs: dict[str, Run]) -> None:
+    """Its figures are of one run; its words are those of every run."""
+
+    def words(line: str) -> str:
+        return re.sub(r"\b(event|sample|path)s?\b", r"\1", re.sub(r"\d+(\.\d+)?", "N", line))
+
+    told = [words(line) for line in runs["good"].log.splitlines()]
+    shown = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("\n## What the demo shows\n")[2]
+    lines = [line for line in shown.split("```")[1].strip().splitlines() if line != "…"]
+    assert len(lines) > 5 and [line for line in lines if words(line) not in told] == []
+
+
 def test_the_picture_is_an_svg_page_with_the_withdrawal(runs: dict[str, Run]) -> None:
     run = runs["good"]
     assert run.report["pictures"] == [str(run.picture)]
     assert ET.parse(run.picture).getroot().tag.endswith("svg")
-    assert "consent withdrawn" in run.picture.read_text()
+    page = run.picture.read_text()
+    assert "consent withdrawn" in page and "what waited then was destroyed" in page
+    # not that it stayed in the car: it may have been sealed, sent, and destroyed in the cloud
+    assert "what has no mark was delivered to nobody" in page
+    assert "every 5 s, rounded to 5" in page and "cell of 2000 m" in page
+    assert "the ceiling set in the car" in page and "the owner said no" in page
 
 
 def test_no_location_in_the_car_is_enough_without_mosquitto_too(runs: dict[str, Run]) -> None:

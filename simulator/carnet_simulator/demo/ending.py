@@ -18,7 +18,7 @@ from carnet_simulator.demo.received import Received
 from carnet_simulator.demo.search import Search, search
 from carnet_simulator.demo.told import Told, note, now_ms, permissions
 from carnet_simulator.demo.webhook import Insurer
-from carnet_simulator.demo.words import how
+from carnet_simulator.demo.words import counted, how
 
 HOLD_S: Final = 2.0
 """What is still on its way when the car has stopped is waited for until nothing came for so long."""
@@ -95,9 +95,10 @@ def _drawn(told: Told) -> str:
     for party in told.stage.scene.parties:
         withdrawn_ms = gone.done_ms if gone is not None and gone.recipient == party.name else None
         received = told.received(party.name)
-        panels.append(Panel(party.name, party.offer["purpose"]["text"], *_times(received), withdrawn_ms))
+        purpose, refused = party.offer["purpose"]["text"], told.refused[party.name]
+        panels.append(Panel(party.name, purpose, *_times(received), withdrawn_ms, refused))
     played = told.stage.scene
-    line = f"{played.title}, {len(played.signals)} signals; what has no mark stayed in the car"
+    line = f"{played.title}, {len(played.signals)} signals; what has no mark was delivered to nobody"
     return draw("What left the car, for whom", panels, told.granted_ms, now_ms(), line)
 
 
@@ -150,9 +151,8 @@ def _report(
 def _say(live: Live, report: dict[str, Any], searched: Search) -> None:
     """The report in sentences."""
     for name, got in report["recipients"].items():
-        live.say(
-            f"{name}: {got['events']} events, {got['samples']} samples of {len(got['paths'])} paths in its own file"
-        )
+        amount = f"{counted(got['events'], 'event')}, {counted(got['samples'], 'sample')}"
+        live.say(f"{name}: {amount} of {counted(len(got['paths']), 'path')} in its own file")
     agree = "the owner's statement says the same" if report["statement_agrees"] else "the statement says otherwise:"
     live.say(agree)
     for sentence in report["differences"]:
@@ -163,7 +163,9 @@ def _say(live: Live, report: dict[str, Any], searched: Search) -> None:
             f"withdrawn in {gone['returned_ms']} ms; events for the {gone['recipient']} after: {gone['events_after']}"
         )
     for block in report["blocked_by_cloud"]:
-        live.say(f"held back by the cloud: {block['samples']} samples of {block['path']} ({block['reason']})")
+        live.say(
+            f"held back by the cloud: {counted(block['samples'], 'sample')} of {block['path']} ({block['reason']})"
+        )
     live.say(
         "every reading compared with what was granted: " + ("all of them were" if not report["violations"] else "NOT")
     )

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Sequence
 from typing import Final, TextIO
 
-from carnet.narrowing import Block
-from carnet_simulator.demo.picture import shortened
-from carnet_simulator.demo.received import Received
-from carnet_simulator.demo.words import how, refused, value
+from carnet_simulator.demo.frame import Row, frame
 
 EVERY_MS: Final = 250
 PLAIN_EVERY_MS: Final = 5000
-BOLD, FAINT, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
-
-
-@dataclass(slots=True)
-class Row:
-    """One recipient as it is shown. ``state``: given, withdrawn …; ``silent_s``: since the last event after its end."""
-
-    name: str
-    what: str
-    received: Received
-    blocks: Sequence[Block]
-    state: str = "no consent yet"
 
 
 class Live:
@@ -36,11 +22,12 @@ class Live:
         self._plain = plain or not stream.isatty()
         self._height = 0
         self._next_ms = 0
-        self._said: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self._wipe()
+        if not self._plain:
+            text = textwrap.fill(text, self._size().columns, subsequent_indent="  ", break_long_words=False)
         print(text, file=self._stream, flush=True)
 
     def show(self, rows: Sequence[Row], elapsed_s: float, now_ms: int, note: str) -> None:
@@ -50,12 +37,13 @@ class Live:
         self._next_ms = now_ms + (PLAIN_EVERY_MS if self._plain else EVERY_MS)
         if self._plain:
             for row in rows:
-                self.say(f"{elapsed_s:6.1f} s  {row.name}: {_total(row)}")
+                self.say(f"{elapsed_s:6.1f} s  {row.name}: {row.total}")
             return
-        size = shutil.get_terminal_size()
-        lines = list(picture(rows, elapsed_s, note))[: size.lines - 1]
+        size = self._size()
+        # the cursor stands in the line below the picture
+        lines = frame(rows, elapsed_s, note, size.columns, size.lines - 1)
         self._wipe()
-        self._stream.write("".join(_fit(line, size.columns) + "\n" for line in lines))
+        self._stream.write("".join(line + "\n" for line in lines))
         self._stream.flush()
         self._height = len(lines)
 
@@ -65,41 +53,15 @@ class Live:
         self.show(rows, elapsed_s, 1, note)
         self._height = 0
 
+    def _size(self) -> os.terminal_size:
+        """Of the stream's own terminal; of a terminal that does not know its size, as is usual."""
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except OSError:
+            size = os.terminal_size((0, 0))
+        return size if size.columns and size.lines else shutil.get_terminal_size()
+
     def _wipe(self) -> None:
         if self._height:
             self._stream.write(f"\x1b[{self._height}A\x1b[J")
             self._height = 0
-
-
-def picture(rows: Sequence[Row], elapsed_s: float, note: str) -> Iterable[str]:
-    """The lines of the moving picture."""
-    yield f"{BOLD}{elapsed_s:6.1f} s{PLAIN}  {note}"
-    for row in rows:
-        colour = GREEN if row.state == "given" else RED
-        yield ""
-        yield f"{BOLD}{row.name}{PLAIN} {FAINT}{row.what}{PLAIN}  {colour}{row.state}{PLAIN}  {_total(row)}"
-        for path, latest in sorted(row.received.latest.items()):
-            columns = f"{shortened(path):<46}{value(latest.value, latest.unit):>16}  {row.received.counts[path]:>6}"
-            yield f"  {columns}  {FAINT}{how(latest.transform)}{PLAIN}"
-        if row.blocks:
-            yield f"  {FAINT}refused, told from the documents without reading a value:{PLAIN}"
-            yield from (f"  {FAINT}{line}{PLAIN}" for line in refused(row.blocks))
-
-
-def _total(row: Row) -> str:
-    return f"{len(row.received.events)} events, {row.received.samples} samples"
-
-
-def _fit(line: str, columns: int) -> str:
-    """Cut to the terminal's width; escape sequences take no room."""
-    out, wide, at = "", 0, 0
-    while at < len(line) and wide < columns:
-        if line[at] == "\x1b":
-            end = line.index("m", at) + 1
-            out += line[at:end]
-            at = end
-        else:
-            out += line[at]
-            wide += 1
-            at += 1
-    return out + PLAIN

@@ -19,12 +19,14 @@ from carnet.ownerkeys import OWNER_BYTES_MAX, OwnerKeys, parse_key
 from carnet.signals import Category
 from carnet_simulator.demo import captures, ending, scene, stage
 from carnet_simulator.demo.catalogue import kinds
-from carnet_simulator.demo.live import Live, Row
+from carnet_simulator.demo.frame import Row
+from carnet_simulator.demo.live import Live
 from carnet_simulator.demo.received import Received
 from carnet_simulator.demo.scene import INSURER, Scene
 from carnet_simulator.demo.stage import Stage
 from carnet_simulator.demo.told import Told, Withdrawal, note, now_ms
 from carnet_simulator.demo.webhook import Insurer
+from carnet_simulator.demo.words import asked_and_refused
 
 SECONDS_MIN: Final = 20.0
 """What is not an event leaves every ten seconds, and some of it has to leave on both sides of the withdrawal."""
@@ -126,6 +128,9 @@ def _agree(told: Told, live: Live) -> None:
         told.rows[party.name].state = answer["state"]
         live.say(f"{party.name} asks: {party.offer['purpose']['text']} The owner agrees to {len(party.items())} items.")
     _explain(told)
+    for party in told.stage.scene.parties:
+        asked = [item["path"] for item in party.offer["items"]]
+        told.refused[party.name] = asked_and_refused(told.rows[party.name].blocks, asked)
 
 
 def _explain(told: Told) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from carnet.narrowing import Mode
 from carnet_simulator.demo.check import Permission
-from carnet_simulator.demo.live import Row
+from carnet_simulator.demo.frame import Row
 from carnet_simulator.demo.received import Received
 from carnet_simulator.demo.scene import Party
 from carnet_simulator.demo.stage import Stage
+from carnet_simulator.demo.words import counted
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Told:
     began_ms: int
     rows: dict[str, Row]
     records: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Recipient -> path that it asked for and does not get under its consent -> why; before any withdrawal."""
     granted_ms: int = 0
     first_reading_s: float | None = None
     withdrawal: Withdrawal | None = None
@@ -63,7 +66,7 @@ def note(told: Told) -> str:
     if gone is None:
         return "what leaves, for whom"
     after = told.events_after()
-    return f"{gone.recipient}: silent for {(now_ms() - gone.done_ms) / 1000:.1f} s, {after} events since withdrawal"
+    return f"{gone.recipient} silent for {(now_ms() - gone.done_ms) / 1000:.1f} s: {counted(after, 'event')} since"
 
 
 def permissions(told: Told, party: Party) -> dict[str, Permission]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from carnet.narrowing import Block, BlockReason
+from carnet.signals import is_private
+from carnet.transforms import LATITUDE, LONGITUDE
 
 WHY: Final = {
     BlockReason.OFFER: "not asked for",
@@ -21,6 +23,8 @@ WHY: Final = {
 }
 NAMED: Final = 2
 """So many paths of one reason are named."""
+NAME_MAX: Final = 30
+"""So many characters of each."""
 
 
 def how(transform: dict[str, Any]) -> str:
@@ -37,29 +41,55 @@ def how(transform: dict[str, Any]) -> str:
     if "dead_band" in transform:
         words.append(f"on change by {transform['dead_band']}")
     if "round" in transform:
-        words.append(f"to {transform['round']}")
+        words.append(f"rounded to {transform['round']}")
     if "cell_m" in transform:
         words.append(f"cell of {transform['cell_m']} m")
     return ", ".join(words) or "every reading"
 
 
+def shortened(path: str, most: int = 44) -> str:
+    """A path that fits its column: the end tells more than the beginning."""
+    short = path.removeprefix("Vehicle.")
+    return short if len(short) <= most else "…" + short[1 - most :]
+
+
 def value(found: object, unit: str) -> str:
-    """A value as short as it can be told."""
+    """A value as short as it can be told; labels and units are a DBC's, and may hold what a terminal would obey."""
     text = f"{found:.6g}" if isinstance(found, float) else str(found)
-    return f"{text} {unit}".strip()
+    return "".join(each if each.isprintable() else "?" for each in f"{text} {unit}".strip())
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of them, as one says it."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def asked_and_refused(blocks: Iterable[Block], asked: Iterable[str]) -> dict[str, str]:
+    """Path -> who or what says no, of the paths that a recipient asked for under a consent that is given."""
+    wanted = set(asked)
+    return {
+        block.path: WHY[block.reason].partition(",")[0]
+        for block in blocks
+        if block.path in wanted and block.reason is not BlockReason.OFFER
+    }
 
 
 def refused(blocks: Iterable[Block]) -> list[str]:
     """Blocks of one record, a line for each reason."""
     paths: dict[BlockReason, list[str]] = defaultdict(list)
     for block in blocks:
-        paths[block.reason].append(block.path.removeprefix("Vehicle."))
+        paths[block.reason].append(block.path)
     return [
-        f"{len(names):>4} {WHY[reason]}: {', '.join(_plain_first(names)[:NAMED])}{' …' if len(names) > NAMED else ''}"
-        for reason, names in sorted(paths.items(), key=lambda each: list(BlockReason).index(each[0]))
+        f"{len(found)} {WHY[reason]}: {_named(found)}"
+        for reason, found in sorted(paths.items(), key=lambda each: list(BlockReason).index(each[0]))
     ]
 
 
-def _plain_first(names: list[str]) -> list[str]:
-    """Names that people know before private ones."""
-    return sorted(names, key=lambda name: (name.startswith("Private."), not name.startswith("CurrentLocation"), name))
+def _named(paths: list[str]) -> str:
+    names = ", ".join(shortened(path, NAME_MAX) for path in _plain_first(paths)[:NAMED])
+    return names + (" …" if len(paths) > NAMED else "")
+
+
+def _plain_first(paths: list[str]) -> list[str]:
+    """Paths that people know before private ones."""
+    return sorted(paths, key=lambda path: (is_private(path), path not in (LATITUDE, LONGITUDE), path))
