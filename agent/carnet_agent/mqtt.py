@@ -16,19 +16,20 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from carnet.connecterrors import sentence
+from carnet.brokertls import LastWords
+from carnet.connecterrors import DID_NOT_ANSWER, hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import topic_down, topic_up
-from carnet_agent.identity import read_bytes, read_secret
+from carnet_agent import brokerclient
+from carnet_agent.knock import UNSUPPORTED_VERSION, refused
 from carnet_agent.pahoclient import paho
 from carnet_agent.settings import MqttSection
 
@@ -43,7 +44,7 @@ RETRY_S_FIRST: Final = 1.0
 RETRY_S_MAX: Final = 60.0
 OVERHEAD_BYTES: Final = 160
 """More than header, topic and properties of a PUBLISH take."""
-UNSUPPORTED_VERSION: Final = 132
+RIGHTS: Final = "the certificate must name the device of this pairing, and the broker's list of rights allow it"
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +73,6 @@ class Arrived:
 Event = Up | Down | Arrived
 
 
-def wrong_files(settings: MqttSection) -> Iterator[ConfigError]:
-    """For each file of the section that is missing, or a secret that others may read, one sentence with its key."""
-    for name in ("password_file", "key_file", "ca_file", "cert_file"):
-        path = getattr(settings, name)
-        if path is not None:
-            try:
-                (read_secret if name in {"password_file", "key_file"} else read_bytes)(path)
-            except ConfigError as error:
-                yield ConfigError(error.reason, f"mqtt.{name}: {error}")
-
-
 class BrokerLink:
     """One connection after another, in a thread of its own; each a new paho client without a past."""
 
@@ -100,6 +90,8 @@ class BrokerLink:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._retry_s = RETRY_S_FIRST
         self.counters: Counter[str] = Counter()
+        self.fault: str | None = "not connected yet"
+        """Why nothing goes to the broker at present, and what to do; None if all is well."""
         self.connected = threading.Event()
         self.progress_s = time.monotonic()
         """When the thread last showed that it does not hang."""
@@ -146,8 +138,10 @@ class BrokerLink:
             self.progress_s = time.monotonic()
             try:
                 Connection(self, self._settings, self._device, self._version, self._generation + 1).run()
+            except ConfigError as error:
+                self.trouble("failed_ConfigError", str(error))
             except Exception as error:  # noqa: BLE001  the thread must outlive whatever a broker or a library does
-                self.count(f"failed_{type(error).__name__}", sentence(error))
+                self.trouble(f"failed_{type(error).__name__}", sentence(error))
             self._ended()
             # full jitter: a thousand units that lost one broker do not come back together
             self.stopping.wait(self._retry_s * random.random())  # noqa: S311
@@ -157,6 +151,7 @@ class BrokerLink:
         self.outgoing.clear()
         if self.connected.is_set():
             self.connected.clear()
+            self.fault = self.fault or "the connection was lost; it is made again"
             self.put(Down(self._generation))
 
     def _unconfirmed(self) -> bool:
@@ -189,14 +184,19 @@ class BrokerLink:
         self._generation = generation
         self._retry_s = RETRY_S_FIRST
         self.counters["connections"] += 1
+        self.fault = None
         self.connected.set()
         self.put(Up(generation))
 
+    def trouble(self, what: str, words: str) -> None:
+        """Count why nothing goes to the broker, and keep the words for `status` until it does."""
+        self.fault = words
+        self.count(what, words)
+
     def other_version(self) -> None:
-        """The broker does not speak this version of MQTT; the next attempt is made with the other."""
+        """The broker did not answer in this version of MQTT; the next attempt is made with the other."""
         five = self._version == MQTTProtocolVersion.MQTTv5
         self._version = MQTTProtocolVersion.MQTTv311 if five else MQTTProtocolVersion.MQTTv5
-        self.count("other_version")
 
 
 class Connection:
@@ -219,7 +219,16 @@ class Connection:
         self._answered = False
         self._usable = False
         self._over = False
-        self._client = self._make(device_text(device), version)
+        self._silent = False
+        self._unspoken = False
+        """The broker says that it does not speak this version."""
+        self._client = brokerclient.make(settings, device_text(device), version)
+        self._last_words = LastWords(self._client)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
+        self._client.on_disconnect = self._on_disconnect
 
     def run(self) -> None:
         """Connect and work until the connection or the link ends; OSError if the broker cannot be reached."""
@@ -231,37 +240,25 @@ class Connection:
             while not self._over and not link.stopping.is_set():
                 link.progress_s = time.monotonic()
                 if not self._usable and link.progress_s > deadline:
-                    link.count("connect_timeout")
+                    self._silent = True
+                    link.trouble("connect_timeout", DID_NOT_ANSWER)
                     break
                 if not self._step():
                     break
         finally:
-            if not self._answered:
-                link.other_version()
+            if not self._answered and not link.stopping.is_set():
+                self._unanswered()
             self._client.disconnect()
             self._client.loop_write()
 
-    def _make(self, name: str, version: MQTTProtocolVersion) -> paho.Client:
-        settings = self._settings
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version, reconnect_on_failure=False)
-        if settings.password_file is not None:
-            password = read_secret(settings.password_file).decode().strip()
-            client.username_pw_set(settings.username or name, password)
-        elif settings.username:
-            client.username_pw_set(settings.username)
-        if settings.ca_file is not None:
-            client.tls_set(
-                ca_certs=str(settings.ca_file),
-                certfile=str(settings.cert_file) if settings.cert_file else None,
-                keyfile=str(settings.key_file) if settings.key_file else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_publish = self._on_publish
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
-        return client
+    def _unanswered(self) -> None:
+        """Who hangs up may mean the version or the party: the other version is tried, and both are told."""
+        self._link.other_version()
+        if self._unspoken:
+            self._link.trouble("other_version", "it does not speak this version of MQTT; the other one is tried")
+        elif not self._silent:
+            tls = self._settings.ca_file is not None
+            self._link.trouble("unanswered", hung_up(self._last_words.alert, tls=tls))
 
     def _step(self) -> bool:
         """Wait for the socket or for something to send; False if the connection has ended."""
@@ -299,10 +296,11 @@ class Connection:
         self, client: paho.Client, _data: object, _flags: object, reason: object, properties: object
     ) -> None:
         value = getattr(reason, "value", 0)
-        self._answered = value != UNSUPPORTED_VERSION
+        self._unspoken = value == UNSUPPORTED_VERSION
+        self._answered = not self._unspoken
         if value:
             if self._answered:
-                self._link.count(f"refused_{value}")
+                self._link.trouble(f"refused_{value}", refused(reason))
             self._over = True
             return
         self._size_max = min(self._size_max, getattr(properties, "MaximumPacketSize", self._size_max))
@@ -312,7 +310,7 @@ class Connection:
         self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            self._link.count("subscription_refused")
+            self._link.trouble("subscription_refused", f"it lets this unit read no answers; {RIGHTS}")
             self._over = True
             return
         self._usable = True
@@ -323,7 +321,9 @@ class Connection:
         self._link.counters["unconfirmed"] = len(self._inflight)
         self._link.counters["confirmed"] += 1
         if getattr(reason, "is_failure", False):
-            self._link.count("publish_refused")
+            self._link.trouble("publish_refused", f"it takes nothing that this unit sends: {reason}; {RIGHTS}")
+        else:
+            self._link.fault = None
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         if len(message.payload) > MESSAGE_BYTES_MAX:

@@ -53,6 +53,7 @@ class Link(Protocol):
     """What the service calls of `carnet_agent.mqtt.BrokerLink`."""
 
     counters: Counter[str]
+    fault: str | None
     progress_s: float
 
     def start(self) -> None: ...
@@ -157,7 +158,7 @@ class Service:
                 name: {"fault": reader.fault, **{k: v for k, v in asdict(reader.counters).items() if v}}
                 for name, reader in self._readers.items()
             },
-            "broker": dict(sorted(self._link.counters.items())),
+            "broker": {"fault": self._link.fault, **dict(sorted(self._link.counters.items()))},
             "failures": dict(sorted(self.failures.items())),
         }
 

@@ -47,3 +47,18 @@ def locked(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def at_work(state: Path) -> bool:
+    """Whether somebody works in the folder now; nothing is made and nobody is kept from beginning."""
+    try:
+        descriptor = os.open(state / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import queue
 import random
-import ssl
 import threading
 import time
-from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from carnet.connecterrors import sentence
+from carnet import brokertls
+from carnet.brokertls import LastWords
+from carnet.connecterrors import hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import filter_up
@@ -50,12 +50,16 @@ class BrokerLink:
         self.dropped = 0
         self.failed = 0
         """Connections that could not be made or broke on what the broker sent."""
+        self.unanswered = 0
+        """Connections that the broker ended without an answer."""
         self._waiting_bytes = 0
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._id = client_id
         self._version = MQTTProtocolVersion.MQTTv5
         self._answered = False
+        self._unspoken = False
+        """The broker says that it does not speak the version of MQTT."""
         self._said: set[str] = set()
         # made once here, so that a wrong key of the configuration is told before anything starts
         self._client = self._make()
@@ -110,11 +114,14 @@ class BrokerLink:
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        self._last_words = LastWords(client)
         if config.username:
             password = read_secret(config.password_file).decode().strip() if config.password_file else None
             client.username_pw_set(config.username, password)
+        if config.key_file is not None:
+            read_secret(config.key_file)
         if config.ca_file is not None:
-            client.tls_set_context(_tls(config, config.ca_file))
+            client.tls_set_context(brokertls.context(config.ca_file, config.cert_file, config.key_file))
         return client
 
     def _run(self) -> None:
@@ -122,6 +129,9 @@ class BrokerLink:
             self.progress_s = time.monotonic()
             try:
                 self._connection()
+            except ConfigError as error:
+                self.failed += 1
+                self._say(str(error))
             except Exception as error:  # noqa: BLE001 - a packet that paho chokes on must not leave the service deaf
                 self.failed += 1
                 self._say(sentence(error))
@@ -132,7 +142,7 @@ class BrokerLink:
     def _connection(self) -> None:
         """One connection from its beginning to its end."""
         self._client = self._make()
-        self._answered = False
+        self._answered = self._unspoken = False
         self._client.connect(self._config.host, self._config.port, keepalive=KEEPALIVE_S)
         if self._stop.is_set():
             # `stop` may have ended the client before this one
@@ -143,11 +153,15 @@ class BrokerLink:
             self._other_version()
 
     def _other_version(self) -> None:
-        """The broker does not speak this version of MQTT, or hung up on it: the next attempt is made in the other."""
+        """It hung up, or does not speak this version of MQTT: the next attempt is made in the other."""
         five = self._version == MQTTProtocolVersion.MQTTv5
         self._version = MQTTProtocolVersion.MQTTv311 if five else MQTTProtocolVersion.MQTTv5
         self.failed += 1
-        self._say(f"it does not answer to MQTT {'5' if five else '3.1.1'}; trying {'3.1.1' if five else '5'}")
+        if self._unspoken:
+            self._say(f"it does not speak MQTT {'5' if five else '3.1.1'}; trying {'3.1.1' if five else '5'}")
+        else:
+            self.unanswered += 1
+            self._say(hung_up(self._last_words.alert, tls=self._config.ca_file is not None))
 
     # callbacks
 
@@ -155,7 +169,8 @@ class BrokerLink:
         self, client: paho.Client, _data: object, _flags: object, reason: object, _properties: object
     ) -> None:
         value = getattr(reason, "value", 0)
-        self._answered = value != UNSUPPORTED_VERSION
+        self._unspoken = value == UNSUPPORTED_VERSION
+        self._answered = not self._unspoken
         if value:
             if self._answered:
                 self._say(f"it refuses this receiver: {reason}")
@@ -191,23 +206,3 @@ class BrokerLink:
                 return
             self._waiting_bytes += size_bytes
             self._arrived.put_nowait((message.topic, bytes(message.payload)))
-
-
-def _tls(config: MqttSection, ca_file: Path) -> ssl.SSLContext:
-    """What the broker is checked with and shown; ConfigError names the key of a file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    name = "mqtt.ca_file"
-    try:
-        context.load_verify_locations(cafile=str(ca_file))
-        if config.cert_file is not None:
-            name = "mqtt.cert_file"
-            config.cert_file.read_bytes()
-            if config.key_file is not None:
-                name = "mqtt.key_file"
-                read_secret(config.key_file)
-                name = "mqtt.cert_file and mqtt.key_file"
-            context.load_cert_chain(config.cert_file, config.key_file)
-    except OSError as e:
-        # ssl's errors are OSErrors too; their text is of the library and holds nothing of the file
-        raise ConfigError("mqtt_tls", f"{name} cannot be used: {e.strerror or type(e).__name__}") from e
-    return context

@@ -275,7 +275,7 @@ class Service:
                 "connected": self._parts.link.connected.is_set(),
                 "outbox": t.outbox.depth(),
                 "counters": t.counters.all(),
-                "link": {"dropped": self._parts.link.dropped, "failed": self._parts.link.failed},
+                "link": {name: getattr(self._parts.link, name) for name in ("dropped", "failed", "unanswered")},
                 "failures": dict(sorted(self._counted.items())),
             }
 

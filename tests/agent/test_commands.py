@@ -7,13 +7,14 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from carnet.narrowing import Mode
+from carnet_agent import knock
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
 from carnet_agent.commands.run import JournalFormatter
@@ -22,10 +23,13 @@ from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
 from tests.agent.units import Unit, config_text, make_unit
 
+TAKEN = bytes([0x20, 0x03, 0x00, 0x00, 0x00])
+"""CONNACK of MQTT 5: success."""
+
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Unit:
-    """A paired unit whose broker is a socket that only takes connections."""
+    """A paired unit."""
     made = make_unit(tmp_path)
     words = ["--owner-key", str(made.owner_key), "--cloud-keys", str(made.cloud_keys)]
     out = ["--out", str(tmp_path / "enrolment.json")]
@@ -34,12 +38,29 @@ def unit(tmp_path: Path) -> Unit:
 
 
 @contextmanager
-def listening() -> Iterator[int]:
-    """A port that takes connections."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
+def answering(answer: bytes) -> Iterator[int]:
+    """The port of a broker that says this to whoever comes, and hangs up if it is nothing."""
+    over = threading.Event()
+
+    def work() -> None:
+        with suppress(OSError):
+            while not over.is_set():
+                opened, _ = listener.accept()
+                with opened:
+                    opened.recv(4096)
+                    opened.sendall(answer)
+                    # until the other side goes
+                    while answer and opened.recv(4096):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=work)
+        thread.start()
+        port = listener.getsockname()[1]
+        yield port
+        over.set()
+        socket.create_connection(("127.0.0.1", port)).close()
+        thread.join()
 
 
 @contextmanager
@@ -122,13 +143,52 @@ def test_a_missing_configuration_is_one_sentence(name: str, tmp_path: Path, caps
 
 def test_check_says_what_is_in_order(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
     """Signals, bus, identity, broker; and that nothing would be collected for anybody."""
-    with listening() as port:
+    with answering(TAKEN) as port:
         unit.config.write_text(config_text(port=port))
         assert main(["check", "--config", str(unit.config)]) == 0
     out = capsys.readouterr().out
     assert all(line.startswith("ok ") for line in out.splitlines())
-    for word in ("signals", "can0", "device", "nothing would be collected", "can be reached"):
+    for word in ("signals", "can0", "device", "nothing would be collected", "takes this unit"):
         assert word in out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "the broker closed the connection before it answered"),
+        (bytes([0x20, 0x03, 0x00, 0x86, 0x00]), "look at mqtt.username"),
+    ],
+    ids=["hangs up", "wrong password"],
+)
+def test_check_tells_a_broker_that_refuses_from_one_that_takes_connections(
+    unit: Unit, capsys: pytest.CaptureFixture[str], answer: bytes, words: str
+) -> None:
+    with answering(answer) as port:
+        unit.config.write_text(config_text(port=port))
+        assert main(["check", "--config", str(unit.config)]) == 1
+    assert words in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_check_gives_up_on_a_port_that_says_nothing(
+    unit: Unit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knock, "ANSWER_S_MAX", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        unit.config.write_text(config_text(port=mute.getsockname()[1]))
+        assert main(["check", "--config", str(unit.config)]) == 1
+    assert "does not answer" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_check_before_the_service_is_up_says_where_its_credentials_come_from(
+    unit: Unit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """systemd's files are not there now, which is no wrong configuration."""
+    ca = 'ca_file = "/run/credentials/carnet-agent.service/tls_ca.pem"'
+    unit.config.write_text(config_text(port=9).replace("port = 9", f"port = 9\n{ca}"))
+    assert main(["check", "--config", str(unit.config)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "only while the service runs: start the service" in line and "ca_file" in line]
+    assert not [line for line in said if "broker" in line], "it is asked only with its files"
 
 
 def test_check_distinguishes_what_is_away_from_what_is_wrong(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:

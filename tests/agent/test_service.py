@@ -90,6 +90,7 @@ class FakeReader:
 class FakeLink:
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter(connections=1)
+        self.fault: str | None = None
         self.progress_s = float("inf")
         self.events: list[Event] = []
         self.sent: list[bytes] = []
@@ -304,7 +305,7 @@ def test_systemd_is_told_ready_alive_and_stopping_in_its_own_words(
 def test_the_local_socket_reads_status_and_sets_the_mode(core: FakeCore, link: FakeLink) -> None:
     made = service(core, link, can0=FakeReader())
     facts = made.handle({"do": "status"})
-    assert (facts["running"], facts["mode"], facts["broker"]) == (True, "normal", {"connections": 1})
+    assert (facts["running"], facts["mode"], facts["broker"]) == (True, "normal", {"fault": None, "connections": 1})
     assert facts["buses"] == {"can0": {"fault": None, "frames": 7}}
     assert made.handle({"do": "mode", "mode": "off"}) == {"mode": "off"}
     assert made.handle({"do": "flush"}) == {"flushed": True}

@@ -190,7 +190,8 @@ def test_a_wrong_password_is_counted_and_tried_again(tmp_path: Path, plain: Mosq
     made.start()
     until(lambda: any(name.startswith("refused_") for name in made.counters))
     assert not made.connected.is_set()
-    assert made.counters["other_version"] == 0
+    assert made.counters["other_version"] == made.counters["unanswered"] == 0
+    assert "look at mqtt.username, mqtt.password_file" in (made.fault or "")
     made.stop()
 
 
@@ -204,6 +205,9 @@ def test_a_broker_of_before_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, plain: 
         assert made.send(b"envelope")
         until(lambda: made.counters["confirmed"] == 1)
         assert old.versions[0] == MQTT_5 and old.versions[-1] != MQTT_5
+        counted = "unanswered" if refusal == REFUSALS["by hanging up"] else "other_version"
+        assert made.counters[counted] == 1 and made.counters["other_version"] + made.counters["unanswered"] == 1
+        assert made.fault is None
         made.stop()
 
 

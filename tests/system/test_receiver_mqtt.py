@@ -113,6 +113,7 @@ def test_a_broker_of_before_mqtt_5_is_spoken_to_in_3_1_1(broker: Mosquitto, refu
         publish(broker.port, topic_up(FIRST))
         assert heard(link, 1) == [topic_up(FIRST)]
         assert old.versions[0] == MQTT_5 and old.versions[-1] != MQTT_5
+        assert link.unanswered == (refusal == REFUSALS["by hanging up"])
         link.stop()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
-import ssl
 import stat
 import time
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ EXAMPLE = "example: carnet-agent check --config agent.toml"
 OK, FAILED, WRONG = 0, 1, 2
 """Exit codes: in order; something is not there now; a file is wrong."""
 LOSSES_SHOWN = 5
-CONNECT_S = 5.0
 INTERFACES = Path("/sys/class/net")
 
 
@@ -37,9 +34,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="say whether configuration, keys and broker are in order",
-        description="Check the configuration, DBCs, mappings, keys and their permissions, the buses and the broker, "
-        "and print what would be collected for whom. Exit code 0: in order, 1: something is not there now, 2: a file "
-        "is wrong.",
+        description="Check the configuration, DBCs, mappings, keys and their permissions, the buses and whether the "
+        "broker takes this unit, and print what would be collected for whom. While the agent runs it is asked how it "
+        "stands with the broker, and its connection is left alone. Exit code 0: in order, 1: something is not there "
+        "now, 2: a file is wrong.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--config", type=Path, default=CONFIG_DEFAULT, metavar="FILE", help="default: %(default)s")
@@ -64,10 +62,11 @@ def _findings(config: Path, settings: Settings, *, offline: bool) -> Iterator[Fi
     signals = list(_signals(config))
     yield from signals
     yield from _buses(settings)
-    yield from _secrets(settings.mqtt)
+    files = list(_files(settings.mqtt))
+    yield from files
     yield from _identity(config, settings, compiled=all(finding.code == OK for finding in signals))
-    if not offline:
-        yield _broker(settings.mqtt)
+    if not offline and not files:
+        yield _broker(settings)
 
 
 def _signals(config: Path) -> Iterator[Finding]:
@@ -108,11 +107,11 @@ def _known(interface: str) -> bool:
     return interface in can.VALID_INTERFACES
 
 
-def _secrets(mqtt: MqttSection) -> Iterator[Finding]:
-    from carnet_agent.mqtt import wrong_files
+def _files(mqtt: MqttSection) -> Iterator[Finding]:
+    from carnet_agent.brokerclient import wrong_files
 
     for error in wrong_files(mqtt):
-        yield Finding(WRONG, str(error))
+        yield Finding(FAILED if error.reason == "credential_away" else WRONG, str(error))
 
 
 def _identity(config: Path, settings: Settings, *, compiled: bool) -> Iterator[Finding]:
@@ -182,18 +181,43 @@ def _grants(config: Path, settings: Settings) -> Iterator[Finding]:
             yield Finding(OK, f"{grant.record_id} for {grant.recipient}: {', '.join(paths) or 'nothing'}")
 
 
-def _broker(mqtt: MqttSection) -> Finding:
-    """A connection, and with certificates a handshake; what the broker allows shows only when the agent runs."""
+def _broker(settings: Settings) -> Finding:
+    """Whether the broker takes this unit.
+
+    It keeps one connection of a name, and by `use_username_as_clientid` the name is the certificate's, whatever a
+    client calls itself: a second connection with the unit's certificate ends the running agent's. So a running agent is
+    asked instead, which also tells how it really stands. One that starts in this very moment is connected again in a
+    second or two, and has lost nothing.
+    """
+    from carnet.brokertls import names
+    from carnet_agent.identity import read_identity
+    from carnet_agent.knock import knock
+    from carnet_agent.statefolder import at_work
+
+    mqtt = settings.mqtt
     where = f"broker {mqtt.host}:{mqtt.port}"
     try:
-        with socket.create_connection((mqtt.host, mqtt.port), timeout=CONNECT_S) as opened:
-            if mqtt.ca_file is not None:
-                context = ssl.create_default_context(cafile=str(mqtt.ca_file))
-                if mqtt.cert_file is not None and mqtt.key_file is not None:
-                    context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
-                context.wrap_socket(opened, server_hostname=mqtt.host).close()
-    except ssl.SSLError as error:
-        return Finding(FAILED, f"{where}: no TLS: {error.reason or 'the handshake failed'}")
-    except OSError as error:
-        return Finding(FAILED, f"{where} cannot be reached: {error.strerror or error}")
-    return Finding(OK, f"{where} can be reached")
+        if at_work(settings.unit.state):
+            return _as_the_agent_says(where, settings.unit.state)
+        device = device_text(read_identity(settings.unit.state).device)
+        refusal = knock(mqtt, device)
+    except ConfigError as error:
+        return Finding(WRONG, f"{where} was not asked: {error}")
+    if refusal is not None:
+        return Finding(FAILED, f"{where}: {refusal}")
+    if mqtt.cert_file is not None and not mqtt.username and not names(mqtt.cert_file, device):
+        # Such a broker takes it for another unit and drops what it sends.
+        return Finding(FAILED, f"{where}: the certificate does not name {device}: have one signed for this pairing")
+    return Finding(OK, f"{where} takes this unit")
+
+
+def _as_the_agent_says(where: str, state: Path) -> Finding:
+    from carnet_agent.local import ask
+
+    try:
+        fault = ask(state, {"do": "status"})["broker"]["fault"]
+    except (Error, KeyError) as error:
+        return Finding(FAILED, f"{where}: an agent is at work and cannot be asked how it stands: {error}")
+    if fault is None:
+        return Finding(OK, f"{where}: the running agent is connected")
+    return Finding(FAILED, f"{where}, says the running agent: {fault}")

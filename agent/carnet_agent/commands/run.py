@@ -13,10 +13,11 @@ from pathlib import Path
 from carnet.ids import device_text
 from carnet_agent import compiled
 from carnet_agent.assembly import make_agent, open_buses
+from carnet_agent.brokerclient import wrong_files
 from carnet_agent.commands import CONFIG_DEFAULT
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
-from carnet_agent.mqtt import BrokerLink, wrong_files
+from carnet_agent.mqtt import BrokerLink
 from carnet_agent.service import Service
 from carnet_agent.statefolder import locked
 from carnet_agent.systemclock import SystemClock
