@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from carnet import jws
 from carnet.cli.kept import Kept
+from carnet.cli.ownerkey import MISSING
 from carnet.errors import ConfigError, FormatError
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
@@ -134,7 +135,7 @@ class Cloud:
     def _owned(self, method: str, what: str, shape: Shape) -> dict[str, Any]:
         """A request that only the owner may make; his signature covers the whole path."""
         if self._key is None:
-            raise ConfigError("key_missing", "this needs the owner's key: --key FILE")
+            raise ConfigError("key_missing", MISSING)
         path = f"/v1/vehicles/{self._vehicle}/{what}"
         document = {"method": method, "path": path, "time_ms": self._now_ms(), "vehicle": self._vehicle}
         token = jws.sign(jws.REQUEST, document, self._key.secret)

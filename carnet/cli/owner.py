@@ -127,7 +127,9 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
         ids.device_bytes(arguments.vehicle)
     except Error as e:
         raise ConfigError(
-            "vehicle_missing", "name your vehicle with --vehicle or CARNET_VEHICLE (26 characters)"
+            "vehicle_missing",
+            "name your vehicle: type  export CARNET_VEHICLE=ID  first, or --vehicle ID (the 26 characters that "
+            "`carnet-agent pair` printed)",
         ) from e
     owner = None
     if arguments.key:
@@ -163,7 +165,7 @@ def _offers(arguments: argparse.Namespace) -> int:
 def _grant(arguments: argparse.Namespace) -> int:
     cloud = _cloud(arguments)
     if arguments.key is None:
-        raise ConfigError("key_missing", "agreeing needs your key: --key FOLDER")
+        raise ConfigError("key_missing", ownerkey.MISSING)
     offer = next((each for each in map(parse_offer, cloud.offers()) if each.id == arguments.offer), None)
     if offer is None:
         raise RemoteError("offer_unknown", f"the cloud has no offer {arguments.offer} for this vehicle")

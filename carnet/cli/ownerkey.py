@@ -13,6 +13,7 @@ from carnet.keys import OWNER_SIGN, SEED_BYTES, SigningKey, encode_key, parse_si
 
 SECRET_FILE = "owner.key"  # noqa: S105 - the name of a file
 PUBLIC_FILE = "owner.public.json"
+MISSING = "this needs your key: type  export CARNET_KEY=FOLDER  first, or --key FOLDER; `carnet owner keygen` made it"
 
 
 def make(folder: Path, random: Callable[[int], bytes]) -> Path:

@@ -252,7 +252,9 @@ def test_status_shows_what_the_agent_says(unit: Unit, capsys: pytest.CaptureFixt
 def test_mode_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
     with running(unit, {"mode": "no_location"}) as asked:
         assert main(["mode", "no_location", "--config", str(unit.config)]) == 0
-    assert asked == [{"do": "mode", "mode": "no_location"}]
+        assert main(["mode", "--config", str(unit.config)]) == 0
+    assert asked == [{"do": "mode", "mode": "no_location"}, {"do": "status"}]
+    assert capsys.readouterr().out.splitlines()[-2:] == ["mode: no_location"] * 2
     assert main(["mode", "off", "--config", str(unit.config)]) == 1
     assert "no agent is running" in capsys.readouterr().err
 

@@ -230,6 +230,19 @@ def test_what_cannot_be_kept_widens_nothing_and_keeps_nobody_from_withdrawing(
     assert "the consent is narrowed all the same" in err
 
 
+@pytest.mark.parametrize(
+    "words", [["list"], ["grant", kit.OFFER_ID], ["withdraw", "rec_aaaaaaaaaaaaaaaa"]], ids=" ".join
+)
+def test_without_a_key_or_a_vehicle_the_hint_is_what_to_type(
+    cloud: Cloud, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["owner", *words, "--vehicle", kit.VEHICLE]) == 2
+    said = capsys.readouterr().err
+    assert "export CARNET_KEY=FOLDER" in said and "carnet owner keygen" in said and said.count("\n") == 1
+    assert main(["owner", *words]) == 2
+    assert "export CARNET_VEHICLE=ID" in capsys.readouterr().err
+
+
 def test_no_offer_and_an_unknown_vehicle_say_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["owner", "offers", "--vehicle", kit.OTHER_VEHICLE]) == 0
     assert "nobody asks" in capsys.readouterr().out

@@ -13,6 +13,7 @@ import certificates
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import filter_up, topic_down, topic_up
+from tests.conftest import CHECKOUT
 from tests.system.brokerclient import WAIT_S, BrokerClient
 from tests.system.mosquitto import SHIPPED, Mosquitto, shipped
 
@@ -230,22 +231,59 @@ def test_the_tool_names_no_receiver_so(tmp_path: Path, name: str) -> None:
         certificates.make_receiver(tmp_path, name)
 
 
-def test_a_units_key_never_leaves_it_and_its_request_does_not_choose_the_name(tmp_path: Path) -> None:
+def test_a_units_key_never_leaves_it_and_its_request_does_not_choose_the_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     certificates.make_authority(tmp_path / "ca")
     words = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     words += ["-subj", "/CN=receiver-1", "-keyout", "unit.key", "-out", "unit.csr"]
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    capsys.readouterr()
     code = certificates.main(["device", str(tmp_path / "ca"), OURS_NAME, "--csr", str(tmp_path / "unit.csr")])
     assert code == 0
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'ca' / OURS_NAME}.pem\n"
     assert not (tmp_path / "ca" / f"{OURS_NAME}.key").exists()
     words = ["openssl", "x509", "-noout", "-subject", "-in", str(tmp_path / "ca" / f"{OURS_NAME}.pem")]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert said.replace(" ", "").strip() == f"subject=CN={OURS_NAME}"
 
 
+def test_the_tool_prints_each_file_that_it_wrote_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "ca"
+    told: set[Path] = set()
+    for words in (["ca"], ["broker", "broker.example.org"], ["receiver", "receiver-1"], ["device", OURS_NAME]):
+        assert certificates.main([words[0], str(place), *words[1:]]) == 0
+        told |= {Path(line.removeprefix("wrote ")) for line in capsys.readouterr().out.splitlines()}
+    assert told == set(place.glob("*.pem")) | set(place.glob("*.key"))
+    assert {path.stat().st_mode & 0o077 for path in (place, *told)} == {0}
+    assert certificates.main(["revoke", str(place), OURS_NAME]) == 0
+    assert str(place / "revoked.pem") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["authority", str(CHECKOUT / "authority")])
+def test_no_authority_is_made_in_the_checkout_or_wherever_one_happens_to_be(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert certificates.main(["ca", place]) == 1
+    assert "absolute path outside" in capsys.readouterr().err
+    assert not Path(place).exists()
+
+
+def test_no_authority_is_made_where_others_may_enter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca").chmod(0o755)
+    assert certificates.main(["ca", str(tmp_path / "ca")]) == 1
+    assert f"chmod 700 {tmp_path / 'ca'}" in capsys.readouterr().err
+
+
 def test_the_tool_says_in_one_sentence_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert certificates.main(["device", str(tmp_path), OURS_NAME]) == 1
     assert "make one: certificates.py ca" in capsys.readouterr().err
     assert certificates.main(["ca", str(tmp_path / "ca")]) == 0
+    assert certificates.main(["device", str(tmp_path / "ca"), OURS_NAME, "--csr", str(tmp_path / "unit.csr")]) == 1
+    assert "carry the unit's request here" in capsys.readouterr().err
     assert certificates.main(["ca", str(tmp_path / "ca")]) == 1
     assert "another folder" in capsys.readouterr().err
