@@ -38,6 +38,7 @@ from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease, Leases
+from carnet_cloud.offers import Offers
 from carnet_cloud.recipients import Webhook
 from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome, Recipient
 from carnet_cloud.store import SqliteStore
@@ -93,11 +94,13 @@ class Scene:
         self._leases, self._book = Leases(), GrantBook((kit.RECIPIENT,))
         paths = [Entry(kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW)]
         paths.append(Entry(kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL))
-        outlet = Outlet(self._book, Catalogue(paths), self._wrapping, b"p" * 32, os.urandom)
+        catalogue = Catalogue(paths)
+        outlet = Outlet(self._book, catalogue, self._wrapping, b"p" * 32, os.urandom)
         self._receiver = Receiver(self.store, KEYS, outlet, os.urandom)
         journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         self.consents = Consents(self.store, journal, self._leases, waits, lambda _vehicle: None)
+        self.offers = Offers(self.store, catalogue, (kit.RECIPIENT,), now_ms)
         self._stopping = threading.Event()
         url = f"http://127.0.0.1:{port}/"
         for number in range(2):
@@ -111,7 +114,7 @@ class Scene:
         items = [kit.item(column.path, transform=column.transform.document()) for column in SCHEMA.columns]
         record = format_id("rec_", b"record%04d" % number)
         offer = kit.offer_bytes(id=format_id("off_", b"offer-%04d" % number), items=items, created_ms=given_ms - 1000)
-        self.consents.offer(offer)
+        self.offers.publish(offer)
         until_ms = given_ms + 9 * kit.DAY_MS
         given = kit.record(offer, (), id=record)
         given = replace(given, given_ms=given_ms, not_before_ms=given_ms, expires_ms=until_ms)

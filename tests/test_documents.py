@@ -41,7 +41,7 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
 
 def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
-    api = make_api(cloud.store, cloud.consents, "x" * 32, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, cloud.explain)
     served = {f"{method.upper()} {path}" for path, methods in api.openapi()["paths"].items() for method in methods}
     assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)`", API, re.MULTILINE)) == served
 

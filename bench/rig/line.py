@@ -116,7 +116,7 @@ def give(made: Cloud, name: str, delivery_class: str) -> None:
         items=items,
         created_ms=now - 1000,
     )
-    made.consents.offer(offer)
+    made.offers.publish(offer)
     token = kit.token(
         offer,
         optional=(),

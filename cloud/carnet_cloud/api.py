@@ -21,10 +21,11 @@ from carnet import fields, jws
 from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_bytes, device_text, parse_id
-from carnet.signals import check_path
+from carnet.signals import Category, check_path
 from carnet_cloud.consents import Consents, Ended
-from carnet_cloud.enrol import enrol
+from carnet_cloud.enrol import end_unit, enrol
 from carnet_cloud.grantbook import owner_keys
+from carnet_cloud.offers import Offers
 from carnet_cloud.statement import generation_of, records_of, statement_of
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.why import Answer
@@ -133,6 +134,7 @@ def _signed(token: str, keys: Sequence[bytes]) -> bool:
 def make_api(
     store: Store,
     consents: Consents,
+    offers: Offers,
     operator_token: str,
     now_ms: Callable[[], int],
     facts: Callable[[], dict[str, Any]],
@@ -147,6 +149,7 @@ def make_api(
     api.get("/healthz")(facts)
     _refusals(api)
     _for_operators(api, door, store, consents, now_ms)
+    _offers(api, door, offers)
     _why(api, door, store, now_ms, explain)
     _for_everybody(api, store, consents)
     _for_owners(api, door, store, consents, now_ms)
@@ -184,12 +187,8 @@ def _refusals(api: FastAPI) -> None:
 
 
 def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:
-    """Publish, enrol, ask why."""
+    """Enrol a unit, end one."""
     guarded = [Depends(door.operator)]
-
-    @api.post("/v1/offers", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
-    async def publish_offer(request: Request) -> dict[str, str]:
-        return {"id": consents.offer(await request.body())}
 
     @api.post("/v1/enrolments", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
     async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
@@ -199,6 +198,35 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
         if enrolled is not None:
             consents.end_tenures(enrolled.vehicle)
         return {"device": device}
+
+    @api.post("/v1/devices/{device}/end", dependencies=guarded)
+    def end_device(device: str) -> dict[str, Any]:
+        """From now on nothing that this unit signs is taken; the consents of its car stay as they are."""
+        return asdict(end_unit(store, device, now_ms()))
+
+
+def _offers(api: FastAPI, door: Door, offers: Offers) -> None:
+    """Offers are published and ended by the operator and read by everybody."""
+    guarded = [Depends(door.operator)]
+
+    @api.post("/v1/offers", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
+    async def publish_offer(request: Request) -> dict[str, str]:
+        return {"id": offers.publish(await request.body())}
+
+    @api.post("/v1/offers/{offer}/end", dependencies=guarded)
+    def end_offer(offer: str) -> dict[str, Any]:
+        """From now on nobody sees it or can agree to it; records from before stay as they are."""
+        return asdict(offers.end(offer))
+
+    @api.get("/v1/offers")
+    def open_offers(vehicle: str) -> dict[str, list[str]]:
+        """Offers of the vehicle's tenant, each as base64url of its bytes: what the owner signs is these bytes."""
+        return {"offers": [jws.base64url(each) for each in offers.open_to(device_bytes(vehicle))]}
+
+    @api.get("/v1/categories/{category}")
+    def paths_of_category(category: Category) -> dict[str, list[str]]:
+        """What an item that names this category means today, as far as this cloud's catalogue knows."""
+        return {"paths": offers.paths_of(category)}
 
 
 def _why(
@@ -219,14 +247,7 @@ def _why(
 
 
 def _for_everybody(api: FastAPI, store: Store, consents: Consents) -> None:
-    """What carries its own signature, and what is public."""
-
-    @api.get("/v1/offers")
-    def offers(vehicle: str) -> dict[str, list[str]]:
-        """Offers of the vehicle's tenant, each as base64url of its bytes: what the owner signs is these bytes."""
-        with store.transaction() as t:
-            tenants = sorted({device.tenant for device in t.devices.of_vehicle(device_bytes(vehicle))})
-            return {"offers": [jws.base64url(each) for tenant in tenants for each in t.consents.offers(tenant)]}
+    """What carries its own signature."""
 
     @api.post("/v1/records", status_code=201)
     def give(body: RecordBody) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from carnet.errors import ConfigError, FormatError
-from carnet.signals import Category, Sensitivity, check_path
+from carnet.signals import Category, Sensitivity, check_path, is_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class Catalogue:
 
     def get(self, path: str) -> Entry | None:
         return self._entries.get(path)
+
+    def like(self, path: str) -> str | None:
+        """The known path that reads most like an unknown one, if any does."""
+        return next(iter(get_close_matches(path, self._entries, 1, 0.8)), None)
+
+    def paths_of(self, category: Category) -> list[str]:
+        """What an offer gets by naming this category: a private path is asked for by its own name only."""
+        entries = self._entries.values()
+        return sorted(each.path for each in entries if each.category is category and not is_private(each.path))
 
     def __contains__(self, path: str) -> bool:
         return path in self._entries

@@ -1,4 +1,4 @@
-"""Consent as the cloud keeps it: take an offer, a record, an event; and end a grant so that it is silent.
+"""Consent as the cloud keeps it: take a record, an event; and end a grant so that it is silent.
 
 Law 3: withdrawing is two transactions. The first makes it WITHDRAWING: the journal is on disk, key and payloads are
 deleted. Then what is in flight drains or is cut. The second makes it WITHDRAWN. Nothing is sent after the first one but
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_bytes, device_text
-from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
@@ -24,6 +23,7 @@ from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.grantsets import require_deliverable
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Leases
+from carnet_cloud.offers import require_open
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
 
@@ -84,17 +84,6 @@ class Consents:
 
     # giving
 
-    def offer(self, document: bytes) -> str:
-        """Publish an offer; its id. The same bytes again are the same offer; other bytes under its id are refused."""
-        offer = parse_offer(document)
-        with self._store.transaction() as t:
-            known = t.consents.offer(offer.id)
-            if known is not None and known != document:
-                raise ConsentError("offer_changed", "an offer with this id exists and is another one: make a new id")
-            if known is None:
-                t.consents.add_offer(offer.id, offer.tenant, offer.recipient, document, self._waits.now_ms())
-        return offer.id
-
     def give(self, jws: str, vehicle: str) -> Grant:
         """Take a record signed by an owner of ``vehicle``; the grant it comes to. Repeating it changes nothing."""
         now_ms = self._waits.now_ms()
@@ -114,6 +103,7 @@ class Consents:
                 if known.jws != jws:
                     raise ConsentError("record_changed", "a record with this id exists and is another one")
                 return self._grant(t, known)
+            require_open(t, record.offer)
             if self._journal.names(record.id):
                 # the store was restored to before the yes, and what came after it was a no
                 raise ConsentError("record_ended", "this record was narrowed before: give a new one")

@@ -34,6 +34,7 @@ from carnet_cloud.keeper import Keeper, duties
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.offers import Offers
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import SqliteStore, Store, Transaction
@@ -158,7 +159,8 @@ class Service:
         def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
             return why(t, book, catalogue, vehicle, path, now)
 
-        api = make_api(store, consents, token, now_ms, self.facts, explain)
+        offers = Offers(store, catalogue, recipients, now_ms)
+        api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
         return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api)
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:

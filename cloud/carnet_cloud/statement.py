@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from carnet import jws
+from carnet.ids import device_text
 from carnet.offers import parse_offer
 from carnet_cloud.gate import Standing
 from carnet_cloud.grantbook import GrantBook
@@ -53,6 +54,7 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
     book = GrantBook(())
     return {
         "time_ms": now_ms,
+        "units": _units(t, vehicle, epochs),
         "records": [_entry(t, stored, _state(book.standing(t, stored.id), stored, now_ms)) for stored in records],
         "blocked": [
             {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples}
@@ -60,6 +62,15 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
             if b.record in mine
         ],
     }
+
+
+def _units(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[dict[str, Any]]:
+    """The units that were paired with the car: whether each is heard, and since when one is not for ever."""
+    return [
+        {"device": device_text(unit.device), "state": unit.state, "ended_ms": t.devices.ended_ms(unit.device)}
+        for unit in t.devices.of_vehicle(vehicle)
+        if unit.epoch in epochs
+    ]
 
 
 def generation_of(t: Transaction, stored: StoredRecord) -> dict[str, int]:

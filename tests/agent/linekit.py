@@ -99,7 +99,7 @@ class World:
         return True
 
     def give(self) -> str:
-        self.cloud.consents.offer(OFFER)
+        self.cloud.offers.publish(OFFER)
         token = kit.token(OFFER, optional=(1,))
         self.cloud.consents.give(token, kit.VEHICLE)
         return token

@@ -294,7 +294,7 @@ def test_w23_two_recipients_cannot_join_their_data_by_the_vehicles_name(tmp_path
     cloud.give()
     cloud.give(id=kit.OTHER_RECORD_ID)
     theirs = kit.offer_bytes(id=format_id("off_", b"offer--two"), recipient=INSURER)
-    cloud.consents.offer(theirs)
+    cloud.offers.publish(theirs)
     insured = format_id("rec_", b"insured---")
     cloud.consents.give(kit.token(theirs, id=insured), kit.VEHICLE)
     cloud.send(unit.schema())

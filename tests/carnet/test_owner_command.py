@@ -36,10 +36,11 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """A cloud with one vehicle and one offer, which answers in place of the network."""
     cloud = Cloud(tmp_path)
     cloud.enrol(Unit())
-    cloud.consents.offer(kit.OFFER)
+    cloud.offers.publish(kit.OFFER)
     api = make_api(
         cloud.store,
         cloud.consents,
+        cloud.offers,
         "an operator's token of 32 characters",
         cloud.clock.now_ms,
         facts,

@@ -36,6 +36,7 @@ from carnet_cloud.event import unpack
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
+from carnet_cloud.offers import Offers
 from carnet_cloud.rendering import read, render
 from carnet_cloud.store import SqliteStore, Transaction
 from carnet_cloud.store.devices import Device
@@ -97,6 +98,7 @@ class Cloud:
             [
                 Entry(kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW),
                 Entry(kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),
+                Entry(kit.IGNITION, "", Category.DRIVING, Sensitivity.LOW),
             ]
         )
         self.outlet = Outlet(self.book, catalogue, self.wrapping, b"p" * 32, source.randbytes)
@@ -104,6 +106,7 @@ class Cloud:
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
         self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)
+        self.offers = Offers(self.store, catalogue, recipients, self.clock.now_ms)
 
     def explain(self, t: Transaction, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:
         """`carnet_cloud.why.why` for this cloud."""
@@ -118,7 +121,7 @@ class Cloud:
 
     def give(self, **changes: Any) -> str:
         """The example owner's yes to the example offer; the record's token."""
-        self.consents.offer(kit.OFFER)
+        self.offers.publish(kit.OFFER)
         token = kit.token(**changes)
         self.consents.give(token, kit.VEHICLE)
         return token

@@ -55,7 +55,7 @@ def facts() -> dict[str, Any]:
 
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
+    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
 
 
 def owned(cloud: Cloud, where: str, key: SigningKey = kit.OWNER_KEY, **changes: Any) -> dict[str, str]:

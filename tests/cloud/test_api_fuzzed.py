@@ -21,9 +21,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from carnet.ids import device_text
 from carnet_cloud.api import make_api
 from tests import consentkit as kit
-from tests.cloud.kit import Cloud, Unit
+from tests.cloud.kit import DEVICE, Cloud, Unit
 from tests.cloud.test_api import OPERATOR, TOKEN, facts, owned
 
 EXAMPLES = 60
@@ -32,6 +33,8 @@ SIGNED_BYTES = {"POST /v1/offers", "POST /v1/enrolments"}
 """What is made up here is never canonical or signed; tests/fuzz has targets for these documents."""
 REAL: dict[str, Any] = {
     "path": kit.SPEED,
+    "offer": kit.OFFER_ID,
+    "device": device_text(DEVICE),
     "vehicle": kit.VEHICLE,
     "record": kit.token(),
     "event": kit.event("pause", [kit.token()]),
@@ -50,12 +53,14 @@ def cloud(tmp_path: Path) -> Cloud:
 @pytest.fixture
 def described(cloud: Cloud) -> Any:
     """What the application says of itself."""
-    api = make_api(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
     return schemathesis.openapi.from_asgi("/openapi.json", api)
 
 
 def test_no_request_is_answered_by_a_crash_and_every_refusal_has_its_form(described: Any, cloud: Cloud) -> None:
     operations = [found.ok() for found in described.get_all_operations()]
+    # what ends the offer and the unit comes after what needs them
+    operations.sort(key=lambda operation: operation.label.endswith("/end"))
     done = set()
     for operation in operations:
 
@@ -91,7 +96,8 @@ def real(case: Any) -> Any:
     some = len(repr((path, query, body))) % 3
     left = ("", "vehicle", "path")[some]
     for place in (path, query):
-        place.update({name: REAL[name] for name in ("vehicle", "path") if name in place and name not in left})
+        known = ("vehicle", "path", "offer", "device")
+        place.update({name: REAL[name] for name in known if name in place and name not in left})
     if "record" in path and some:
         path["record"] = kit.RECORD_ID
     if isinstance(body, dict):

@@ -200,7 +200,7 @@ def test_an_aggregate_that_began_before_the_grant_is_dropped(cloud: Cloud, unit:
     hourly = Transform.parse({"aggregate": {"window_ms": 600_000, "fields": ["mean"]}})
     items = [kit.item(kit.SPEED, transform=hourly.document())]
     offer = kit.offer_bytes(items=items)
-    cloud.consents.offer(offer)
+    cloud.offers.publish(offer)
     given = NOW_MS - 300_000
     token = sign_record(
         kit.record(offer, optional=(), given_ms=given, not_before_ms=given, expires_ms=NOW_MS + kit.DAY_MS),

@@ -134,7 +134,7 @@ def test_what_is_done_is_kept_as_long_as_the_offers_window_and_no_longer(
     """Confirmed, refused, or given up after three days."""
     window_ms = 4 * kit.DAY_MS
     offer = kit.offer_bytes(replay_ms=window_ms)
-    cloud.consents.offer(offer)
+    cloud.offers.publish(offer)
     cloud.consents.give(kit.token(offer), kit.VEHICLE)
     end_ms = cloud.clock.ms + window_ms
     cloud.send(unit.schema(), unit.data())

@@ -21,6 +21,8 @@ COMMANDS = {
     "why": ["why", "Vehicle.Speed"],
     "enrol": ["enrol", "enrolment.json", "--tenant", kit.TENANT],
     "offer": ["offer", "offer.json"],
+    "end": ["end", kit.OFFER_ID],
+    "end unit": ["end", kit.VEHICLE],
 }
 ANSWER = {
     "vehicle": kit.VEHICLE, "record": kit.RECORD_ID, "recipient": kit.RECIPIENT, "path": kit.SPEED,

@@ -11,6 +11,7 @@ import pytest
 
 from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.store import SqliteStore, Store
+from carnet_cloud.store.migrations import STEPS
 
 
 def open_store(path: Path) -> Store:
@@ -66,3 +67,22 @@ def test_a_store_that_is_open_is_refused_to_others_until_it_is_closed(tmp_path: 
         open_store(tmp_path / "store.db")
     first.close()
     open_store(tmp_path / "store.db").close()
+
+
+def test_a_store_of_every_earlier_version_is_brought_forward(tmp_path: Path) -> None:
+    """And what is in it stays: here an offer and a unit, which have not ended."""
+    for version in range(1, len(STEPS)):
+        path = tmp_path / f"store-{version}.db"
+        with sqlite3.connect(path) as database:
+            for step in STEPS[:version]:
+                database.executescript(step)
+            database.execute(f"pragma user_version={version}")
+            database.execute("insert into offer values ('off_a', 'ten_a', 'rcp_a', x'00', 1)")
+            database.execute("insert into device values (x'01', x'02', 'ten_a', 1, x'03', x'04', 'active', 1)")
+        database.close()
+        store = open_store(path)
+        with store.transaction() as t:
+            assert t.consents.offers("ten_a") == [b"\0"]
+            assert (t.consents.offer_ended_ms("off_a"), t.devices.ended_ms(b"\1")) == (None, None)
+            assert [unit.state for unit in t.devices.of_vehicle(b"\2")] == ["active"]
+        store.close()

@@ -13,6 +13,12 @@ from carnet_cloud.why import SENTENCES
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit
 
+KNOWN = (
+    (kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW),
+    (kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),
+    (kit.IGNITION, "", Category.LOCATION, Sensitivity.LOW),
+)
+
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Cloud:
@@ -45,8 +51,7 @@ def test_an_unknown_path_is_the_catalogues_no(cloud: Cloud) -> None:
 
 def test_a_condition_is_never_sent(tmp_path: Path) -> None:
     """Although the catalogue knows it and an item of the grant names it."""
-    known = Catalogue([Entry(kit.IGNITION, "", Category.ENERGY, Sensitivity.LOW)])
-    cloud = Cloud(tmp_path, catalogue=known)
+    cloud = Cloud(tmp_path, catalogue=Catalogue([Entry(*each) for each in KNOWN]))
     cloud.enrol(Unit())
     cloud.give(optional=(1,))
     assert verdict(cloud, kit.IGNITION) == "offer"
@@ -62,13 +67,6 @@ def test_an_expired_record_says_so(cloud: Cloud) -> None:
     cloud.give()
     cloud.clock.ms = NOW_MS + 40 * kit.DAY_MS
     assert verdict(cloud, kit.SPEED) == "expired"
-
-
-KNOWN = (
-    (kit.ODOMETER, "km", Category.DRIVING, Sensitivity.LOW),
-    (kit.SPEED, "km/h", Category.DRIVING, Sensitivity.PERSONAL),
-    (kit.IGNITION, "", Category.LOCATION, Sensitivity.LOW),
-)
 
 
 @pytest.mark.parametrize(

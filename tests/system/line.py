@@ -42,6 +42,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink as CloudLink
+from carnet_cloud.offers import Offers
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines
 from carnet_cloud.store import SqliteStore
@@ -157,12 +158,14 @@ class Cloud:
         wrapping = Wrapping(folder / "wrapping", source.randbytes)
         book, leases = GrantBook(recipients), Leases()
         entries = [each for bus in buses for each in read_entries(bus.mapping.read_bytes(), bus.mapping.name)]
-        outlet = Outlet(book, Catalogue(entries), wrapping, b"p" * 32, source.randbytes)
+        catalogue = Catalogue(entries)
+        outlet = Outlet(book, catalogue, wrapping, b"p" * 32, source.randbytes)
         self.receiver = Receiver(self.store, KEYS, outlet, source.randbytes)
         self.pusher = Pusher(self.store, KEYS.sign, source.randbytes)
         clocks = Clocks(lambda: self.now_ms, lambda: float(self.now_ms), source.random)
         waits = Waits(clocks.now_ms, clocks.monotonic_ms, lambda: None)
         self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
+        self.offers = Offers(self.store, catalogue, recipients, waits.now_ms)
         self.files = {name: folder / f"{name}.jsonl" for name in recipients}
         self._adapters = {name: JsonLines(path) for name, path in self.files.items()}
         self._forwarder = Forwarder(self.store, self._adapters, wrapping, leases, book.may_send, clocks, b"line----")
@@ -310,7 +313,7 @@ class Line:
     def _give(self) -> None:
         for record, document in self._offers.items():
             offer = canonical.encode(document)
-            self.cloud.consents.offer(offer)
+            self.cloud.offers.publish(offer)
             optional = tuple(n for n, item in enumerate(document["items"]) if item["need"] == "optional")
             self._tokens[record] = kit.token(offer, id=record, optional=optional)
             self.cloud.consents.give(self._tokens[record], kit.VEHICLE)

@@ -20,6 +20,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import ENDED_AT_ONCE
 from carnet_cloud.lease import Leases
+from carnet_cloud.offers import Offers
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.store import SqliteStore
@@ -87,6 +88,7 @@ class CloudSide:
         self.pusher = Pusher(self.store, KEYS.sign, random)
         self.receiver = Receiver(self.store, KEYS, outlet, random, self.pusher.seen, self.pusher.behind)
         self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
+        self.offers = Offers(self.store, self._catalogue, self._recipients, waits.now_ms)
         clocks = Clocks(lambda: clock.now_ms, lambda: float(clock.now_ms), clock.random.random)
         owner = random(8)
         self.forwarders = {

@@ -77,7 +77,7 @@ class Owner:
 
     def _deliver_record(self, agreed: Agreed) -> None:
         def work() -> bool:
-            self._cloud.consents.offer(agreed.offer)
+            self._cloud.offers.publish(agreed.offer)
             self._cloud.consents.give(agreed.token, kit.VEHICLE)
             return True
 
@@ -159,7 +159,7 @@ class Owner:
     def _make_up(self, agreed: Agreed) -> bool:
         """Also what has ended is given again, as by a request that somebody recorded: nothing may come of it."""
         consents = self._cloud.consents
-        consents.offer(agreed.offer)
+        self._cloud.offers.publish(agreed.offer)
         try:
             consents.give(agreed.token, kit.VEHICLE)
         except ConsentError as refused:

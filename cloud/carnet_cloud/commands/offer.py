@@ -12,7 +12,8 @@ from typing import Any
 from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud offer repair-shop.json --config cloud.toml"
-SIZE_BYTES_MAX = 65_536
+FILE_BYTES_MAX = 1 << 20
+"""Of a file with white space; an offer in its canonical form has at most 65,536 bytes."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,19 +51,38 @@ def _canonical(file: Path) -> bytes:
 
     try:
         with file.open("rb") as opened:
-            document = json.loads(opened.read(SIZE_BYTES_MAX + 1))
+            text = opened.read(FILE_BYTES_MAX + 1)
     except OSError as e:
         raise ConfigError("file_missing", f"{file} cannot be read: {e.strerror}") from e
-    except (ValueError, RecursionError) as e:
-        raise ConfigError("offer_file", f"{file} is not JSON: {e}") from e
-    if not isinstance(document, dict):
-        raise ConfigError("offer_file", f"{file} is not an offer: write one JSON object, see docs/consent.md")
     try:
+        document = _parsed(text)
+        if not isinstance(document, dict):
+            raise ConfigError("offer_file", "write one JSON object")
         data = canonical.encode(_completed(document))
         parse_offer(data)
     except Error as e:
         raise ConfigError(e.reason, f"{file} is not an offer (docs/consent.md): {e}") from e
     return data
+
+
+def _parsed(text: bytes) -> object:
+    """JSON in any spelling, as long as it says one thing; ConfigError if it does not."""
+    from carnet.errors import ConfigError
+
+    if len(text) > FILE_BYTES_MAX:
+        raise ConfigError("json_size", f"the file has more than {FILE_BYTES_MAX} bytes")
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as e:
+        raise ConfigError("json_malformed", f"the file is not JSON: {e}") from e
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """What stands twice would be taken once, and the reader of the file would not know which."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object holds a member twice")
+    return found
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:

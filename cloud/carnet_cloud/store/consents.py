@@ -46,17 +46,29 @@ class Consents:
     # offers
 
     def add_offer(self, offer: str, tenant: str, recipient: str, document: bytes, now_ms: int) -> None:
-        self._db.execute("insert into offer values (?, ?, ?, ?, ?)", (offer, tenant, recipient, document, now_ms))
+        self._db.execute(
+            "insert into offer (id, tenant, recipient, document, created_ms) values (?, ?, ?, ?, ?)",
+            (offer, tenant, recipient, document, now_ms),
+        )
 
     def offer(self, offer: str) -> bytes | None:
         row = self._db.execute("select document from offer where id = ?", (offer,)).fetchone()
         return bytes(row[0]) if row else None
 
     def offers(self, tenant: str) -> list[bytes]:
-        return [
-            bytes(r[0])
-            for r in self._db.execute("select document from offer where tenant = ? order by created_ms, id", (tenant,))
-        ]
+        """Those of a tenant that have not ended."""
+        rows = self._db.execute(
+            "select document from offer where tenant = ? and ended_ms is null order by created_ms, id", (tenant,)
+        )
+        return [bytes(row[0]) for row in rows]
+
+    def end_offer(self, offer: str, now_ms: int) -> None:
+        """It ends once: a second time changes nothing."""
+        self._db.execute("update offer set ended_ms = ? where id = ? and ended_ms is null", (now_ms, offer))
+
+    def offer_ended_ms(self, offer: str) -> int | None:
+        row = self._db.execute("select ended_ms from offer where id = ?", (offer,)).fetchone()
+        return row[0] if row else None
 
     # records and events
 
@@ -91,6 +103,13 @@ class Consents:
         marks = ", ".join("?" * len(names))
         rows = self._db.execute(f"select {_RECORD} from record where state in ({marks}) order by id", names)
         return [_record(row) for row in rows]
+
+    def living_of(self, offer: str) -> int:
+        """How many records agree to an offer and are given or suspended, as stored."""
+        row = self._db.execute(
+            "select count(*) from record where offer = ? and state in ('given', 'suspended')", (offer,)
+        ).fetchone()
+        return int(row[0])
 
     def set_record(self, record: str, state: str, expires_ms: int) -> None:
         self._db.execute("update record set state = ?, expires_ms = ? where id = ?", (state, expires_ms, record))

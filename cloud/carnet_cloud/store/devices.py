@@ -55,7 +55,8 @@ class Devices:
     def add(self, device: Device, now_ms: int) -> None:
         """The caller has looked whether the device id exists: a second one is an error of the database."""
         self._db.execute(
-            "insert into device values (?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into device (device, vehicle, tenant, epoch, sign_key, receive_key, state, enrolled_ms)"
+            " values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 device.device,
                 device.vehicle,
@@ -70,6 +71,26 @@ class Devices:
 
     def set_state(self, device: bytes, state: str) -> None:
         self._db.execute("update device set state = ? where device = ?", (state, device))
+
+    def end(self, device: bytes, now_ms: int) -> None:
+        """Its pairing has ended, for ever; a second time changes nothing."""
+        self._db.execute(
+            "update device set state = 'ended', ended_ms = ? where device = ? and state != 'ended'", (now_ms, device)
+        )
+
+    def ended_ms(self, device: bytes) -> int | None:
+        """When its pairing ended, if it has and that was written down."""
+        row = self._db.execute("select ended_ms from device where device = ?", (device,)).fetchone()
+        return row[0] if row else None
+
+    def has_tenant(self, tenant: str) -> bool:
+        """Whether a unit was ever enrolled for this tenant."""
+        return self._db.execute("select 1 from device where tenant = ? limit 1", (tenant,)).fetchone() is not None
+
+    def tenants(self, limit: int) -> list[str]:
+        """The first of the tenants that units were enrolled for."""
+        rows = self._db.execute("select distinct tenant from device order by tenant limit ?", (limit,))
+        return [row[0] for row in rows]
 
     def owner_keys(self, vehicle: bytes, epoch: int) -> dict[str, bytes]:
         """JWK thumbprint (RFC 7638) -> Ed25519 public key (32 bytes)."""

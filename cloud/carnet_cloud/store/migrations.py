@@ -109,4 +109,10 @@ STEPS: tuple[str, ...] = (
     create index outbox_window on outbox (replay_until_ms, event_id)
         where payload is not null and state not in ('leased', 'queued');
     """,
+    # when an offer was ended by its recipient, and the pairing of a unit by the operator or a sale; null: it was not
+    """
+    alter table offer add column ended_ms integer;
+    alter table device add column ended_ms integer;
+    create index record_by_offer on record (offer, state);
+    """,
 )
