@@ -1,35 +1,54 @@
-"""Install broker, cloud and agent in the guest as docs/installation.md says, with the configuration files in it."""
+"""Install broker, cloud and agent in the guest by typing what docs/installation.md says, in its order.
+
+Law: what is typed is the page's; only what a virtual machine without network and car cannot do is left out, by name.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
+from tests.system.guest import page
 from tests.system.guest.machine import run
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-INSTALLATION = CHECKOUT / "docs" / "installation.md"
 INSTALLED = Path("/opt/carnet")
 ETC = Path("/etc/carnet")
-BROKER_FILES = Path("/etc/mosquitto/carnet")
-AUTHORITY = Path("/run/authority")
-OWNER = Path("/run/owner")
-ENROLMENT = Path("/run/enrolment.json")
+HOME = Path("/run/home")
+OWNER = HOME / "carnet-key"
+CARRIED = HOME / "carnet"
 TENANT = "ten_aaaaaaaaaaaaaaaa"
-OPERATOR_TOKEN = "0123456789abcdef" * 2
-BROKER_HERE = ("broker.example.org", "127.0.0.1")
-BUS_HERE = ('channel = "can0"', 'channel = "vcan0"')
+REPLACED = {"broker.example.org": "127.0.0.1", 'channel = "can0"': 'channel = "vcan0"'}
 """What the page says -> what it is in the guest."""
+LEFT_OUT = re.compile(
+    r"^(?:REPOSITORY=|sudo (?:apt-get|git clone|ip link) |cd /opt/carnet && sudo python3 tools/boot).*\n", re.MULTILINE
+)
+"""No network here; the checkout is bound to its place and the guest has its vcan0."""
+SOME_DEVICE = "a" * 26
 
 
-def documented() -> dict[Path, str]:
-    """The configuration files in docs/installation.md; the first line of each is a comment with its path."""
-    blocks = re.findall(r"```toml\n(.*?)```", INSTALLATION.read_text(), re.DOTALL)
-    texts = [textwrap.dedent(block) for block in blocks]
-    return {Path(text.splitlines()[0].removeprefix("# ")): text for text in texts}
+def type_in(block: str) -> str:
+    """What a block of the page prints; RuntimeError with its complaint if one of its lines fails."""
+    return run("bash", "-euo", "pipefail", "-c", here(LEFT_OUT.sub("", block)))
+
+
+def here(text: str) -> str:
+    """What the page says as it is in the guest."""
+    for said, meant in REPLACED.items():
+        text = text.replace(said, meant)
+    return text
+
+
+def configure(files: dict[Path, str]) -> None:
+    """Write the configuration files as an installer would."""
+    for path, text in files.items():
+        path.write_text(here(text))
+        path.chmod(0o644)
 
 
 def carnet(command: str, *words: str | Path) -> str:
@@ -38,51 +57,97 @@ def carnet(command: str, *words: str | Path) -> str:
 
 
 def install_programs() -> None:
-    """They are bound to their place instead of copied there."""
+    """They are bound to their place instead of copied there; root needs no sudo, and the guest may have none."""
+    HOME.mkdir()
+    os.environ["HOME"] = str(HOME)
+    sudo = Path("/usr/local/bin/sudo")
+    if shutil.which("sudo") is None:
+        sudo.write_text('#!/bin/sh\nexec "$@"\n')
+        sudo.chmod(0o755)
+    os.environ["PATH"] += ":/usr/local/bin:/usr/sbin:/sbin"
     INSTALLED.mkdir(parents=True)
     run("mount", "--bind", CHECKOUT, INSTALLED)
     # Whatever made this environment, its commands are now those that `make` installs; the guest forgets it.
     tools = str(CHECKOUT / "tools")
     run(sys.executable, "-c", f"import sys; sys.path.insert(0, {tools!r}); import boot; boot.connect()")
-    for folder in ("tls", "secrets"):
-        (ETC / folder).mkdir(parents=True, mode=0o700)
-    for path, text in documented().items():
-        path.write_text(text.replace(*BROKER_HERE).replace(*BUS_HERE))
+    type_in(*page.commands("Programs, on every machine"))
 
 
 def install_broker() -> None:
-    certificates("ca")
-    certificates("broker", "127.0.0.1")
-    BROKER_FILES.mkdir(parents=True)
-    for name in ("ca.pem", "broker.pem", "broker.key", "revoked.pem"):
-        run("install", "-m", "600", "-o", "mosquitto", AUTHORITY / name, BROKER_FILES)
-    shipped = INSTALLED / "systemd" / "mosquitto"
-    run("install", "-m", "644", shipped / "acl", BROKER_FILES)
-    run("install", "-m", "644", shipped / "carnet.conf", "/etc/mosquitto/conf.d")
+    type_in(*page.commands("The authority"))
+    type_in(*page.commands("The broker"))
 
 
 def install_cloud() -> None:
-    carnet("carnet-cloud", "keygen", ETC / "keys")
-    token = ETC / "secrets" / "operator"
-    token.touch(0o600)
-    token.write_text(OPERATOR_TOKEN)
-    certificates("receiver", "receiver-1")
-    for name in ("ca.pem", "receiver-1.pem", "receiver-1.key"):
-        run("install", "-m", "600", AUTHORITY / name, ETC / "tls")
+    """Up to its start."""
+    keys, start = page.commands("The cloud")
+    type_in(keys)
+    configure(page.installed())
+    type_in(start)
 
 
 def pair() -> str:
     """The unit, paired, enrolled at the running cloud, and with a certificate; the vehicle's name."""
-    carnet("carnet", "owner", "keygen", "--out", OWNER)
-    keys = ("--owner-key", OWNER / "owner.public.json", "--cloud-keys", ETC / "keys" / "cloud.public.json")
-    carnet("carnet-agent", "pair", *keys, "--out", ENROLMENT)
-    device = carnet("carnet-cloud", "enrol", ENROLMENT, "--tenant", TENANT).split()[-1]
-    certificates("device", device)
-    run("install", "-m", "600", AUTHORITY / f"{device}.pem", ETC / "tls" / "unit.pem")
-    run("install", "-m", "600", AUTHORITY / f"{device}.key", ETC / "tls" / "unit.key")
-    vehicle: str = json.loads(ENROLMENT.read_text())["enrolment"]["vehicle"]
-    return vehicle
+    _bus, owner, unit = page.commands("The unit: bus, configuration, pairing")
+    type_in(owner)
+    type_in(unit)
+    certify()
+    return vehicle()
 
 
-def certificates(action: str, *names: str) -> None:
-    run(sys.executable, INSTALLED / "tools" / "certificates.py", action, AUTHORITY, *names)
+def certify() -> None:
+    """From the enrolment to the certificate's copy."""
+    device = type_in(*page.commands("Enrolment")).split()[-1]
+    type_in(page.commands("The unit's certificate")[0].replace(SOME_DEVICE, device))
+
+
+def start_agent() -> None:
+    type_in(page.commands("Start of the unit")[0])
+
+
+def renew() -> None:
+    """The car has a new owner, until the service runs again."""
+    start, new_owner = page.commands("Start of the unit")
+    type_in(new_owner)
+    certify()
+    type_in(start)
+
+
+def bench() -> str:
+    """Everything anew as the page's bench; the vehicle's name."""
+    for folder in (*Path("/var/lib").glob("carnet-*"), *Path("/var/lib/private").glob("carnet-*"), ETC, CARRIED, OWNER):
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    Path("/etc/mosquitto/conf.d/carnet.conf").unlink()
+    CARRIED.mkdir()
+    before, after = page.commands(page.BENCH)
+    type_in(before)
+    for path, text in page.bench().items():
+        path.write_text(text)
+    type_in(after)
+    return vehicle()
+
+
+def vehicle() -> str:
+    """As the enrolment names it."""
+    name: str = json.loads((CARRIED / "enrolment.json").read_text())["enrolment"]["vehicle"]
+    return name
+
+
+def open_to_others() -> list[str]:
+    """What somebody without rights could read of our secrets."""
+    secret = [ETC / "keys", ETC / "tls", ETC / "secrets", Path("/root/carnet-authority"), *ETC.rglob("*.key"), OWNER]
+    return [str(path) for path in secret if path.exists() and path.stat().st_mode & 0o077]
+
+
+def operator_token() -> str:
+    return (ETC / "secrets" / "operator").read_text().strip()
+
+
+def check() -> tuple[int, str]:
+    """`carnet-agent check`: exit code and output."""
+    command = INSTALLED / ".venv" / "bin" / "carnet-agent"
+    done = subprocess.run([command, "check"], check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr

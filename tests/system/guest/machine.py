@@ -61,7 +61,7 @@ def stop(unit: str) -> dict[str, str]:
 
 
 def probe(unit: str) -> Any:
-    """What probe.py can do in the sandbox of a unit: the unit itself with another program."""
+    """What probe.py can do in the sandbox of a stopped unit: the unit itself with another program, this once."""
     output = Path("/run", f"{unit}.json")
     drop_in = Path(f"/run/systemd/system/{unit}.service.d/probe.conf")
     drop_in.parent.mkdir(parents=True)
@@ -71,6 +71,7 @@ def probe(unit: str) -> Any:
     )
     run("systemctl", "daemon-reload")
     run("systemctl", "start", unit)
+    drop_in.unlink()
     return json.loads(output.read_text())
 
 

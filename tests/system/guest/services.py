@@ -51,13 +51,11 @@ def prepare() -> str:
     """Install; the version of systemd."""
     install.install_programs()
     install.install_broker()
-    install.install_cloud()
-    run("systemctl", "daemon-reload")
     return run("systemctl", "--version").split()[1]
 
 
 def start_cloud() -> dict[str, str]:
-    run("systemctl", "start", BROKER, CLOUD)
+    install.install_cloud()
     wait_until(receiving)
     return show(CLOUD)
 
@@ -73,15 +71,49 @@ def kill_broker() -> dict[str, bool]:
 def start_agent() -> dict[str, str]:
     """Pair, consent, drive: until the repair shop has readings."""
     vehicle = install.pair()
-    offer = canonical.encode({**OFFER, "created_ms": time.time_ns() // 1_000_000})
-    headers = {"Authorization": f"Bearer {install.OPERATOR_TOKEN}", "Content-Type": "application/json"}
-    urllib.request.urlopen(urllib.request.Request(f"{API}/v1/offers", offer, headers)).close()
-    whose = ("--vehicle", vehicle, "--key", install.OWNER)
-    install.carnet("carnet", "owner", "grant", str(OFFER["id"]), *whose)
+    before = install.check()
+    consent(vehicle)
     drive = [str(install.INSTALLED / ".venv/bin/carnet-sim"), "drive", "--channel", "can0=vcan0", "--rate", "100"]
     # It ends with the guest.
     subprocess.Popen(drive, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    run("systemctl", "start", AGENT)
+    install.start_agent()
+    wait_until(delivering())
+    return show(AGENT) | {"check before": before[1]}
+
+
+def consent(vehicle: str) -> None:
+    """The operator publishes the offer, and the owner agrees."""
+    offer = canonical.encode({**OFFER, "created_ms": time.time_ns() // 1_000_000})
+    headers = {"Authorization": f"Bearer {install.operator_token()}", "Content-Type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(f"{API}/v1/offers", offer, headers)).close()
+    whose = ("--vehicle", vehicle, "--key", install.OWNER)
+    install.carnet("carnet", "owner", "grant", str(OFFER["id"]), *whose)
+
+
+def check() -> dict[str, Any]:
+    """The unit checked while its service runs, by whoever installs it; and what lies open to others."""
+    before = broker_facts()
+    code, said = install.check()
+    after = broker_facts()
+    connections = (before["connections"], after["connections"])
+    return {"code": code, "said": said, "connections": connections, "open": install.open_to_others()}
+
+
+def broker_facts() -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(install.carnet("carnet-agent", "status", "--json"))["broker"]
+    return facts
+
+
+def renew() -> dict[str, Any]:
+    """The unit after a new owner's pairing, connected by its new certificate."""
+    install.renew()
+    wait_until(lambda: show(AGENT)["ActiveState"] == "active" and broker_facts()["fault"] is None)
+    return show(AGENT)
+
+
+def bench() -> dict[str, str]:
+    """The page's other way: no TLS, a broker on loopback, vcan0; until the repair shop has readings."""
+    consent(install.bench())
     wait_until(delivering())
     return show(AGENT)
 
@@ -111,10 +143,13 @@ STEPS: dict[str, Callable[[], Any]] = {
     "start": lambda: {CLOUD: start_cloud(), AGENT: start_agent()},
     "kill": lambda: restart_by(signal.SIGKILL, (CLOUD, AGENT), delivering()),
     "kill broker": kill_broker,
+    "check": check,
     "hang": lambda: hang((CLOUD, AGENT), delivering()),
+    "renew": renew,
     "stop": lambda: {AGENT: stop(AGENT), CLOUD: stop(CLOUD)},
     "probe carnet-cloud": lambda: probe(CLOUD),
     "probe carnet-agent": lambda: probe(AGENT),
+    "bench": bench,
 }
 
 
