@@ -21,6 +21,7 @@ class Kind(Enum):
     TEXT = "text without control characters"
     NUMBER = "whole number from 0, below 2^53"
     TIME = "milliseconds since 1970 that a calendar can show"
+    TIME_OR_NONE = "such a time, or null"
     FLAG = "true or false"
 
 
@@ -53,4 +54,6 @@ def _is(value: object, kind: Kind) -> bool:
         return isinstance(value, str) and not any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
     if kind is Kind.FLAG:
         return isinstance(value, bool)
+    if kind is Kind.TIME_OR_NONE and value is None:
+        return True
     return type(value) is int and 0 <= value <= (NUMBER_MAX if kind is Kind.NUMBER else YEAR_10000_MS - 1)

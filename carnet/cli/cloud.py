@@ -11,12 +11,13 @@ from typing import Any, Final
 from carnet import jws
 from carnet.cli.kept import Kept
 from carnet.cli.ownerkey import MISSING
-from carnet.errors import ConfigError, FormatError
+from carnet.errors import ConfigError, FormatError, RemoteError
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
 from carnet.ownerkeys import EPOCH_MAX
 from carnet.seen import GENERATION_CLAIM_MAX, HEADER, Seen, sign_seen
 from carnet.shapes import Every, Kind, Shape, fits
+from carnet.signals import check_path
 
 TIMEOUT_S = 15
 GENERATION: Final[dict[str, Shape]] = {"epoch": Kind.NUMBER, "generation": Kind.NUMBER}
@@ -25,11 +26,22 @@ RECORD: Final[Shape] = {
     **STANDS, "expires_ms": Kind.TIME, "event_seq": Kind.NUMBER, "head": Kind.TEXT,
     "recipient_name": Kind.TEXT, "silent_until_confirmed": Kind.FLAG,
 }  # fmt: skip
-OUTCOME: Final[Shape] = {"events": Kind.NUMBER, "samples": Kind.NUMBER, "paths": Every(Kind.NUMBER)}
+OUTCOME: Final[Shape] = {
+    "events": Kind.NUMBER, "samples": Kind.NUMBER, "paths": Every(Kind.NUMBER),
+    "captured": Every({"first_ms": Kind.TIME, "last_ms": Kind.TIME}),
+}  # fmt: skip
 STATEMENT: Final[Shape] = {
     "records": [
-        {**STANDS, "recipient_name": Kind.TEXT, "outcomes": Every(OUTCOME)},
+        {
+            **STANDS,
+            "recipient_name": Kind.TEXT,
+            "outcomes": Every(OUTCOME),
+            "given_ms": Kind.TIME_OR_NONE,
+            "expires_ms": Kind.TIME,
+            "ended_ms": Kind.TIME_OR_NONE,
+        },
     ],
+    "units": [{"device": Kind.TEXT, "state": Kind.TEXT, "ended_ms": Kind.TIME_OR_NONE}],
     "blocked": [{"record": Kind.TEXT, "path": Kind.TEXT, "reason": Kind.TEXT, "samples": Kind.NUMBER}],
 }
 GOES_ON: Final[Shape] = {**STANDS, "expires_ms": Kind.TIME}
@@ -70,6 +82,14 @@ class Cloud:
         """The offers that are open to this vehicle, as their bytes."""
         answer = self._call("GET", f"/v1/offers?vehicle={self._vehicle}", None, {"offers": [Kind.TEXT]})
         return [jws.base64url_bytes(each) for each in answer["offers"]]
+
+    def paths_of(self, category: str) -> list[str] | None:
+        """What the cloud counts to a category today; None if it does not tell, as earlier ones do not."""
+        try:
+            answer = self._call("GET", f"/v1/categories/{category}", None, {"paths": [Kind.TEXT]})
+            return [check_path(path) for path in answer["paths"]]
+        except RemoteError:
+            return None
 
     def give(self, record: str) -> dict[str, Any]:
         """Send a signed record; how it stands."""

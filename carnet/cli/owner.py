@@ -37,6 +37,9 @@ HELP = {
 EXAMPLE = "example: carnet owner keygen --out ~/carnet-key"
 ALREADY = {EventKind.PAUSE: State.SUSPENDED, EventKind.RESUME: State.GIVEN}
 """What a record is when it needs no such event."""
+AT_THE_CAR = "at the car, `carnet-agent mode off` stops all sharing at once and needs no cloud"
+NO_ANSWER = frozenset({"cloud_answer", "refused", "store_unavailable", "journal_unavailable"})
+"""Reasons of answers that leave the owner without his narrowing, though asking again may help."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -78,7 +81,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     for name, kind in EVENTS.items():
         days = " --days 90" if kind is EventKind.RENEW else ""
-        event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…{days}", _event)
+        run = _event if kind in WIDENING else _narrow
+        event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…{days}", run)
         event.add_argument("record", help="the record's id, as `carnet owner list` shows it")
         event.add_argument("--json", action="store_true", help="the answer as JSON")
         if kind is EventKind.RENEW:
@@ -152,13 +156,16 @@ def _keygen(arguments: argparse.Namespace) -> int:
 
 
 def _offers(arguments: argparse.Namespace) -> int:
-    offers = [(parse_offer(document), document) for document in _cloud(arguments).offers()]
+    cloud = _cloud(arguments)
+    offers = [(parse_offer(document), document) for document in cloud.offers()]
     if arguments.json:
         print(show.as_json([document.decode() for _, document in offers]))
     elif not offers:
         print(f"nobody asks for anything of vehicle {arguments.vehicle}, or the cloud does not know it")
     else:
-        print("\n".join(line for offer, _ in offers for line in show.offer_lines(offer)))
+        asked = sorted({item.category for offer, _ in offers for item in offer.items if item.category is not None})
+        meant = {category: cloud.paths_of(category) for category in asked}
+        print("\n".join(line for offer, _ in offers for line in show.offer_lines(offer, meant)))
     return 0
 
 
@@ -207,6 +214,16 @@ def _days(asked: int | None, offer: Offer) -> int:
     if not 1 <= asked <= offer.valid_days:
         raise ConfigError("days", f"--days: this offer can be agreed to for 1 to {offer.valid_days} days")
     return asked
+
+
+def _narrow(arguments: argparse.Namespace) -> int:
+    """An event that narrows. Whoever cannot reach the cloud learns what stops the car itself."""
+    try:
+        return _event(arguments)
+    except Error as error:
+        if error.temporary or error.reason in NO_ANSWER:
+            raise type(error)(error.reason, f"{error}; {AT_THE_CAR}") from error
+        raise
 
 
 def _event(arguments: argparse.Namespace) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from carnet.offers import Offer, OfferItem
+from carnet.signals import Category
 from carnet.transforms import Transform
 
 
-def offer_lines(offer: Offer) -> Iterator[str]:
-    """Who asks for what and why, what it reveals, what one gets, and which item has which number."""
+def offer_lines(offer: Offer, meant: Mapping[Category, list[str] | None]) -> Iterator[str]:
+    """Who asks for what and why, what it reveals, what one gets, and which item has which number; ``meant`` are the
+    paths of categories, None for one that the cloud does not tell.
+    """
     yield f"{offer.id}  {offer.recipient_name}"
     yield f"  why        {offer.purpose_text}"
     yield f"  reveals    {offer.reveals}"
@@ -22,6 +25,18 @@ def offer_lines(offer: Offer) -> Iterator[str]:
         yield f"  you get    {offer.incentive.value}; refusing costs nothing, and nothing is taken back"
     for number, item in enumerate(offer.items):
         yield f"  {number:>3} {item.need:9} {_what(item)}"
+        if item.category is not None:
+            yield from (f"{'':16}{line}" for line in _category_lines(meant.get(item.category)))
+
+
+def _category_lines(paths: list[str] | None) -> Iterator[str]:
+    if paths is None:
+        yield "the cloud does not say which signals these are"
+    elif not paths:
+        yield "of these the cloud knows none today; what it counts to them later is shared, too"
+    else:
+        yield "these, as far as the cloud knows today, and what it counts to them later:"
+        yield from paths
 
 
 def record_line(record: dict[str, Any]) -> str:
@@ -32,15 +47,34 @@ def record_line(record: dict[str, Any]) -> str:
 
 
 def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
-    """Per record what was confirmed, what nobody knows, what was destroyed, and what was blocked and why."""
+    """Per record when it was given and ended, what was confirmed of which captures, what nobody knows, what was
+    destroyed; what was blocked and why; and units that are not heard.
+    """
     for record in statement["records"]:
         yield f"{record['record']}  {record['state']:11} {record['recipient_name']}"
+        yield f"  {_lasted(record)}"
         for outcome, entry in record["outcomes"].items():
             yield f"  {outcome:10} {entry['events']:>6} events {entry['samples']:>9} samples"
             for path, samples in entry["paths"].items():
-                yield f"    {samples:>9}  {path}"
+                yield f"    {samples:>9}  {path}{_captured(entry['captured'].get(path))}"
     for block in statement["blocked"]:
-        yield f"  blocked    {block['samples']:>6} of {block['path']} for {block['record']}: {block['reason']}"
+        what = block["path"] or "signals that no mapping of the cloud names"
+        yield f"  blocked    {block['samples']:>6} of {what} for {block['record']}: {block['reason']}"
+    for unit in statement["units"]:
+        if unit["state"] != "active":
+            since = f" since {day(unit['ended_ms'])}" if unit["ended_ms"] is not None else ""
+            yield f"  unit       {unit['device']}: {unit['state']}{since}, nothing of it is taken"
+
+
+def _lasted(record: dict[str, Any]) -> str:
+    given = f"given {day(record['given_ms'])}" if record["given_ms"] is not None else "given"
+    if record["ended_ms"] is None:
+        return f"{given}, lasts until {day(record['expires_ms'])}"
+    return f"{given}, {record['state']} {day(record['ended_ms'])}"
+
+
+def _captured(times: dict[str, int] | None) -> str:
+    return f"  captured {day(times['first_ms'])} to {day(times['last_ms'])}" if times else ""
 
 
 def as_json(value: object) -> str:

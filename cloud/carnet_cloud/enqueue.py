@@ -6,7 +6,6 @@ the key of its record before it touches the store.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from carnet_cloud.event import Payload, Piece, event_id, pack, pseudonym
 from carnet_cloud.gate import Blocked, Sender, Standing
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.intake import Arrived
+from carnet_cloud.spans import Span, write
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.outbox import Delivery, Queued
 from carnet_cloud.timing import UNSURE_MS_MAX
@@ -51,12 +51,10 @@ class TimeUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of one box one record may have; ``counts``: samples by path. Times in ms since 1970."""
+    """What of one box one record may have, and per group of its rows how much of which path."""
 
     piece: Piece
-    counts: Counter[str]
-    first_ms: int
-    last_ms: int
+    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class Enqueuer:
         inside = [_inside(standing, interval) for interval in when]
         refusals = self._column_refusals(standing, batch.schema)
         chosen: list[int] = []
-        counts: Counter[str] = Counter()
+        counts: dict[int, Counter[str]] = {}
         for number, (column, values, refused) in enumerate(zip(columns, batch.values, refusals, strict=True)):
             if refused is not None:
                 blocked[grant.record_id, column.path, refused] += len(values)
@@ -137,15 +135,14 @@ class Enqueuer:
                 blocked[grant.record_id, column.path, Blocked.TIME] += len(values) - count
             if count:
                 chosen.append(number)
-                counts[column.path] += count
+                counts.setdefault(column.group, Counter())[column.path] += count
         if not chosen:
             return None
         if len(chosen) == len(columns) and all(mask is None for mask in inside):
             piece = Piece(box.prelude.schema_hash, box.body, anchor)
         else:
             piece = self._cut_out(device, batch, chosen, inside, anchor)
-        ends = [_ends(when[group], inside[group]) for group in sorted({columns[number].group for number in chosen})]
-        return Kept(piece, counts, min(first for first, _ in ends), max(last for _, last in ends))
+        return Kept(piece, tuple(Span(*_ends(when[g], inside[g]), counts[g]) for g in sorted(counts)))
 
     def _add(self, arrived: Arrived, record: str, parts: list[Kept], received_ms: int, now_ms: int) -> None:
         """Seal one event under its record's key and put it into the outbox."""
@@ -166,16 +163,16 @@ class Enqueuer:
                 pieces=tuple(part.piece for part in parts),
             )
         )
-        counts = parts[0].counts if len(parts) == 1 else sum((part.counts for part in parts), Counter[str]())
+        spans = [span for part in parts for span in part.spans]
         delivery = Delivery(
             event_id=name,
             record=grant.record_id,
             recipient=grant.recipient,
             generation=generation,
-            samples=counts.total(),
-            counts=json.dumps(counts, sort_keys=True),
-            first_ms=min(part.first_ms for part in parts),
-            last_ms=max(part.last_ms for part in parts),
+            samples=sum(sum(span.counts.values()) for span in spans),
+            counts=write(spans),
+            first_ms=min(span.first_ms for span in spans),
+            last_ms=max(span.last_ms for span in spans),
             size_bytes=len(payload),
             outcome="queued",
             time_ms=now_ms,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 from carnet import jws
 from carnet.ids import device_text
 from carnet.offers import parse_offer
+from carnet.states import ALIVE, State
 from carnet_cloud.gate import Standing
 from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.spans import Span, read
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.outbox import Delivery
@@ -46,8 +46,8 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
 
 
 def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: int) -> dict[str, Any]:
-    """Per record of these epochs and outcome: events, samples by path, first and last capture, last event id;
-    and what was blocked, why.
+    """Per record of these epochs when it was given and ended, and by outcome events and samples, for every path with
+    its first and last capture; which units the car has; and what was blocked, why.
     """
     records = _records(t, vehicle, epochs)
     mine = {stored.id for stored in records}
@@ -55,7 +55,7 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
     return {
         "time_ms": now_ms,
         "units": _units(t, vehicle, epochs),
-        "records": [_entry(t, stored, _state(book.standing(t, stored.id), stored, now_ms)) for stored in records],
+        "records": [_entry(t, stored, book.standing(t, stored.id), now_ms) for stored in records],
         "blocked": [
             {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples}
             for b in t.blocks.of(vehicle)
@@ -87,7 +87,20 @@ def _state(standing: Standing | None, stored: StoredRecord, now_ms: int) -> str:
     return standing.grant.state_at(now_ms).value if standing else stored.state
 
 
-def _entry(t: Transaction, stored: StoredRecord, state: str) -> dict[str, Any]:
+def _ended_ms(t: Transaction, stored: StoredRecord, state: State) -> int | None:
+    """Since when nothing is forwarded any more, by the server's clock; None while the record lives."""
+    if state in ALIVE:
+        return None
+    if state is State.EXPIRED:
+        return stored.expires_ms
+    # that it has become silent is an event of its own, after the one that ended it
+    back = 2 if state in (State.WITHDRAWN, State.REVOKED) else 1
+    times = t.consents.event_times(stored.id)
+    return times[-back] if len(times) >= back else None
+
+
+def _entry(t: Transaction, stored: StoredRecord, standing: Standing | None, now_ms: int) -> dict[str, Any]:
+    state = _state(standing, stored, now_ms)
     deliveries = t.outbox.deliveries(stored.id)
     offer = parse_offer(t.consents.offer(stored.offer) or b"")
     outcomes = sorted({delivery.outcome for delivery in deliveries})
@@ -97,6 +110,9 @@ def _entry(t: Transaction, stored: StoredRecord, state: str) -> dict[str, Any]:
         "recipient": stored.recipient,
         "recipient_name": offer.recipient_name,
         "state": state,
+        "given_ms": standing.grant.given_ms if standing else None,
+        "expires_ms": stored.expires_ms,
+        "ended_ms": _ended_ms(t, stored, State(state)),
         **generation_of(t, stored),
         "incentive": None
         if offer.incentive is None
@@ -108,13 +124,25 @@ def _entry(t: Transaction, stored: StoredRecord, state: str) -> dict[str, Any]:
 
 
 def _sum(deliveries: list[Delivery]) -> dict[str, Any]:
-    paths: Counter[str] = Counter()
+    of_path: dict[str, Span] = {}
     for delivery in deliveries:
-        paths.update(json.loads(delivery.counts))
+        for span in read(delivery.counts, delivery.first_ms, delivery.last_ms):
+            for path, samples in span.counts.items():
+                of_path[path] = _joined(of_path.get(path), path, Span(span.first_ms, span.last_ms, {path: samples}))
+    paths = sorted(of_path)
     return {
         "events": len(deliveries),
         "samples": sum(d.samples for d in deliveries),
-        "paths": dict(sorted(paths.items())),
+        "paths": {path: of_path[path].counts[path] for path in paths},
+        "captured": {path: {"first_ms": of_path[path].first_ms, "last_ms": of_path[path].last_ms} for path in paths},
         "first_ms": min(d.first_ms for d in deliveries),
         "last_ms": max(d.last_ms for d in deliveries),
     }
+
+
+def _joined(one: Span | None, path: str, other: Span) -> Span:
+    """Two spans of one path as one."""
+    if one is None:
+        return other
+    counts = {path: one.counts[path] + other.counts[path]}
+    return Span(min(one.first_ms, other.first_ms), max(one.last_ms, other.last_ms), counts)

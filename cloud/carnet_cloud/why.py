@@ -7,7 +7,6 @@ promised here. Beside them stands what was really blocked and what was confirmed
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from carnet.narrowing import BlockReason, Ceiling, Kind, Mode, barred_by
 from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.gate import Blocked, Standing, may_send
 from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.spans import read
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 
@@ -128,4 +128,5 @@ def _bars(mode: Mode, entry: Entry | None) -> bool:
 
 def _confirmed(t: Transaction, stored: StoredRecord, path: str) -> int:
     done = (d for d in t.outbox.deliveries(stored.id) if d.outcome == "confirmed")
-    return sum(json.loads(delivery.counts).get(path, 0) for delivery in done)
+    spans = (span for d in done for span in read(d.counts, d.first_ms, d.last_ms))
+    return sum(span.counts.get(path, 0) for span in spans)

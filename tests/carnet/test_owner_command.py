@@ -11,17 +11,20 @@ import urllib.request
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from carnet.cli import main, owner
+from carnet.ids import device_text, format_id
 from carnet.keys import OWNER_SIGN, encode_key
 from carnet.records import parse_record
+from carnet.schema import Schema
 from carnet_cloud.api import make_api
+from carnet_cloud.enrol import end_unit
 from tests import consentkit as kit
-from tests.cloud.kit import VEHICLE, Cloud, Unit
+from tests.cloud.kit import DEVICE, ODOMETER, VEHICLE, Cloud, Unit, column, readings
 
 COMMANDS = ("keygen", "offers", "grant", "withdraw", "pause", "resume", "renew", "confirm", "list", "statement")
 
@@ -247,3 +250,99 @@ def test_without_a_key_or_a_vehicle_the_hint_is_what_to_type(
 def test_no_offer_and_an_unknown_vehicle_say_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["owner", "offers", "--vehicle", kit.OTHER_VEHICLE]) == 0
     assert "nobody asks" in capsys.readouterr().out
+
+
+# what is shown
+
+
+def test_an_item_of_a_category_is_shown_with_its_paths(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]]
+) -> None:
+    """As far as the cloud's catalogue knows them; one that it does not know has none today."""
+    other = format_id("off_", b"offer--two")
+    cloud.offers.publish(kit.offer_bytes(id=other, items=[kit.item("driving", "optional"), kit.item("comfort")]))
+    lines = owned("offers")[1].splitlines()
+    shown = [line.strip() for line in lines[lines.index(f"{other}  Werkstatt Süd") :]]
+    at = shown.index("0 optional  everything about driving, every reading, background")
+    assert shown[at + 1].startswith("these, as far as the cloud knows today, and what it counts to them later")
+    assert shown[at + 2 : at + 5] == sorted([kit.IGNITION, kit.ODOMETER, kit.SPEED])
+    assert shown[at + 5] == "1 required  everything about comfort, every reading, background"
+    assert "the cloud knows none today" in shown[at + 6]
+
+
+def test_what_a_cloud_tells_of_a_category_is_shown_only_if_it_is_paths(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offers are shown all the same."""
+    for told in (["Vehicle.Speed\x1b[2J"], ["the cabin"]):
+        monkeypatch.setattr(cloud.offers, "paths_of", lambda _category, told=told: told)
+        code, out, _ = owned("offers")
+        assert (code, "the cloud does not say which signals these are" in out) == (0, True)
+        assert "cabin" not in out
+
+
+def test_the_statement_shows_when(cloud: Cloud, owned: Callable[..., tuple[int, str, str]]) -> None:
+    """Given, captured, withdrawn; and what nobody can name is said to be that."""
+    record = owned("grant", kit.OFFER_ID, "--choose", "1", "--days", "5")[1].split()[0]
+    unit = Unit()
+    cloud.clock.ms += 60_000
+    foreign = Schema((column(kit.ODOMETER, ODOMETER, "km"), column("Vehicle.Cabin.Door", ODOMETER, "", 1)))
+    unit.wall_ms, unit.boot_ms = cloud.clock.ms, 3_660_000
+    cloud.send(unit.schema(foreign), unit.data(readings(foreign, 3_660_000), records=(record,)))
+    (event,) = cloud.events()
+    with cloud.store.transaction() as t:
+        t.outbox.lease([bytes.fromhex(event["id"])], b"owner", cloud.clock.ms + 400)
+        t.outbox.confirm([bytes.fromhex(event["id"])], b"owner", cloud.clock.ms)
+    day, minute_later = "2025-10-10 08:53 UTC", "2025-10-10 08:54 UTC"
+    assert owned("statement")[1].splitlines() == [
+        f"{record}  given       Werkstatt Süd",
+        f"  given {day}, lasts until 2025-10-15 08:53 UTC",
+        "  confirmed       1 events         4 samples",
+        f"            4  {kit.ODOMETER}  captured {minute_later} to {minute_later}",
+        f"  blocked         4 of signals that no mapping of the cloud names for {record}: schema",
+    ]
+    owned("withdraw", record)
+    assert owned("statement")[1].splitlines()[1] == f"  given {day}, withdrawn {minute_later}"
+
+
+def test_the_statement_names_a_unit_that_has_ended(cloud: Cloud, owned: Callable[..., tuple[int, str, str]]) -> None:
+    assert owned("statement")[1].strip() == ""
+    end_unit(cloud.store, device_text(DEVICE), cloud.clock.ms)
+    assert f"{device_text(DEVICE)}: ended since 2025-10-10 08:53 UTC, nothing of it is taken" in owned("statement")[1]
+
+
+# what an owner can do without the cloud
+
+
+@pytest.mark.parametrize("command", ["withdraw", "pause", "resume", "list"])
+@pytest.mark.parametrize("fails", ["at once", "at the event"])
+def test_a_narrowing_that_does_not_reach_the_cloud_says_what_stops_the_car(
+    cloud: Cloud,
+    owned: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    fails: str,
+) -> None:
+    """And only a narrowing does: for everything else there is nothing to hurry."""
+    record = owned("grant", kit.OFFER_ID)[1].split()[0]
+    if command == "resume":
+        owned("pause", record)
+    ask = urllib.request.urlopen
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        if fails == "at once" or request.full_url.endswith("/v1/events"):
+            raise ConnectionRefusedError
+        return cast("io.BytesIO", ask(request, timeout=timeout))
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    code, out, err = owned(command, *[record][: command != "list"])
+    if command == "list" and fails == "at the event":
+        assert code == 0
+        return
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "does not answer" in err
+    assert ("`carnet-agent mode off` stops all sharing at once" in err) == (command in ("withdraw", "pause"))
+
+
+def test_a_refusal_is_no_reason_to_hurry(owned: Callable[..., tuple[int, str, str]]) -> None:
+    assert "mode off" not in owned("withdraw", "rec_" + "a" * 16)[2]

@@ -123,6 +123,11 @@ class Consents:
     def events(self, record: str) -> list[str]:
         return [row[0] for row in self._db.execute("select entry from event where record = ? order by seq", (record,))]
 
+    def event_times(self, record: str) -> list[int]:
+        """When each event came, by the server's clock."""
+        rows = self._db.execute("select time_ms from event where record = ? order by seq", (record,))
+        return [row[0] for row in rows]
+
     # generation: one per (vehicle, epoch), only rising
 
     def generation(self, vehicle: bytes, epoch: int) -> int:

@@ -26,7 +26,10 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What an event held, in numbers only; ``outcome``: queued, confirmed, unknown, destroyed, refused."""
+    """What an event held, in numbers only; ``outcome``: queued, confirmed, unknown, destroyed, refused.
+
+    ``counts`` is of the form of `carnet_cloud.spans`.
+    """
 
     event_id: bytes
     record: str
