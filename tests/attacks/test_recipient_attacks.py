@@ -15,7 +15,7 @@ from carnet.ids import device_text, format_id
 from carnet_cloud.event import pseudonym
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease, LeaseOver, Leases
-from carnet_cloud.recipients import Event, Outcome, Webhook
+from carnet_cloud.recipients import Event, Outcome, Recipient, Webhook
 from tests import consentkit as kit
 from tests.cloud.kit import VEHICLE, Cloud, Unit
 
@@ -202,7 +202,7 @@ def cloud(tmp_path: Path) -> Cloud:
     return Cloud(tmp_path)
 
 
-def make_forwarder(cloud: Cloud, recipient: Picky) -> Forwarder:
+def make_forwarder(cloud: Cloud, recipient: Recipient) -> Forwarder:
     clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
     return Forwarder(
         cloud.store, {kit.RECIPIENT: recipient}, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01"
@@ -309,3 +309,102 @@ def test_w23_a_recipient_cannot_compute_the_name_that_another_one_has() -> None:
     """Without the cloud's secret nobody gets from a vehicle, which an owner may know, to a recipient's name for it."""
     names = {pseudonym(VEHICLE, recipient, secret) for recipient in (kit.RECIPIENT, INSURER) for secret in SECRETS}
     assert len(names) == 4
+
+
+# an answer that its peer breaks off
+
+HEAD = b"HTTP/1.1 %d OK\r\nX-Padding: some words\r\n"
+WHOLE = {
+    "no body": HEAD + b"Content-Length: 0\r\n\r\n",
+    "a body": HEAD + b"Content-Length: 4\r\n\r\nwell",
+    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nwell\r\n0\r\n\r\n",
+    "chunks and a trailer": HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nwell\r\n0\r\nX-Sum: 1\r\n\r\n",
+}
+UNTIL_THE_END = HEAD + b"Connection: close\r\n\r\nwell"
+"""Where such a body ends nobody can tell from it: its peer says so by ending the connection."""
+
+
+def take_request(connection: socket.socket) -> bytes:
+    """Read one request to its last byte, or what is left would reset the connection; its head."""
+    stream = connection.makefile("rb")
+    head = b"".join(iter(stream.readline, b"\r\n"))
+    stream.read(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]))
+    return head
+
+
+def answers(text: bytes) -> Behaviour:
+    """Takes a request, says so much and goes."""
+
+    def behave(connection: socket.socket) -> None:
+        take_request(connection)
+        connection.sendall(text)
+
+    return behave
+
+
+@pytest.mark.parametrize("status", [200, 202, 410])
+@pytest.mark.parametrize("text", WHOLE.values(), ids=WHOLE)
+def test_an_answer_that_is_broken_off_anywhere_is_none(
+    villain: Callable[[Behaviour], Villain], text: bytes, status: int
+) -> None:
+    """Neither a yes nor a no: the same event comes again. Whole, it is what its status says."""
+    text = text.replace(b"%d", b"%d" % status)
+    for end in (*range(0, len(text), 7), len(text) - 1):
+        webhook = Webhook(villain(answers(text[:end])).url, SECRET)
+        assert webhook.send(EVENT, new_lease(), 1) is Outcome.RETRY, text[:end]
+        webhook.close()
+    whole = Webhook(villain(answers(text)).url, SECRET)
+    assert whole.send(EVENT, new_lease(), 1) is (Outcome.REFUSED if status == 410 else Outcome.CONFIRMED)
+    whole.close()
+
+
+def test_a_body_that_lasts_until_the_end_of_the_connection_is_whole_once_its_head_is(
+    villain: Callable[[Behaviour], Villain],
+) -> None:
+    text = UNTIL_THE_END.replace(b"%d", b"200")
+    head = text.index(b"\r\n\r\n") + 4
+    outcomes = {}
+    for end in range(head - 4, len(text) + 1):
+        webhook = Webhook(villain(answers(text[:end])).url, SECRET)
+        outcomes[end] = webhook.send(EVENT, new_lease(), 1)
+        webhook.close()
+    assert {end for end, outcome in outcomes.items() if outcome is Outcome.CONFIRMED} == set(range(head, len(text) + 1))
+    assert set(outcomes.values()) == {Outcome.CONFIRMED, Outcome.RETRY}
+
+
+def test_a_body_that_is_longer_than_we_read_is_not_called_broken(villain: Callable[[Behaviour], Villain]) -> None:
+    """Its head is whole and says yes; what else the recipient tells is nobody's business."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    webhook = Webhook(villain(answers(head + b"x" * 1_000_000)).url, SECRET)
+    assert webhook.send(EVENT, new_lease(), 1) is Outcome.CONFIRMED
+    webhook.close()
+
+
+def test_an_answer_that_was_broken_off_brings_the_same_event_again_and_is_no_confirmation(
+    cloud: Cloud, villain: Callable[[Behaviour], Villain]
+) -> None:
+    """Over the whole way: a second try has the first one's id, and only its answer counts in the statement."""
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        head = take_request(connection)
+        seen.append(next(line for line in head.split(b"\r\n") if line.startswith(b"webhook-id")))
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\n" if len(seen) == 1 else b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        )
+
+    unit = Unit()
+    cloud.enrol(unit)
+    cloud.give()
+    cloud.send(unit.schema(), unit.data())
+    webhook = Webhook(villain(behave).url, SECRET)
+    forwarder = make_forwarder(cloud, webhook)
+    told = []
+    for _ in range(2):
+        assert forwarder.step(kit.RECIPIENT)
+        with cloud.store.transaction() as t:
+            told += [delivery.outcome for delivery in t.outbox.deliveries(kit.RECORD_ID)]
+        cloud.clock.ms += 3_600_000
+    webhook.close()
+    assert told == ["queued", "confirmed"]
+    assert len(seen) == 2 and seen[0] == seen[1]

@@ -1,8 +1,8 @@
 """An HTTP recipient: CloudEvents 1.0 in structured mode, signed as Standard Webhooks describes.
 
-Answers: 2xx confirms; 410 and other 4xx but 408, 425 and 429 refuse for good; anything else is tried again with the
-same event id. Bytes are written in pieces of at most 16 kB, each after a look at the lease;
-a cut resets the connection.
+Answers: 2xx confirms; 410 and other 4xx but 408, 425 and 429 refuse for good; anything else, and an answer that its
+peer breaks off, is tried again with the same event id (``docs/decisions/0019-broken-answers.md``). Bytes are written in
+pieces of at most 16 kB, each after a look at the lease; a cut resets the connection.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import base64
 import hashlib
 import hmac
 import http.client
+import io
 import socket
 import struct
 import urllib.parse
 from collections.abc import Callable
+from typing import Any
 
 from carnet.errors import ConfigError
 from carnet.loopback import is_loopback
@@ -73,6 +75,7 @@ class Webhook:
             self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
             # or a write after a cut would quietly open another connection and go on there
             self._connection.auto_open = 0
+            self._connection.response_class = _Answer
         return self._connection
 
     def _exchange(self, connection: http.client.HTTPConnection, event: Event, lease: Lease, now_s: int) -> Outcome:
@@ -90,12 +93,16 @@ class Webhook:
             lease.guard()
             connection.send(event.body[at : at + WRITE_BYTES_MAX])
         answer = connection.getresponse()
-        answer.read(ANSWER_BYTES_MAX)
+        assert isinstance(answer, _Answer)
+        size = len(answer.read(ANSWER_BYTES_MAX))
+        if answer.is_broken(size):
+            self._drop()
+            return Outcome.CUT if lease.over else Outcome.RETRY
         if not answer.isclosed() or answer.will_close or not 200 <= answer.status < 300:
             # after 1xx another answer would follow, and be taken for the next event's
             self._drop()
         if lease.over and answer.will_close:
-            # it ends where the connection does, and we ended that: http.client takes half a head for a whole one
+            # it ends where the connection does, and we ended that
             return Outcome.CUT
         return _judge(answer.status)
 
@@ -103,6 +110,32 @@ class Webhook:
         if self._connection is not None:
             _reset(self._connection)
             self._connection = None
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that knows whether its peer broke it off: http.client takes half a head for a whole one, and a body
+    that is shorter than its length as well.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._lines = _Lines(self.fp.detach())
+        self.fp = self._lines
+
+    def is_broken(self, size: int) -> bool:
+        """After ``size`` bytes of its body were read, as many as there are or ANSWER_BYTES_MAX."""
+        return self._lines.ended or (bool(self.length) and size < ANSWER_BYTES_MAX)
+
+
+class _Lines(io.BufferedReader):
+    """A stream that remembers whether it ended where a line of a head, or of a chunk, was still to come."""
+
+    ended = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.ended = self.ended or not line.endswith(b"\n")
+        return line
 
 
 def signature_headers(key: bytes, event: Event, now_s: int) -> dict[str, str]:
