@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
 from carnet.errors import FormatError
+
+DIGITS_MAX = 20
 
 
 def having_form(parse: Callable[[str], object]) -> Callable[[str], str]:
@@ -17,6 +20,31 @@ def having_form(parse: Callable[[str], object]) -> Callable[[str], str]:
             parse(text)
         except FormatError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return take
+
+
+def whole(smallest: int, largest: int) -> Callable[[str], int]:
+    """A ``type=`` of argparse: a whole number of this range."""
+
+    def take(text: str) -> int:
+        # the length first: converting a million digits takes seconds
+        if len(text) <= DIGITS_MAX and text.isascii() and text.removeprefix("-").isdigit():
+            number = int(text)
+            if smallest <= number <= largest:
+                return number
+        raise argparse.ArgumentTypeError(f"write a whole number from {smallest} to {largest}")
+
+    return take
+
+
+def formed(pattern: str, form: str) -> Callable[[str], str]:
+    """A ``type=`` of argparse: a text that ``pattern`` matches as a whole; ``form`` tells it in words."""
+
+    def take(text: str) -> str:
+        if re.fullmatch(pattern, text, re.ASCII) is None:
+            raise argparse.ArgumentTypeError(f"write {form}")
         return text
 
     return take

@@ -51,6 +51,20 @@ ENDED: Final[Shape] = {
 """What the answers hold at least (``docs/api.md``)."""
 
 
+def _parts(url: str) -> urllib.parse.SplitResult:
+    """What the address is made of; ConfigError ``cloud_url`` if it is none."""
+    words = "the cloud's address (--cloud or CARNET_CLOUD) looks like https://carnet.example"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        # a port that is no number shows only when it is asked for
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as e:
+        raise ConfigError("cloud_url", words) from e
+    if not good or not url.isascii() or not url.isprintable() or " " in url:
+        raise ConfigError("cloud_url", words)
+    return parts
+
+
 class Cloud:
     """``url`` of the API, ``vehicle`` as 26 characters. Plain http only to this machine.
 
@@ -66,9 +80,7 @@ class Cloud:
         now_ms: Callable[[], int],
         warn: Callable[[str], None],
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("cloud_url", "the cloud's address looks like https://carnet.example")
+        parts = _parts(url)
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ConfigError("cloud_plain", "outside this machine the cloud's address must begin with https://")
         self._url = url.rstrip("/")

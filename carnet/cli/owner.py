@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -14,8 +13,10 @@ from carnet import ids
 from carnet.cli import ownerkey, show
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
+from carnet.commandline import formed, having_form, whole
 from carnet.errors import ConfigError, Error, RemoteError
-from carnet.offers import Offer, parse_offer
+from carnet.offers import ITEMS_MAX, VALID_DAYS_MAX, Offer, parse_offer
+from carnet.ownerkeys import EPOCH_MAX
 from carnet.recordevents import RecordEvent, write_event
 from carnet.records import Record, choose, sign_record
 from carnet.refusals import DAY_MS
@@ -34,6 +35,8 @@ HELP = {
     "resume": "go on after a pause",
     "renew": "let a consent last longer",
 }
+RECORD = having_form(lambda text: ids.parse_id(text, ids.RECORD))
+DAYS = whole(1, VALID_DAYS_MAX)
 EXAMPLE = "example: carnet owner keygen --out ~/carnet-key"
 ALREADY = {EventKind.PAUSE: State.SUSPENDED, EventKind.RESUME: State.GIVEN}
 """What a record is when it needs no such event."""
@@ -63,36 +66,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     offers = _command(commands, "offers", "who asks for what, and why", "carnet owner offers --vehicle abc…", _offers)
     offers.add_argument("--json", action="store_true", help="the documents as JSON")
 
-    grant = _command(commands, "grant", "agree to an offer", "carnet owner grant off_… --choose 2 --days 90", _grant)
-    grant.add_argument("offer", help="the offer's id")
-    grant.add_argument(
-        "--choose",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="optional items, by the numbers that `carnet owner offers` shows",
-    )
-    grant.add_argument("--days", type=int, help="how long; the offer's own limit if not given")
-    grant.add_argument("--reference", default="", help="your policy or job number at the recipient")
-    grant.add_argument("--epoch", type=int, default=1, help="tenure of the vehicle, as `carnet-agent pair` said (1)")
-    grant.add_argument("--language", default="en", help="language in which you read the offer")
-    grant.add_argument("--json", action="store_true", help="the answer as JSON")
-
+    _add_grant(commands)
     for name, kind in EVENTS.items():
         days = " --days 90" if kind is EventKind.RENEW else ""
         run = _event if kind in WIDENING else _narrow
         event = _command(commands, name, HELP[name], f"carnet owner {name} rec_…{days}", run)
-        event.add_argument("record", help="the record's id, as `carnet owner list` shows it")
+        event.add_argument("record", type=RECORD, help="the record's id, as `carnet owner list` shows it")
         event.add_argument("--json", action="store_true", help="the answer as JSON")
         if kind is EventKind.RENEW:
-            event.add_argument("--days", type=int, required=True, help="from now on")
+            event.add_argument("--days", type=DAYS, required=True, help="from now on")
         event.set_defaults(kind=kind)
 
     confirm = _command(
         commands, "confirm", "after the cloud was restored: this consent stands", "carnet owner confirm rec_…", _confirm
     )
-    confirm.add_argument("record", help="the record's id")
+    confirm.add_argument("record", type=RECORD, help="the record's id")
     for name, text, run in (
         ("list", "your consents", _list),
         ("statement", "who got what, when, under which consent", _statement),
@@ -100,6 +88,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _command(commands, name, text, f"carnet owner {name}", run).add_argument(
             "--json", action="store_true", help="as JSON"
         )
+
+
+def _add_grant(commands: Any) -> None:
+    grant = _command(commands, "grant", "agree to an offer", "carnet owner grant off_… --choose 2 --days 90", _grant)
+    grant.add_argument("offer", type=having_form(lambda text: ids.parse_id(text, ids.OFFER)), help="the offer's id")
+    grant.add_argument(
+        "--choose",
+        type=whole(0, ITEMS_MAX - 1),
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="optional items, by the numbers that `carnet owner offers` shows",
+    )
+    grant.add_argument("--days", type=DAYS, help="how long; the offer's own limit if not given")
+    grant.add_argument(
+        "--reference",
+        type=formed(r"[ -~]{0,64}", "at most 64 plain ASCII characters"),
+        default="",
+        help="your policy or job number at the recipient",
+    )
+    grant.add_argument(
+        "--epoch", type=whole(1, EPOCH_MAX), default=1, help="tenure of the vehicle, as `carnet-agent pair` said (1)"
+    )
+    grant.add_argument(
+        "--language",
+        type=formed(r"[a-z]{2,3}(-[A-Z]{2})?", "a code such as de or de-AT"),
+        default="en",
+        help="language in which you read the offer",
+    )
+    grant.add_argument("--json", action="store_true", help="the answer as JSON")
 
 
 def _command(commands: Any, name: str, text: str, example: str, run: object) -> argparse.ArgumentParser:
@@ -193,25 +211,19 @@ def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
         vehicle=arguments.vehicle,
         epoch=arguments.epoch,
         items=choose(offer, arguments.choose),
-        reference=_matching("--reference", arguments.reference, r"[ -~]{0,64}", "at most 64 plain ASCII characters"),
-        language=_matching("--language", arguments.language, r"[a-z]{2,3}(-[A-Z]{2})?", "a code such as de or de-AT"),
+        reference=arguments.reference,
+        language=arguments.language,
         given_ms=now_ms,
         not_before_ms=now_ms,
         expires_ms=now_ms + _days(arguments.days, offer) * DAY_MS,
     )
 
 
-def _matching(option: str, text: str, pattern: str, form: str) -> str:
-    if re.fullmatch(pattern, text, re.ASCII) is None:
-        raise ConfigError("option", f"{option}: write {form}")
-    return text
-
-
 def _days(asked: int | None, offer: Offer) -> int:
     """How long: what was asked, never silently more or less; the offer's own limit if nothing was."""
     if asked is None:
         return offer.valid_days
-    if not 1 <= asked <= offer.valid_days:
+    if asked > offer.valid_days:
         raise ConfigError("days", f"--days: this offer can be agreed to for 1 to {offer.valid_days} days")
     return asked
 

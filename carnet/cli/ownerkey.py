@@ -20,13 +20,15 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     """A new key in ``folder``; the path of its public half.
     ConfigError if there is one: a lost key ends every consent.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = folder / SECRET_FILE
     text = encode_key(OWNER_SIGN, random(SEED_BYTES))
     try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as e:
-        raise ConfigError("key_exists", f"{secret} exists: keys are never overwritten, name another folder") from e
+    except OSError as e:
+        if isinstance(e, FileExistsError) and folder.is_dir():
+            raise ConfigError("key_exists", f"{secret} exists: keys are never overwritten, name another folder") from e
+        raise ConfigError("folder_unwritable", f"{folder} cannot be made or written: {e.strerror}") from e
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
@@ -46,7 +48,7 @@ def read(path: Path) -> SigningKey:
     file = file_of(path)
     try:
         text = file.read_text()
-    except OSError as e:
+    except (OSError, UnicodeDecodeError) as e:
         raise ConfigError("key_missing", f"{file} cannot be read: make a key with  carnet owner keygen") from e
     if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("key_permissions", f"{file} is readable by others: chmod 600 {file}")

@@ -32,8 +32,12 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     """New keys in a new folder; the path of the public key set that units are paired with.
     ConfigError if there are keys.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if any(folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known = any(folder.iterdir())
+    except OSError as e:
+        raise ConfigError("folder_unwritable", f"{folder} cannot be made or read: {e.strerror}") from e
+    if known:
         raise ConfigError("keys_exist", f"{folder} is not empty: keys are never overwritten, name a new folder")
     seal, sign = random(SECRET_BYTES), random(SECRET_BYTES)
     write_secret(folder / "seal.key", encode_key(CLOUD_SEAL, seal).encode())

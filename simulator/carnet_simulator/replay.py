@@ -12,7 +12,7 @@ from pathlib import Path
 
 import can
 
-from carnet.errors import CaptureError
+from carnet.errors import CaptureError, ConfigError
 from carnet_simulator.wire import pack_message
 
 
@@ -28,9 +28,12 @@ class CapturedFrame:
 
 
 def read_capture(path: Path) -> Iterator[CapturedFrame]:
-    """The frames of a capture; CaptureError ``capture_missing``, ``capture_format`` or ``capture_broken``."""
+    """The frames of a capture.
+
+    ConfigError ``capture_missing``; CaptureError ``capture_format`` or ``capture_broken``.
+    """
     if not path.is_file():
-        raise CaptureError("capture_missing", f"{path}: there is no such file")
+        raise ConfigError("capture_missing", f"{path}: there is no such file")
     try:
         reader = can.LogReader(path)
     except NotImplementedError:

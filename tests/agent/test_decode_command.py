@@ -262,7 +262,7 @@ def test_the_same_number_as_29_bit_identifier_is_another_message(
         (["decode"], 2, "required"),
         (["decode", "c.log", "--dbc", "none.dbc"], 2, "there is no DBC file none.dbc"),
         (["decode", "c.log", "--dbc", "d.dbc", "--match", "name"], 2, "invalid choice"),
-        (["decode", "none.log", "--dbc", "d.dbc"], 1, "none.log: cannot be read"),
+        (["decode", "none.log", "--dbc", "d.dbc"], 2, "none.log: cannot be read"),
         (["decode", "d.dbc", "--dbc", "d.dbc"], 1, "d.dbc: not one of"),
         (["decode", "c.log", "--dbc", "c.log"], 1, "c.log: no usable message"),
         (["decode", "c.log", "--dbc", "d.dbc", "--out", "none/out.csv"], 2, "cannot be written"),

@@ -152,5 +152,7 @@ def test_the_command_writes_the_enrolment(tmp_path: Path, capsys: pytest.Capture
 def test_a_wrong_vehicle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = make_unit(tmp_path)
     words = ["pair", "--config", str(unit.config), "--owner-key", str(unit.owner_key), "--cloud-keys"]
-    assert main([*words, str(unit.cloud_keys), "--vehicle", "WVWZZZ"]) == 2
+    with pytest.raises(SystemExit) as left:
+        main([*words, str(unit.cloud_keys), "--vehicle", "WVWZZZ"])
+    assert left.value.code == 2
     assert "--vehicle" in capsys.readouterr().err

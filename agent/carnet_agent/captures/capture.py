@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet.errors import CaptureError
+from carnet.errors import CaptureError, ConfigError
 from carnet_agent.captures import candump, mf4
 from carnet_agent.captures.blf import FlatBlf
 from carnet_agent.captures.textlines import TextLines
@@ -88,11 +88,11 @@ class Capture:
         self.suffix = suffixes[-2] if self._gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
         if self.suffix not in SUFFIXES:
             known = ", ".join(sorted(SUFFIXES))
-            raise CaptureError("capture_kind_unknown", f"{path.name}: not one of {known} (with or without .gz)")
+            raise CaptureError("capture_kind_unknown", f"{path.name or path}: not one of {known} (with or without .gz)")
         try:
             self._raw: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise CaptureError("capture_unreadable", f"{path.name}: cannot be read: {error.strerror}") from error
+            raise ConfigError("capture_unreadable", f"{path.name}: cannot be read: {error.strerror}") from error
         self.size_bytes = os.fstat(self._raw.fileno()).st_size
 
     @property

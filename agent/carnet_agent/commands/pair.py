@@ -6,8 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
-from carnet.errors import ConfigError, FormatError
+from carnet.commandline import having_form, whole
+from carnet.errors import ConfigError
 from carnet.ids import device_bytes, device_text
+from carnet.ownerkeys import EPOCH_MAX
 from carnet_agent.commands import CONFIG_DEFAULT
 
 EXAMPLE = """examples:
@@ -35,8 +37,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--cloud-keys", type=Path, required=True, metavar="FILE", help="what `carnet-cloud keygen` wrote"
     )
-    parser.add_argument("--vehicle", metavar="ID", help="the vehicle's 26 characters; default: a new vehicle")
-    parser.add_argument("--epoch", type=int, metavar="N", help="the owner's tenure; default: 1, with --renew the next")
+    parser.add_argument(
+        "--vehicle",
+        type=having_form(device_bytes),
+        metavar="ID",
+        help="the vehicle's 26 characters; default: a new vehicle",
+    )
+    parser.add_argument(
+        "--epoch", type=whole(1, EPOCH_MAX), metavar="N", help="the owner's tenure; default: 1, with --renew the next"
+    )
     parser.add_argument("--out", type=Path, default=Path("enrolment.json"), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--renew", action="store_true", help="the vehicle has a new owner: destroy buffer and grants, begin again"
@@ -54,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Pairing(
         owner_key=read_owner_key(arguments.owner_key),
         cloud=read_cloud_keys(arguments.cloud_keys),
-        vehicle=None if arguments.vehicle is None else _vehicle(arguments.vehicle),
+        vehicle=None if arguments.vehicle is None else device_bytes(arguments.vehicle),
         epoch=arguments.epoch,
         renew=arguments.renew,
     )
@@ -76,10 +85,3 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"for the owner: vehicle {device_text(paired.vehicle)}, epoch {paired.epoch}")
     print(f"for the cloud: carnet-cloud enrol {arguments.out} --tenant ten_…")
     return 0
-
-
-def _vehicle(text: str) -> bytes:
-    try:
-        return device_bytes(text)
-    except FormatError as error:
-        raise ConfigError("vehicle_malformed", f"--vehicle: {error}") from error

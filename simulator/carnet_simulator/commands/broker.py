@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from carnet.commandline import whole
 from carnet.errors import ConfigError, UnavailableError
 from carnet_simulator.broker import Account, Broker
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1 or ::1 (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=1883, help="0 lets the system choose (default: 1883)")
+    parser.add_argument("--port", type=whole(0, 65_535), default=1883, help="0 lets the system choose (default: 1883)")
     parser.add_argument("--ready-file", type=Path, help="write the port into this file once it listens")
     parser.add_argument("--users", type=Path, help="TOML file with accounts (default: everybody may do everything)")
     parser.set_defaults(run=run)

@@ -25,6 +25,13 @@ LOOK_S: Final = 60.0
 """Of the capture's own time. By this machine's clock, what is offered would hang on how busy it is."""
 
 
+def require_dbcs(dbcs: Sequence[str]) -> None:
+    """ConfigError ``dbc_missing`` if one of these (``[BUS=]FILE``) is not there."""
+    missing = [path for _, path in map(_split, dbcs) if not Path(path).is_file()]
+    if missing:
+        raise ConfigError("dbc_missing", f"there is no DBC file {missing[0]}")
+
+
 def buses_of(file: Path, dbcs: Sequence[str], mappings: Sequence[Path], match: str) -> tuple[Bus, ...]:
     """The capture's buses, each with its DBCs (``[BUS=]FILE``; without BUS for all) and their mapping files."""
     seen = sorted({frame.bus for frame in islice(read_capture(file), FRAMES_MAX)})

@@ -102,6 +102,7 @@ def _scene(arguments: argparse.Namespace, tenant: str, at_ms: int) -> Scene:
             raise ConfigError("capture_missing", "--dbc and --mapping go with --capture")
         return scene.simulated_car(arguments.seed, tenant, at_ms)
     file = arguments.capture.absolute()
+    captures.require_dbcs(arguments.dbc)
     buses = captures.buses_of(file, arguments.dbc, arguments.mapping, arguments.match)
     speed = "max" if arguments.speed is None else f"{arguments.speed:g}"
     return scene.capture(file, buses, captures.signals_in(file, buses), speed, tenant, at_ms)
