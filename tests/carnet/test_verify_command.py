@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from carnet.ledger.account import Count
 from carnet.ledger.receipt import Receipt
 from carnet.states import State
 from tests.carnet.ledger.kit import KEY, NOTE_KEY, ORIGIN, OTHER_NOTE_KEY, Log, account, consent, log_leaf, story
+from tests.conftest import CHECKOUT
 from tests.consentkit import RECIPIENT, RECORD_ID, TENANT
+from tests.vectors import make_receipt_example
 
 KEYED = ["--checkpoint-key", NOTE_KEY.text()]
 LOG = story()
@@ -169,3 +172,52 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         main(["verify", "--help"])
     assert left.value.code == 0
     assert "example: carnet verify receipt.json --checkpoint-key" in capsys.readouterr().out
+
+
+# the example of the page
+
+PAGE = (CHECKOUT / "docs" / "ledger.md").read_text("utf-8")
+LINES = re.findall(r"^\.venv/bin/carnet (verify .*)$", PAGE, re.MULTILINE)
+
+
+def typed(line: str) -> list[str]:
+    """A line as a shell hands it over."""
+    found = []
+    for word in line.split():
+        matching = sorted(map(str, Path().glob(word)))
+        found += matching if "*" in word else [word]
+    return found
+
+
+def test_the_pages_receipts_are_what_their_maker_makes() -> None:
+    made = make_receipt_example.files()
+    assert {path.name: path.read_bytes() for path in make_receipt_example.FOLDER.iterdir()} == made
+
+
+def test_the_pages_lines_prove_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typed in the checkout: a yes alone, then the whole story with nothing added after its end."""
+    monkeypatch.chdir(CHECKOUT)
+    outs = []
+    for line in LINES:
+        assert main(typed(line)) == 0
+        outs.append(capsys.readouterr().out)
+    alone, together = outs
+    assert alone.count("proven: ") == 1 and "give: " in alone
+    assert together.count("proven: ") == len(list(make_receipt_example.FOLDER.glob("*.json"))) == 5
+    assert "none missing between them" in together and "nothing was added after its end" in together
+
+
+def test_an_example_that_somebody_changed_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten confirmed samples less."""
+    monkeypatch.chdir(CHECKOUT)
+    words = typed(LINES[1])
+    changed = tmp_path / "account-4.json"
+    text = (make_receipt_example.FOLDER / changed.name).read_text()
+    assert '"samples":120' in text
+    changed.write_text(text.replace('"samples":120', '"samples":110'))
+    assert main([str(changed) if word.endswith(changed.name) else word for word in words]) == 1
+    assert capsys.readouterr().out == ""
