@@ -100,7 +100,7 @@ class Scene:
         journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         self.consents = Consents(self.store, journal, self._leases, waits, lambda _vehicle: None)
-        self.offers = Offers(self.store, catalogue, (kit.RECIPIENT,), now_ms)
+        self.offers = Offers(self.store, catalogue, {kit.RECIPIENT: kit.RECIPIENT_NAME}, now_ms)
         self._stopping = threading.Event()
         url = f"http://127.0.0.1:{port}/"
         for number in range(2):

@@ -34,6 +34,7 @@ VEHICLE, OTHER_VEHICLE = device_text(bytes(range(16))), device_text(bytes(range(
 OWNER = OwnerKeys(VEHICLE, 1, (OWNER_KEY.public,))
 TENANT = format_id("ten_", b"tenant-one")
 RECIPIENT = format_id("rcp_", b"repairshop")
+RECIPIENT_NAME = "Werkstatt Süd"
 OFFER_ID, RECORD_ID, OTHER_RECORD_ID = (
     format_id(kind, name) for kind, name in (("off_", b"offer--one"), ("rec_", b"record-one"), ("rec_", b"record-two"))
 )
@@ -71,7 +72,7 @@ def offer_document(**changes: Any) -> dict[str, Any]:
         "id": OFFER_ID,
         "tenant": TENANT,
         "recipient": RECIPIENT,
-        "recipient_name": "Werkstatt Süd",
+        "recipient_name": RECIPIENT_NAME,
         "purpose": {"code": "dpv:VehicleMaintenance", "text": "We tell you when a service is due."},
         "items": items(),
         "reveals": "How far and how fast the car is driven.",

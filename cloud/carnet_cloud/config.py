@@ -88,7 +88,7 @@ class FileRecipient(_Section):
 
     kind: Literal["file"]
     id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
-    name: str = Field(description="the recipient's name, for people")
+    name: str = Field(description="the recipient's name, for people: what its offers must call it")
     path: Path = Field(description="JSON Lines file to append to")
 
 
@@ -97,7 +97,7 @@ class WebhookRecipient(_Section):
 
     kind: Literal["webhook"]
     id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
-    name: str = Field(description="the recipient's name, for people")
+    name: str = Field(description="the recipient's name, for people: what its offers must call it")
     url: str = Field(description="https address that takes the events")
     secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
 

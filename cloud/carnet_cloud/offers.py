@@ -6,8 +6,9 @@ are known here. One that has ended is shown to nobody and no new record agrees t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from carnet.errors import ConsentError
 from carnet.ids import OFFER, parse_id
@@ -31,21 +32,24 @@ class Closed:
 
 
 class Offers:
-    """``recipients`` are the ids that somebody is configured to receive for; ``now_ms`` is the server's clock."""
+    """``recipients``: id to name of those that are configured. The name that owners see is the one the operator vouches
+    for, or one recipient could call itself like another. ``now_ms`` is the server's clock.
+    """
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, recipients: Collection[str], now_ms: Callable[[], int]
+        self, store: Store, catalogue: Catalogue, recipients: Mapping[str, str], now_ms: Callable[[], int]
     ) -> None:
         self._store = store
         self._catalogue = catalogue
-        self._recipients = sorted(recipients)
+        self._recipients = dict(sorted(recipients.items()))
         self._now_ms = now_ms
 
     def publish(self, document: bytes) -> str:
         """Take an offer; its id. The same bytes again are the same offer.
 
         Beside the reasons of `parse_offer`: ConsentError ``offer_tenant``, ``offer_recipient``, ``offer_path`` (not
-        known here), ``offer_changed`` (other bytes under its id) and ``offer_ended``.
+        known here), ``offer_name`` (called otherwise here), ``offer_changed`` (other bytes under its id) and
+        ``offer_ended``.
         """
         offer = parse_offer(document)
         with self._store.transaction() as t:
@@ -90,6 +94,9 @@ class Offers:
             raise ConsentError(
                 "offer_recipient", f"recipient: no [[recipient]] of the configuration has this id; known are {allowed}"
             )
+        name = self._recipients[offer.recipient]
+        if offer.recipient_name != name:
+            raise ConsentError("offer_name", f"recipient_name: the configuration calls this recipient {name}")
         for number, item in enumerate(offer.items):
             if item.path is None or item.path in self._catalogue or (not item.is_sent and is_private(item.path)):
                 continue
@@ -107,6 +114,7 @@ def require_open(t: Transaction, offer: str) -> None:
         raise ConsentError("offer_ended", "this offer has ended; what is asked for now is another one, with a new id")
 
 
-def _named(known: list[str]) -> str:
-    more = " and others" if len(known) > NAMED_MAX else ""
-    return ", ".join(known[:NAMED_MAX]) + more if known else "none"
+def _named(known: Iterable[str]) -> str:
+    some = list(islice(known, NAMED_MAX + 1))
+    more = " and others" if len(some) > NAMED_MAX else ""
+    return ", ".join(some[:NAMED_MAX]) + more if some else "none"

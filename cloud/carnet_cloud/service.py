@@ -159,7 +159,7 @@ class Service:
         def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
             return why(t, book, catalogue, vehicle, path, now)
 
-        offers = Offers(store, catalogue, recipients, now_ms)
+        offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
         api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
         return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api)
 

@@ -106,7 +106,7 @@ class Cloud:
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
         self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)
-        self.offers = Offers(self.store, catalogue, recipients, self.clock.now_ms)
+        self.offers = Offers(self.store, catalogue, dict.fromkeys(recipients, kit.RECIPIENT_NAME), self.clock.now_ms)
 
     def explain(self, t: Transaction, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:
         """`carnet_cloud.why.why` for this cloud."""

@@ -173,7 +173,17 @@ def test_an_offer_is_published_in_its_canonical_form(
         ('{"v":1', "is not JSON"),
         ("[]", "write one JSON object"),
         ("{}", "is not an offer"),
-        ('{"valid_days": 1.5}', "is not an offer"),
+        ('{"valid_days": 1.5}', ": valid_days: is not a whole number"),
+        ('{"items": [{"when": [{"value": NaN}]}]}', ": items[0].when[0].value: is not a whole number"),
+        ('{"items": [1, 9007199254740993]}', ": items[1]: is not a whole number"),
+        ('{"valid_days": 1, "valid_days": 365}', "the member 'valid_days' stands twice"),
+        ('{"\\u001b[2J": 1, "\\u001b[2J": 2}', "stands twice"),
+        ('{"items": [{"\\u202e": 0.5}]}', ": items[0].\\u202e: is not a whole number"),
+        ('{"valid_days": ' + "9" * 5000 + "}", "too many digits"),
+        ("[" * 100_000, "at most 16 levels"),
+        ('{"reveals": "' + "x" * 2_000_000 + '"}', "more than 1048576 bytes"),
+        (json.dumps(kit.offer_document(items=[kit.item(kit.SPEED)] * 10_000)), "more than 65536 bytes"),
+        (json.dumps(kit.offer_document(items=[kit.item(kit.SPEED)] * 300)), "items: a list has not 1 to 256 items"),
     ],
 )
 def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixture[str], text: str, word: str) -> None:
@@ -182,7 +192,7 @@ def test_a_broken_offer_is_one_sentence(config: Path, capsys: pytest.CaptureFixt
     assert main(["offer", str(file), "--config", str(config)]) == 2
     err = capsys.readouterr().err
     assert word in err
-    assert err.count("\n") == 1
+    assert err.count("\n") == 1 and err[:-1].isprintable() and len(err) < 500
 
 
 def test_every_verdict_has_its_sentence() -> None:

@@ -51,6 +51,8 @@ def shown(client: Client) -> list[str]:
     ("changes", "reason", "words"),
     [
         ({"recipient": STRANGER}, "offer_recipient", ("recipient: no [[recipient]]", f"known are {kit.RECIPIENT}")),
+        ({"recipient_name": "Wеrkstatt Süd"}, "offer_name", ("recipient_name: ", kit.RECIPIENT_NAME)),
+        ({"recipient_name": "Autohaus Nord"}, "offer_name", ("recipient_name: ", kit.RECIPIENT_NAME)),
         ({"tenant": "ten_" + "b" * 16}, "offer_tenant", ("tenant: no vehicle", f"known are {kit.TENANT}")),
         (
             {"items": [kit.item(kit.ODOMETER), kit.item("Vehicle.Sped")]},
@@ -91,7 +93,7 @@ def test_a_category_may_be_empty_today(client: Client) -> None:
 
 def test_a_refusal_names_only_some_of_many_recipients(cloud: Cloud) -> None:
     many = [format_id("rcp_", b"shop%06d" % n) for n in range(1000)]
-    offers = Offers(cloud.store, Catalogue([]), many, cloud.clock.now_ms)
+    offers = Offers(cloud.store, Catalogue([]), dict.fromkeys(many, ""), cloud.clock.now_ms)
     with pytest.raises(ConsentError) as refused:
         offers.publish(kit.OFFER)
     assert str(refused.value).count("rcp_") == NAMED_MAX and str(refused.value).endswith(" and others")
@@ -100,7 +102,7 @@ def test_a_refusal_names_only_some_of_many_recipients(cloud: Cloud) -> None:
 def test_what_was_published_once_is_the_same_offer_whatever_is_known_now(cloud: Cloud) -> None:
     """A recipient that was taken from the configuration since."""
     cloud.offers.publish(kit.OFFER)
-    later = Offers(cloud.store, Catalogue([]), (), cloud.clock.now_ms)
+    later = Offers(cloud.store, Catalogue([]), {}, cloud.clock.now_ms)
     assert later.publish(kit.OFFER) == kit.OFFER_ID
     with pytest.raises(ConsentError) as refused:
         later.publish(kit.offer_bytes(valid_days=1))

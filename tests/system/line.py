@@ -165,7 +165,7 @@ class Cloud:
         clocks = Clocks(lambda: self.now_ms, lambda: float(self.now_ms), source.random)
         waits = Waits(clocks.now_ms, clocks.monotonic_ms, lambda: None)
         self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
-        self.offers = Offers(self.store, catalogue, recipients, waits.now_ms)
+        self.offers = Offers(self.store, catalogue, dict.fromkeys(recipients, kit.RECIPIENT_NAME), waits.now_ms)
         self.files = {name: folder / f"{name}.jsonl" for name in recipients}
         self._adapters = {name: JsonLines(path) for name, path in self.files.items()}
         self._forwarder = Forwarder(self.store, self._adapters, wrapping, leases, book.may_send, clocks, b"line----")

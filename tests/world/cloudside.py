@@ -88,7 +88,9 @@ class CloudSide:
         self.pusher = Pusher(self.store, KEYS.sign, random)
         self.receiver = Receiver(self.store, KEYS, outlet, random, self.pusher.seen, self.pusher.behind)
         self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
-        self.offers = Offers(self.store, self._catalogue, self._recipients, waits.now_ms)
+        self.offers = Offers(
+            self.store, self._catalogue, dict.fromkeys(self._recipients, kit.RECIPIENT_NAME), waits.now_ms
+        )
         clocks = Clocks(lambda: clock.now_ms, lambda: float(clock.now_ms), clock.random.random)
         owner = random(8)
         self.forwarders = {

@@ -12,6 +12,8 @@ from typing import Any
 from carnet_cloud.commands import add_config
 
 EXAMPLE = "example: carnet-cloud offer repair-shop.json --config cloud.toml"
+NAME_MAX = 64
+DIGITS_MAX = 20
 FILE_BYTES_MAX = 1 << 20
 """Of a file with white space; an offer in its canonical form has at most 65,536 bytes."""
 
@@ -72,17 +74,43 @@ def _parsed(text: bytes) -> object:
     if len(text) > FILE_BYTES_MAX:
         raise ConfigError("json_size", f"the file has more than {FILE_BYTES_MAX} bytes")
     try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as e:
+        document: object = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+        _require_integers(document, "")
+    except RecursionError as e:
+        raise ConfigError("json_malformed", "the file is not JSON of at most 16 levels") from e
+    except ValueError as e:
         raise ConfigError("json_malformed", f"the file is not JSON: {e}") from e
+    return document
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """What stands twice would be taken once, and the reader of the file would not know which."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object holds a member twice")
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the member {name[:NAME_MAX]!a} stands twice in one object")
+        found[name] = value
     return found
+
+
+def _integer(text: str) -> int:
+    # the length first: converting a million digits takes seconds
+    if len(text) > DIGITS_MAX:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+def _require_integers(value: object, place: str) -> None:
+    """ConfigError that says where a number is none that canonical JSON has."""
+    from carnet.errors import ConfigError
+    from carnet.limits import NUMBER_MAX
+
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > NUMBER_MAX):
+        raise ConfigError("json_number", f"{place or 'the document'}: is not a whole number below 2^53")
+    inside = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    for step, each in inside:
+        way = f"[{step}]" if isinstance(step, int) else f".{ascii(step[:NAME_MAX])[1:-1]}"
+        _require_integers(each, f"{place}{way}".removeprefix("."))
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
