@@ -164,6 +164,13 @@ BUGS = (
         "tests/agent/test_collect_oracle.py",
     ),
     Bug(
+        "a salvage that a crash cut off is forgotten",
+        "agent/carnet_agent/buffer/files.py",
+        "_take_up(buffer, remains, device, key))",
+        "_take_up(buffer, remains, device, key) if quarantined else 0)",
+        "tests/agent/test_salvage.py",
+    ),
+    Bug(
         "an acknowledgement of another time tells the time",
         "carnet/ack.py",
         "return any(nonce) and hmac.compare_digest(self.nonce, nonce)",

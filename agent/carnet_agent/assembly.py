@@ -45,6 +45,10 @@ def make_agent(compiled: Compiled, identity: Identity, random: Callable[[int], b
     opened = open_buffer(state / BUFFER_FILE, identity.device, identity.sign, random, settings.buffer.size_bytes_max)
     if opened.quarantined:
         log.error("the buffer was damaged and is put aside; %d envelopes of it were saved", opened.salvaged)
+    elif opened.salvaged:
+        log.warning(
+            "%d envelopes of a damaged buffer were saved, which an earlier start had not come to", opened.salvaged
+        )
     mapped = map_signals(plan, compiled.mappings)
     collector = Collector(
         plan,

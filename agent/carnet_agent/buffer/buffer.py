@@ -13,6 +13,7 @@ from carnet_agent.buffer.destruction import destroy_handle, forget_destroyed, ne
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
 from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row, Saved
+from carnet_agent.buffer.salvage import Salvages
 from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
 
 CUT_BYTES = 8
@@ -39,6 +40,7 @@ class Buffer:
     ) -> None:
         self._disk = Disk(connection)
         self._db = connection
+        self.salvages = Salvages(self._disk)
         self._device = device
         self._key = key
         self._random = random
@@ -329,8 +331,11 @@ class Buffer:
 
     # a corrupt file's remains
 
-    def adopt(self, saved: Sequence[Saved], schemas: Mapping[bytes, bytes]) -> int:
-        """Take over rows that were saved from a corrupt file, numbers missing between them as a gap; how many rows."""
+    def adopt(self, saved: Sequence[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
+        """Take over rows that were saved from corrupt files, numbers missing between them as a gap; how many rows.
+
+        ``number``: of the last file that was put aside; it and those before it are done with.
+        """
 
         def write() -> int:
             keep(self._db, schemas)
@@ -342,9 +347,10 @@ class Buffer:
                     add_gap(self._db, header.stream, seq, "corrupt", 0)
                 last[header.stream] = header.seq
                 place = header.stream, header.seq, header.type
-                number = self._store(*place, each.priority, each.samples, envelope.manifest_hash, each.envelope)
-                self._db.executemany("insert into box values (?, ?, ?, ?, ?)", [(number, *box) for box in each.boxes])
+                row = self._store(*place, each.priority, each.samples, envelope.manifest_hash, each.envelope)
+                self._db.executemany("insert into box values (?, ?, ?, ?, ?)", [(row, *box) for box in each.boxes])
                 self._disk.set_meta("previous", header.stream)
+            self.salvages.write_done(number)
             return len(saved)
 
         return self._disk.with_room(write)

@@ -1,24 +1,20 @@
 """Open the buffer's file; what is corrupt is put aside whole and what can be saved of it is saved.
 
-Law: only what our own signature vouches for comes back.
+Law: a start that finds a salvage unfinished, whatever the crash was in the middle of, takes it up again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from carnet.envelope import parse_envelope, verify
-from carnet.envelopetype import EnvelopeType
-from carnet.errors import Error, UnavailableError
-from carnet.hashes import SCHEMA, digest
+from carnet.errors import UnavailableError
 from carnet.keys import SigningKey
 from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.remains import Remains
-from carnet_agent.buffer.rows import Saved
+from carnet_agent.buffer.salvage import salvage
 from carnet_agent.buffer.tables import check, configure
 
 UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -29,7 +25,7 @@ UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """``salvaged``: how many rows of a corrupt buffer, of its old stream, are in the new one."""
+    """``salvaged``: how many rows of a corrupt buffer, of its old stream, came into the new one at this start."""
 
     buffer: Buffer
     quarantined: bool
@@ -41,18 +37,42 @@ def open_buffer(
 ) -> Opened:
     """The buffer in ``path``, new if there was none. UnavailableError if it is in use or the disk takes nothing."""
     remains = Remains(path)
+    remains.complete()
+
+    def made() -> Buffer:
+        return Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard)
+
+    buffer = _intact(made, path)
+    quarantined = buffer is None
+    if buffer is None:
+        remains.put_aside()
+        buffer = made()
+    return Opened(buffer, quarantined, _take_up(buffer, remains, device, key))
+
+
+def _intact(made: Callable[[], Buffer], path: Path) -> Buffer | None:
+    """The buffer in the file that is there; None if it is damaged."""
     try:
-        return Opened(Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard), False, 0)
+        return made()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
         if error.sqlite_errorcode not in UNREADABLE and error.sqlite_errorcode & 0xFF in UNUSABLE:
             raise UnavailableError("buffer_unwritable", f"{path} cannot be written: {error}") from error
-        aside = remains.put_aside()
+        return None
     except (sqlite3.DatabaseError, _NotIntact):
-        aside = remains.put_aside()
-    buffer = Buffer(_connect(path, size_bytes_max), device, key, random, remains.discard)
-    return Opened(buffer, True, buffer.adopt(*_salvage(aside, device, key)))
+        return None
+
+
+def _take_up(buffer: Buffer, remains: Remains, device: bytes, key: SigningKey) -> int:
+    """Save what was put aside and is not yet in the buffer; how many rows."""
+    databases = remains.databases()
+    due = buffer.salvages.due(databases)
+    if not due:
+        return 0
+    if not buffer.salvages.begin():
+        return buffer.adopt([], {}, due[-1])
+    return buffer.adopt(*salvage([databases[number] for number in due], device, key), due[-1])
 
 
 class _NotIntact(Exception):
@@ -74,29 +94,3 @@ def _connect(path: Path, size_bytes_max: int) -> sqlite3.Connection:
 def _require_intact(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size and not check(connection):
         raise _NotIntact
-
-
-def _salvage(path: Path, device: bytes, key: SigningKey) -> tuple[list[Saved], dict[bytes, bytes]]:
-    """Every row that can be read, waits, and carries our own signature, in its order; and the schemas, by hash."""
-    saved: list[Saved] = []
-    schemas: dict[bytes, bytes] = {}
-    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as db:
-        with contextlib.suppress(sqlite3.DatabaseError):
-            for (document,) in db.execute("select document from schema order by hash"):
-                schemas[digest(SCHEMA, bytes(document))] = bytes(document)
-        for row in db.execute("select number, priority, samples, envelope from row where acked = 0 order by number"):
-            with contextlib.suppress(Error, TypeError):
-                one = _saved(db, *row)
-                envelope = parse_envelope(one.envelope)
-                verify(envelope, key.public)
-                readable = sum(part.box is not None for part in envelope.parts)
-                # a box without its handle could not be destroyed when its grants end
-                complete = envelope.header.type is not EnvelopeType.DATA or readable == len(one.boxes)
-                if envelope.header.device == device and complete:
-                    saved.append(one)
-    return saved, schemas
-
-
-def _saved(db: sqlite3.Connection, number: int, priority: int, samples: int, envelope: bytes) -> Saved:
-    query = "select idx, handle, samples, schema from box where number = ? order by idx"
-    return Saved(bytes(envelope), int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))

@@ -1,0 +1,93 @@
+"""What can be saved of a damaged buffer, and how far the saving has come, over crashes.
+
+Law: only what our own signature vouches for comes back, and what was put aside is taken up once: the rows and the note
+that they are taken up are one transaction. Law 5: a crash before it begins the salvage again, not more than `TRIES`
+times, for what brings the agent down each time must not do so for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from carnet.envelope import parse_envelope, verify
+from carnet.envelopetype import EnvelopeType
+from carnet.errors import Error
+from carnet.hashes import SCHEMA, digest
+from carnet.keys import SigningKey
+from carnet_agent.buffer.disk import Disk
+from carnet_agent.buffer.rows import Saved
+
+TRIES = 3
+_DONE, _TRIES = "salvaged", "salvage_tries"
+_NUMBER_BYTES = 8
+
+
+class Salvages:
+    """The numbers of what was put aside, as the buffer that came after it knows them."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def due(self, numbers: Iterable[int]) -> list[int]:
+        """Those that are still to be taken up, ascending."""
+        return sorted(number for number in numbers if number > self._number(_DONE))
+
+    def begin(self) -> bool:
+        """Count one try, on disk before it is made; False if there were enough."""
+        tries = self._number(_TRIES)
+        if tries >= TRIES:
+            return False
+        self._disk.with_room(lambda: self._set(_TRIES, tries + 1))
+        return True
+
+    def write_done(self, number: int) -> None:
+        """Part of the transaction that takes up everything up to ``number``."""
+        self._set(_DONE, number)
+        self._set(_TRIES, 0)
+
+    def _number(self, name: str) -> int:
+        return int.from_bytes(self._disk.meta(name) or b"", "big")
+
+    def _set(self, name: str, number: int) -> None:
+        self._disk.set_meta(name, number.to_bytes(_NUMBER_BYTES, "big"))
+
+
+def salvage(files: Iterable[Path], device: bytes, key: SigningKey) -> tuple[list[Saved], dict[bytes, bytes]]:
+    """Every row that can be read, waits, and carries our own signature, in its order; and the schemas, by hash.
+
+    The oldest file first; a row that several hold is the newest's, where boxes of it may be destroyed.
+    """
+    saved: dict[tuple[bytes, int], Saved] = {}
+    schemas: dict[bytes, bytes] = {}
+    for file in files:
+        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(file)) as db:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                for (document,) in db.execute("select document from schema order by hash"):
+                    schemas[digest(SCHEMA, bytes(document))] = bytes(document)
+            for row in db.execute(
+                "select number, priority, samples, envelope from row where acked = 0 order by number"
+            ):
+                with contextlib.suppress(Error, TypeError):
+                    one = _vouched(_saved(db, *row), device, key)
+                    header = parse_envelope(one.envelope).header
+                    saved[header.stream, header.seq] = one
+    return list(saved.values()), schemas
+
+
+def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
+    """An Error unless this unit signed it and each of its boxes can be destroyed when its grants end."""
+    envelope = parse_envelope(one.envelope)
+    verify(envelope, key.public)
+    readable = sum(part.box is not None for part in envelope.parts)
+    complete = envelope.header.type is not EnvelopeType.DATA or readable == len(one.boxes)
+    if envelope.header.device != device or not complete:
+        raise Error("row_broken", "a row of another device, or with a box that has no handle")
+    return one
+
+
+def _saved(db: sqlite3.Connection, number: int, priority: int, samples: int, envelope: bytes) -> Saved:
+    query = "select idx, handle, samples, schema from box where number = ? order by idx"
+    return Saved(bytes(envelope), int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))
