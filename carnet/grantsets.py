@@ -27,7 +27,9 @@ from carnet.states import ALIVE
 RECORDS_MAX: Final = 64
 ENDED_MAX: Final = 1024
 GENERATION_MAX: Final = 2**32 - 1
-"""Largest number that fits a box's prelude."""
+"""Largest number that fits a box's prelude. A vehicle that somebody's lie brought there goes on under it for ever: the
+sets that follow have the same number, and only the records' histories say what is older (decision 0020).
+"""
 ENDED_KEPT_MS: Final = VALID_DAYS_MAX * DAY_MS
 """How long after its end an ended record is remembered: a renewal signed before it cannot reach further."""
 
@@ -198,7 +200,8 @@ def _check_place(grant_set: GrantSet, owner: OwnerKeys, floors: Floors) -> None:
         raise ConsentError("grants_epoch", "a grant set is of another epoch: the vehicle has changed hands")
     if grant_set.generation < floors.generation:
         raise ConsentError("generation_rolled_back", "a grant set is older than one that was already seen")
-    if grant_set.generation == floors.generation and floors.set_hash not in ("", grant_set.hash):
+    is_last = grant_set.generation == GENERATION_MAX
+    if grant_set.generation == floors.generation and not is_last and floors.set_hash not in ("", grant_set.hash):
         raise ConsentError("generation_forked", "two different grant sets have the same generation")
 
 

@@ -15,8 +15,6 @@ from carnet.ownerkeys import EPOCH_MAX, OwnerKeys
 from carnet.refusals import integer, refused_as, vehicle_text
 
 HEADER: Final = "Carnet-Seen"
-GENERATION_CLAIM_MAX: Final = GENERATION_MAX // 2
-"""No vehicle comes near; one that claims more would leave the cloud no number to count on from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,14 +252,14 @@ class Agent:
 
     def _granted(self, data: bytes, moment: Moment) -> list[Effect]:
         """A grant set: on disk first, then in force."""
-        before = self._store.generation
+        before = self._store.floors
         compiled = self._store.apply(data)
         for refused in compiled.refused:
             self._counters[f"grant_{refused.reason}"[:64]] += 1
         if compiled.generation != self._told_generation:
             # the cloud repeats the set until a check-in names it
             self._contact.hurry(moment.boot_ms)
-        return self._regrant(moment, before) if compiled.generation != before else []
+        return self._regrant(moment, before.generation) if compiled.floors.set_hash != before.set_hash else []
 
     def _new_keys(self, key_set: KeySet) -> None:
         if not key_set.replaces(self._out.cloud.version):

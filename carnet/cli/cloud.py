@@ -12,10 +12,11 @@ from carnet import jws
 from carnet.cli.kept import Kept
 from carnet.cli.ownerkey import MISSING
 from carnet.errors import ConfigError, FormatError, RemoteError
+from carnet.grantsets import GENERATION_MAX
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
 from carnet.ownerkeys import EPOCH_MAX
-from carnet.seen import GENERATION_CLAIM_MAX, HEADER, Seen, sign_seen
+from carnet.seen import HEADER, Seen, sign_seen
 from carnet.shapes import Every, Kind, Shape, fits
 from carnet.signals import check_path
 
@@ -147,7 +148,7 @@ class Cloud:
         if self._kept is None or not stands:
             return
         epoch, generation = max((each["epoch"], each["generation"]) for each in stands)
-        if not 1 <= epoch <= EPOCH_MAX or generation > GENERATION_CLAIM_MAX:
+        if not 1 <= epoch <= EPOCH_MAX or generation > GENERATION_MAX:
             self._warn("the cloud shows an epoch or generation that no vehicle has; it is not kept")
             return
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from carnet.ack import NO_NONCE, RANGES_MAX, Ack
 from carnet.bodies import CheckIn
 from carnet.down import GrantSetMessage, Refusal, SealedMessage, seal_down, sign_ack
+from carnet.grantsets import GENERATION_MAX
 from carnet.keys import SigningKey
 from carnet.keyset import KeySet
 from carnet.topics import topic_down
@@ -60,7 +61,9 @@ class Answers:
         self._sealed.append((device, message))
 
     def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, epoch: int, generation: int) -> bool:
-        """Echo the nonce and send everything that differs; whether the grant set does.
+        """Echo the nonce and send everything that differs; whether the grant set may.
+
+        Under the last generation it may always: that number says nothing any more.
 
         A number beyond the unit's head is named too: a unit whose disk forgot it must not use it for anything else.
         """
@@ -70,7 +73,7 @@ class Answers:
         if check_in.key_set < self._key_set.version:
             self.seal(arrived.device, self._key_set)
         current = t.consents.generation(arrived.device.vehicle, arrived.device.epoch)
-        if epoch != arrived.device.epoch or generation == current:
+        if epoch != arrived.device.epoch or generation == current < GENERATION_MAX:
             return False
         self.seal(arrived.device, GrantSetMessage(grant_set_bytes(t, arrived.device.vehicle, arrived.device.epoch)))
         return True

@@ -18,7 +18,7 @@ from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
-from carnet_cloud.floor import hold_floor, require_possible
+from carnet_cloud.floor import hold_floor
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.grantsets import require_deliverable
 from carnet_cloud.journal import Journal, Narrowing
@@ -175,13 +175,12 @@ class Consents:
     def seen(self, token: str) -> None:
         """Go behind nothing that an owner's tool has seen: as `hold_floor` for what a car has seen.
 
-        RemoteError ``generation_impossible`` and the reasons of `carnet.seen.check_seen`: then it was no owner's word.
+        RemoteError with the reasons of `carnet.seen.check_seen`: then it was no owner's word.
         """
         claim = claimed_seen(token)
         vehicle = device_bytes(claim.vehicle)
         with self._store.transaction() as t:
             seen = check_seen(token, owner_keys(t, vehicle, claim.epoch))
-            require_possible(seen.generation)
             behind = hold_floor(t, vehicle, seen.epoch, seen.generation)
         if behind:
             self._changed(vehicle)

@@ -22,7 +22,7 @@ from carnet.schema import Schema
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
-from carnet_cloud.floor import hold_floor, require_possible
+from carnet_cloud.floor import hold_floor
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
@@ -192,7 +192,6 @@ class Receiver:
         (box,) = open_boxes(arrived.envelope, self._keys.seal)
         check_in = CheckIn.parse(box.body)
         t.counters.add("check_ins")
-        require_possible(box.prelude.generation)
         self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
         t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
         _, is_better = learn_anchor(t, arrived.device.device, [box], now_ms)
@@ -332,8 +331,6 @@ def _pieces(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
 
 def _require_bounds(boxes: Sequence[OpenBox], schemas: Sequence[Schema]) -> None:
     """RemoteError for what no honest unit sends, and what would cost or break more than its own data."""
-    for box in boxes:
-        require_possible(box.prelude.generation)
     questions = (len(schema.columns) * len(box.prelude.records) for box, schema in zip(boxes, schemas, strict=True))
     if sum(questions) > ANSWERS_MAX:
         raise RemoteError("envelope_cost", "the envelope asks for too many columns under too many records")

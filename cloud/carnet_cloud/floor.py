@@ -6,15 +6,7 @@ confirmed each record.
 
 from __future__ import annotations
 
-from carnet.errors import RemoteError
-from carnet.seen import GENERATION_CLAIM_MAX
 from carnet_cloud.store import Transaction
-
-
-def require_possible(generation: int) -> None:
-    """RemoteError ``generation_impossible`` for what no vehicle has come to."""
-    if generation > GENERATION_CLAIM_MAX:
-        raise RemoteError("generation_impossible", "no vehicle has had so many grant sets")
 
 
 def hold_floor(t: Transaction, vehicle: bytes, epoch: int, seen: int) -> bool:

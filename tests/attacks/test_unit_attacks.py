@@ -23,7 +23,7 @@ from carnet.topics import topic_up
 from carnet_cloud.boxes import read_boxes
 from carnet_cloud.core import BOXES_AT_ONCE, HELD_MAX, STREAMS_MAX, Receiver
 from tests import consentkit as kit
-from tests.cloud.kit import NOW_MS, SEAL, SPEED, VEHICLE, Cloud, Unit, column, readings
+from tests.cloud.kit import NOW_MS, SEAL, SPEED, Cloud, Unit, column, readings
 
 OTHER = bytes(range(50, 66))
 
@@ -103,20 +103,6 @@ def test_a_full_disk_is_nobodys_fault(cloud: Cloud, liar: Unit) -> None:
     assert "failed_unexpected" not in cloud.counters()
     (ack,) = liar.acks(cloud.send(*rows))
     assert ack.watermark == liar.seq
-
-
-@pytest.mark.parametrize("generation", [2**31, 2**32 - 1])
-def test_a_generation_at_the_end_of_the_numbers_silences_nothing(cloud: Cloud, liar: Unit, generation: int) -> None:
-    """Beyond it no grant set could be numbered any more, and the owner could never withdraw at the car."""
-    liar.generation = generation
-    assert cloud.send(liar.check_in()) == []
-    refusal = refused(liar, cloud.send(liar.data()))
-    assert refusal.reason == "generation_impossible"
-    with cloud.store.transaction() as t:
-        assert t.consents.generation(VEHICLE, 1) == 1
-        stored = t.consents.record(kit.RECORD_ID)
-    assert stored is not None
-    assert not stored.silent
 
 
 def test_streams_that_begin_in_the_middle_are_counted_too(cloud: Cloud, liar: Unit) -> None:

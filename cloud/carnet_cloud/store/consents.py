@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from carnet.grantsets import GENERATION_MAX
 from carnet_cloud.store.database import Database
 
 
@@ -138,9 +139,9 @@ class Consents:
 
     def raise_generation(self, vehicle: bytes, epoch: int, *, above: int = 0) -> int:
         """The next generation, greater than the last one and than ``above`` (what an agent or owner's tool has
-        seen).
+        seen); the last number there is stays.
         """
-        generation = max(self.generation(vehicle, epoch), above) + 1
+        generation = min(max(self.generation(vehicle, epoch), above) + 1, GENERATION_MAX)
         self._db.execute(
             "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update"
             " set generation = excluded.generation",
