@@ -1,4 +1,8 @@
-"""When it was captured: the narrowest anchor that a device's boot ever had, and who has to wait for one."""
+"""When it was captured: by the envelope's own clock, else by the narrowest anchor of its boot; and who waits for one.
+
+Law 5: a store that fell back judges the same envelope again, and its event has the same id. So what an envelope says of
+its time well enough is never changed by what came before it or after it.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,25 @@ UNSURE_MS_MAX = 2000
 def learn_anchor(
     t: Transaction, device: bytes, boxes: Sequence[OpenBox], received_ms: int
 ) -> tuple[Anchor | None, bool]:
-    """The narrowest at the time of these boxes of what they claim and what is known of their boot, None if nothing is;
-    and whether it is better than what was known: then it is known from now on.
+    """The anchor to judge these boxes by: what they claim, unless that is wider than UNSURE_MS_MAX and something
+    narrower is known of their boot; None if nothing is. And whether they claim better than what was known: then it is
+    known from now on.
 
     A claim that lies wholly after the receipt is impossible and not taken.
     """
     prelude = boxes[0].prelude
-    best = known = t.streams.anchor(device, prelude.boot_id)
-    for claimed in filter(None, (claimed_anchor(box.prelude) for box in boxes)):
-        if claimed.earliest_ms > received_ms or claimed.boot_id != prelude.boot_id:
-            continue
-        if best is None or _width(claimed, prelude.boot_ms) < _width(best, prelude.boot_ms):
-            best = claimed
-    if best is None or best == known:
-        return best, False
-    t.streams.set_anchor(device, best)
-    return best, True
 
+    def width(anchor: Anchor) -> int:
+        earliest, latest = anchor.at(prelude.boot_ms)
+        return latest - earliest
 
-def _width(anchor: Anchor, boot_ms: int) -> int:
-    earliest, latest = anchor.at(boot_ms)
-    return latest - earliest
+    known = t.streams.anchor(device, prelude.boot_id)
+    claims = filter(None, (claimed_anchor(box.prelude) for box in boxes))
+    possible = [each for each in claims if each.earliest_ms <= received_ms and each.boot_id == prelude.boot_id]
+    own = min(possible, key=width, default=None)
+    is_better = own is not None and (known is None or width(own) < width(known))
+    if own is not None and is_better:
+        t.streams.set_anchor(device, own)
+    if own is not None and (is_better or width(own) <= UNSURE_MS_MAX):
+        return own, is_better
+    return known, False
