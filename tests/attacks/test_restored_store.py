@@ -43,8 +43,9 @@ def contents(cloud: Cloud) -> list[tuple[str, Any]]:
 def test_f27_an_envelope_across_a_resume_has_the_same_content_whatever_clock_was_known_around_it(
     tmp_path: Path, before_ms: int | None, after_ms: int | None
 ) -> None:
-    """The unit's other messages told the time to within so much before the store fell back, and after it. The envelope's
-    own word is half a second; its second row lies a quarter of one inside.
+    """The unit's other messages told the time to within so much before the store fell back, and after it.
+
+    The envelope's own word is half a second; its second row lies a quarter of one inside.
     """
     cloud, unit = Cloud(tmp_path), Unit()
     cloud.enrol(unit)

@@ -62,13 +62,24 @@ class CloudSide:
         self._answers_left: int | None = None
         self._cut_at_group: bool | None = None
         self._sending: set[str] = set()
+        self.held_up_ms = 0
+        """How long sends took that came within something else, which waited for them: there is one thread."""
         self._catalogue = Catalogue(read_entries(MAPPING, "world.map.toml"))
         self._incarnation = clockwork.random.randbytes(16)
         self._is_new = True
         self._restored_from: set[tuple[bytes, int]] = set()
 
     def start(self) -> None:
-        """The process begins; what a crash left half is finished first."""
+        """The process begins; a cut may come in the middle of that too."""
+        try:
+            self._start()
+        except PowerCut:
+            self._clockwork.note("cloud_cut_at_start")
+            self._stop(None)
+            self.on_cut()
+
+    def _start(self) -> None:
+        """What a crash left half is finished first."""
         random = self._clockwork.random.randbytes
         self.store = SqliteStore(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
         if self._restored_from:
@@ -207,6 +218,7 @@ class CloudSide:
         if recipient in self._sending:
             return
         self._sending.add(recipient)
+        held_up_ms, began_ms = self.held_up_ms, self._clockwork.now_ms
         self.call(self._look)
         try:
             for _ in range(GROUPS_AT_ONCE):
@@ -216,6 +228,8 @@ class CloudSide:
                 self._settled(recipient)
         finally:
             self._sending.discard(recipient)
+            if self.busy:
+                self.held_up_ms = held_up_ms + self._clockwork.now_ms - began_ms
 
     def _settled(self, recipient: str) -> None:
         final = self._listeners[recipient].final

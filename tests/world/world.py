@@ -181,6 +181,7 @@ class World:
             self.clockwork.note("healed_without_reconnect")
         self.clockwork.run(self.clockwork.now_ms + 15_000)
         self.connect()
+        self.owner.look()
         self.unit.park()
         until_ms = self.clockwork.now_ms + HEAL_MS
         while self.clockwork.now_ms < until_ms and not self._is_quiet():
