@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,45 @@ def test_f4_f5_a_disk_that_takes_nothing_costs_what_is_counted_and_nothing_else(
     assert rig.count("samples_waiting") > before
 
 
+class Crowded(sqlite3.Connection):
+    """A database on a disk on which another program has taken the last block."""
+
+    is_full = False
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if self.is_full and sql == "commit":
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode, full.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+            raise full
+        return super().execute(sql, *arguments)
+
+
+def test_f3_a_disk_that_others_have_filled_costs_what_is_counted(rig: Rig) -> None:
+    """Nobody can make room, neither for rows nor for the handle of a record that has none yet."""
+    crowded = [Crowded(":memory:"), Crowded(":memory:")]
+    rig.buffer_db, rig.consent_db = crowded
+    configure_buffer(crowded[0], BUFFER_BYTES)
+    configure_consents(crowded[1])
+    rig.start()
+    rig.grant(grants())
+    rig.synchronised = True
+    rig.pass_time(1_000)
+    for each in crowded:
+        each.is_full = True
+    rig.connect()
+    rig.pass_time(61_000)
+    rig.grant(grants(2, "pause"))
+    rig.do(rig.agent.flush("asked", rig.moment()))
+    lost = rig.count("samples_lost_disk") + rig.count("samples_lost_full")
+    assert lost == pytest.approx(61 + 12, abs=4)
+    assert rig.count("down_disk_failed") == 1, "the grant set comes again"
+    for each in crowded:
+        each.is_full = False
+    rig.pass_time(5_000)
+    rig.do(rig.agent.flush("asked", rig.moment()))
+    assert rig.count("samples_waiting") > 0
+
+
 def test_f4_a_disk_that_breaks_is_said_once(rig: Rig) -> None:
     with broken_under(rig):
         said = [each.text for _ in range(200) for each in stepped(rig) if isinstance(each, Note)]
@@ -171,6 +211,7 @@ def test_f4_a_disk_that_breaks_at_the_start_costs_no_row_that_is_on_it(tmp_path:
 START = """
 import random, subprocess, sys
 from pathlib import Path
+from typing import Any
 from carnet.errors import UnavailableError
 from carnet_agent.buffer import open_buffer
 from carnet_agent.consent.file import open_consents

@@ -40,10 +40,10 @@ class Disk:
         self.evicted_samples = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, can_make_room: bool = False) -> Iterator[None]:
         """One transaction, with the noted acknowledgements in it; they stay noted if it fails."""
         acked = sorted(self.acked)
-        with transaction(self.db):
+        with transaction(self.db, can_make_room=can_make_room):
             self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
             yield
         self.acked.difference_update(acked)
@@ -55,7 +55,7 @@ class Disk:
         """
         self.acked |= acked
         if len(self.acked) > NOTED_MAX:
-            with contextlib.suppress(DiskFailed, sqlite3.OperationalError):
+            with contextlib.suppress(DiskFailed):
                 self.write_noted()
 
     def write_noted(self) -> None:
@@ -68,7 +68,7 @@ class Disk:
         """``write`` in a transaction, again after each eviction; BufferFull if there is nothing to evict."""
         for _ in range(EVICT_TRIES):
             try:
-                with self.transaction():
+                with self.transaction(can_make_room=True):
                     return write()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
@@ -118,7 +118,7 @@ class Disk:
         victims = [victim for victim in victims if victim[1:3] == victims[0][1:3]]
         lost = [victim for victim in victims if not victim[1] and victim[0] not in self.acked]
         try:
-            with self.transaction():
+            with self.transaction(can_make_room=True):
                 self.remove([victim[0] for victim in victims])
                 for *_, samples, stream, seq in lost:
                     add_gap(self.db, stream, seq, "evicted", samples)

@@ -14,17 +14,20 @@ REFUSALS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOP
 
 
 class DiskFailed(Error):
-    """The disk took nothing, and not for want of room: it is broken, gone or read-only. The caller counts the loss."""
+    """The disk took nothing: it is broken, gone, read-only or so full that nobody can make room. The caller counts the
+    loss.
+    """
 
     temporary = True
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Iterator[None]:
     """BEGIN IMMEDIATE … COMMIT, rolled back whatever goes wrong.
 
-    DiskFailed for what the disk refuses; that it is full stays SQLite's own error, for there may be room to make.
+    DiskFailed for what the disk refuses; to who ``can_make_room``, that it is full stays SQLite's own error.
     """
+    refusals = REFUSALS if can_make_room else (*REFUSALS, sqlite3.SQLITE_FULL)
     try:
         db.execute("begin immediate")
         yield
@@ -32,7 +35,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     except BaseException as error:
         if db.in_transaction:
             db.execute("rollback")
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & PRIMARY in REFUSALS:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & PRIMARY in refusals:
             what = f"the disk does not take what is written: {error.sqlite_errorname}"
             raise DiskFailed("disk_failed", what) from error
         raise
