@@ -337,6 +337,34 @@ def test_what_was_tried_before_and_not_begun_again_is_unknown(
     assert outcomes(cloud) == {"unknown": 3}
 
 
+def test_a_recipient_that_hangs_in_the_middle_of_a_group_delays_only_itself(tmp_path: Path) -> None:
+    """Its own answered events are told 15 s later; the other recipient's are sent and told meanwhile."""
+    names = (kit.RECIPIENT, format_id("rcp_", b"other shop"))
+    cloud, unit = Cloud(tmp_path, recipients=names), Unit()
+    cloud.enrol(unit)
+    cloud.give()
+    other = kit.offer_bytes(id=format_id("off_", b"other shop"), recipient=names[1])
+    cloud.offers.publish(other)
+    cloud.consents.give(kit.token(other, id=OTHER), kit.VEHICLE)
+    cloud.send(unit.schema(), *[unit.data(records=(kit.RECORD_ID, OTHER)) for _ in range(4)])
+    hangs, answers = Listener(), Listener()
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    ends = dict(zip(names, (hangs, answers), strict=True))
+    forwarder = Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01")
+    during: list[dict[str, int]] = []
+
+    def hang(n: int) -> None:
+        if n == 3:
+            assert forwarder.step(names[1])
+            _later(cloud, 15_000)
+            during.extend((outcomes(cloud), outcomes(cloud, OTHER)))
+
+    hangs.during = hang
+    forwarder.step(kit.RECIPIENT)
+    assert during == [{"queued": 4}, {"confirmed": 4}]
+    assert outcomes(cloud)["confirmed"] == 3
+
+
 def test_a_withdrawal_waits_for_no_other_record_of_a_group(
     cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
 ) -> None:
