@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from carnet.consent import Mode, OwnerKeys
 from carnet.keys import BoxKey, SigningKey
-from carnet_agent.buffer import Buffer
+from carnet_agent.buffer import Buffer, DiskFailed
 from carnet_agent.buffer.tables import configure as configure_buffer
 from carnet_agent.collect import Collector
 from carnet_agent.consent.store import GrantStore
@@ -85,6 +85,8 @@ class AgentSide:
         self._counted: Counter[str] = Counter()
         self._entries_seen: dict[str, list[str]] = {}
         self.ended: set[str] = set()
+        self._full_ms = (0, 0)
+        """From when until when the disk was last full."""
         self._new_boot()
 
     # time
@@ -127,7 +129,14 @@ class AgentSide:
             Unit(DEVICE, SIGN, RECEIVE, KEYS.public), self._buffer, self._store, collector, found.identifiers, random
         )
         self._regrant()
-        self.do(lambda agent: agent.on_start(self.moment()))
+        self.do(self._begin)
+
+    def _begin(self, agent: Agent) -> Sequence[Effect]:
+        """A process that cannot begin ends, and is begun again."""
+        try:
+            return agent.on_start(self.moment())
+        except DiskFailed:
+            raise PowerCut from None
 
     @property
     def counted(self) -> Counter[str]:
@@ -144,7 +153,11 @@ class AgentSide:
         self._counted += Counter(self.agent.counters())
         now_ms = self._clockwork.now_ms
         kept_ms = self.disk.crash(back_to)
-        since_ms = self.boot_ms(now_ms if kept_ms is None else kept_ms) - LOST_MS
+        written_ms = now_ms if kept_ms is None else kept_ms
+        if self._full_ms[0] <= written_ms < self._full_ms[1] + LOST_MS:
+            # no checkpoint since: there was no room for one
+            written_ms = self._full_ms[0]
+        since_ms = self.boot_ms(written_ms) - LOST_MS
         self.outages.append(Outage(self.boots, since_ms, self.boot_ms(now_ms)))
         if kept_ms is not None:
             self.outages += [Outage(boot, 0, 1e15) for boot in range(self.boots)]
@@ -157,6 +170,15 @@ class AgentSide:
         self._reading = set()
         if power:
             self._new_boot()
+
+    def fill(self, length_ms: int) -> None:
+        """The disk is full for so long."""
+        self._full_ms = (self._clockwork.now_ms, self._clockwork.now_ms + length_ms)
+        self.disk.is_full = True
+        self._clockwork.at(length_ms, "room again", self._has_room)
+
+    def _has_room(self) -> None:
+        self.disk.is_full = False
 
     def no_more_cuts(self) -> None:
         """From now on the power stays."""
@@ -183,12 +205,18 @@ class AgentSide:
         except PowerCut:
             self._clockwork.note("agent_cut_at_effect" if self._effects_left == 0 else "agent_cut_at_commit")
             self.on_cut()
+        except DiskFailed:
+            # as the service does: it is said, and the loop goes on
+            self._clockwork.note("unit_disk_refused")
 
     def _look_at_force(self, agent: Agent) -> None:
         """When the clock ends a record its columns end too, and take no frame that was still to be read."""
         gone = set(self._in_force) - set(agent._in_force)
         self._in_force = agent._in_force
-        if any(self._ledger.agreed[record].expires_ms <= self._clockwork.now_ms + DRAIN_MS for record in gone):
+        # the unit takes the latest time that it may be, and its clock may be a minute in doubt
+        known = agent._clock.interval(self.moment())
+        latest_ms = max(known[1] if known else 0, self._clockwork.now_ms)
+        if any(self._ledger.agreed[record].expires_ms <= latest_ms + DRAIN_MS for record in gone):
             now_ms = self.boot_ms(self._clockwork.now_ms)
             self.outages.append(Outage(self.boots, now_ms - DRAIN_MS, now_ms))
 

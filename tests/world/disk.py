@@ -40,6 +40,8 @@ class Disk:
         self._kept: list[tuple[int, dict[str, bytes]]] = []
         self._cut_in: int | None = None
         self._cut_after = False
+        self.is_full = False
+        """Another program has taken the last block: nothing more can be written."""
 
     def open(self, name: str, blank: bytes = b"") -> Connection:
         """The database as it was when the power went; ``blank`` is the image of one that is new."""
@@ -91,6 +93,10 @@ class Disk:
         self._images[name] = image
 
     def _before(self) -> None:
+        if self.is_full:
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode, full.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+            raise full
         if self._cut_in is not None and self._cut_in <= 0 and not self._cut_after:
             self._cut_in = None
             raise PowerCut

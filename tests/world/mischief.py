@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DRIVE_MS = 180_000
 """How long faults happen; then everything heals."""
 FAULTS_FROM_MS = 12_000
+FULL_EVERY, FULL_MS = 20, 25_000
+"""In one world of so many the unit's disk is full for so long."""
 
 
 class Mischief:
@@ -55,6 +57,8 @@ class Mischief:
         some(random.choice([0, 0, 1]), "mode", self._mode)
         some(random.choice([0, 0, 1]), "lie", self._lie)
         some(random.choice([0, 0, 0, 1]), "house", self._world.cloud.keep_house)
+        if self._world.seed % FULL_EVERY == FULL_EVERY - 1:
+            at(60_000, "disk full", lambda: self._world.unit.fill(FULL_MS))
         at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
         backwards = random.choice(["", "", "", "", "disk", "backup"])
         if backwards == "disk":

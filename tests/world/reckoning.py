@@ -63,7 +63,7 @@ def _check_sums(world: World) -> None:
     """Every sample that was kept was forwarded, or it is known where it went."""
     counters = world.cloud.counters()
     lost = sum(count for name, count in counters.items() if name.startswith("lost_"))
-    full = world.unit.counted["samples_lost_full"]
+    full = world.unit.counted["samples_lost_full"] + world.unit.counted["samples_lost_disk"]
     with world.cloud.store.transaction() as t:
         blocks = t.blocks.of(VEHICLE)
     waiting = world.cloud.held()

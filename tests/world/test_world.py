@@ -26,6 +26,7 @@ MUST_HAPPEN = {
     *("recipient_deaf", "recipient_forgetful", "recipient_slow", "recipient_refusing", "send_cut", "event_again"),
     *("sent_in_a_group", "cloud_send_unsent", "one_of_two_withdrawn"),
     *("unit_evicted", "unit_promoted", "unit_reopened", "unit_destroyed", "unit_rolled_back"),
+    *("unit_full", "withdraw_in_a_send"),
     *("cloud_duplicates", "cloud_held", "cloud_schema_missing", "cloud_blocked_time", "cloud_blocked_expired"),
     *("cloud_gap", "cloud_behind_floor", "cloud_journal_applied"),
 }
