@@ -10,6 +10,7 @@ import pytest
 
 from carnet.batch import Batch
 from carnet.bodies import Gap, GapRange
+from carnet.codec import encode
 from carnet.down import GrantSetMessage, Refusal, SchemaRequest
 from carnet.envelope import NO_PREVIOUS
 from carnet.envelopetype import EnvelopeType
@@ -56,6 +57,16 @@ def test_a_consented_envelope_becomes_one_event_with_record_and_generation(cloud
     assert (odometer["path"], odometer["v"]) == (kit.ODOMETER, [0.0, 1.0, 2.0, 3.0])
     assert (speed["path"], speed["unit"], speed["v"]) == (kit.SPEED, "km/h", [50.0, 51.0, 52.0, 53.0])
     assert speed["t_ms"] == [NOW_MS - 3000, NOW_MS - 2000, NOW_MS - 1000, NOW_MS - 11]
+
+
+def test_no_reading_lies_in_the_store_unsealed(cloud: Cloud, granted: Unit) -> None:
+    """Law 4: what waits for a recipient can be read with its record's key alone."""
+    cloud.send(granted.data())
+    with cloud.store.transaction() as t:
+        assert t.outbox.depth() == {"queued": 1}
+    with cloud.store._turn:
+        image = cloud.store._connection.serialize()
+    assert encode(readings()) not in image
 
 
 def test_nothing_without_a_record_is_forwarded_and_the_reason_is_told(cloud: Cloud, unit: Unit) -> None:

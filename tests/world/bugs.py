@@ -1,6 +1,7 @@
-"""Bugs to put in on purpose: each takes one promise away from the product, and a named seed of the world must notice.
+"""Bugs to put in on purpose: each takes one promise away from the product, and a named test must notice.
 
-Law: a bug is a patch of real code, and is taken out again. ``python -m tests.world.bugs`` looks for the seeds anew.
+Law: a bug is a patch of real code, and is taken out again. The world knows nothing of these tests: ``python -m
+tests.world.bugs`` says which seeds notice a bug as well.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ NONCE = bytes(24)
 
 @dataclass(frozen=True)
 class Bug:
-    """``seed`` finds it, with a sentence that begins with ``law``."""
+    """``scenario`` is a test that fails with it, and says so of every life that seeds may lead. Where there is none,
+    because the bug is in the world's own loop, ``seed`` finds it with a sentence that begins with ``law``.
+    """
 
     name: str
     what: str
     patches: tuple[Patch, ...]
-    seed: int
     law: str
+    scenario: str = ""
+    seed: int = 0
 
     @contextmanager
     def put_in(self) -> Iterator[None]:
@@ -128,106 +132,106 @@ BUGS: tuple[Bug, ...] = (
         "published_is_gone",
         "a row counts as delivered once the broker has it",
         ((Outgoing, "publish", _published_is_gone),),
-        0,
         "law 5",
+        "tests/agent/test_core.py::test_an_answer_to_another_check_in_opens_nothing_and_frees_nothing",
     ),
     Bug(
         "answers_before_commit",
         "the receiver acknowledges before its transaction has committed",
         ((CloudSide, "_receive", _answers_before_commit),),
-        136,
         "law 5",
+        seed=136,
     ),
     Bug(
         "judged_only_at_ingest",
         "nobody asks at sending whether the record still allows it, nor when it ends",
         ((GrantBook, "may_send", _constant(True)), (forward, "Lease", _endless)),
-        48,
         "law 1",
+        "tests/cloud/test_consents.py::test_a_send_in_the_air_ends_with_its_record",
     ),
     Bug(
         "withdrawn_but_kept",
         "a narrowing leaves keys and payloads in the outbox",
         ((Outbox, "destroy", _constant((0, 0))),),
-        0,
         "law 3",
+        "tests/cloud/test_consents.py::test_withdraw_destroys_what_waits_and_returns_when_silent",
     ),
     Bug(
         "capture_time_ignored",
         "the gate looks only at now",
         ((gate, "captured_inside", _all_inside),),
-        1,
         "law 1",
+        "tests/cloud/test_core.py::test_samples_from_before_the_grant_are_dropped_and_the_rest_goes",
     ),
     Bug(
         "lease_not_asked",
         "a slow sender writes without asking its lease",
         ((Lease, "guard", _constant(None)),),
-        0,
         "law 3",
+        "tests/cloud/test_lease.py::test_nothing_is_written_after_another_program_has_withdrawn",
     ),
     Bug(
         "no_journal",
         "narrowings are written into the database alone",
         ((Journal, "append", _constant(None)),),
-        7,
         "law 3",
+        "tests/cloud/test_consents.py::test_a_restored_backup_cannot_unwithdraw",
     ),
     Bug(
         "generation_may_fall",
         "the unit takes an older grant set",
         ((grantsets, "_check_place", _constant(None)),),
-        3,
         "law 3",
+        "tests/carnet/test_grantsets.py::test_an_older_set_or_another_of_the_same_generation_is_refused",
     ),
     Bug(
         "history_may_shrink",
         "the unit takes a record that has lost its events",
         ((grantsets, "_check_history", _constant(None)),),
-        63,
         "law 1",
+        "tests/attacks/test_last_generation.py::test_an_older_history_stays_refused_under_the_last_generation",
     ),
     Bug(
         "no_retry",
         "what was not answered is not sent again on a connection that stands",
         ((Sender, "due", _constant([])),),
-        10,
         "law 5",
+        "tests/agent/test_sending.py::test_an_unanswered_row_goes_again_after_ten_seconds_doubling_to_five_minutes",
     ),
     Bug(
         "no_promotion",
         "checkpoints that a crash left are forgotten",
         ((Buffer, "promote", _constant(0)),),
-        0,
         "law 5",
+        "tests/agent/test_core_with_cloud.py::test_a_crash_loses_at_most_what_came_after_the_last_checkpoint",
     ),
     Bug(
         "checkpoint_and_row",
         "the row of a window leaves the window's checkpoints behind",
         ((Buffer, "add_all", _keeps_checkpoints),),
-        0,
         "law 5",
+        "tests/agent/test_buffer.py::test_checkpoints_are_replaced_by_the_final_rows_in_one_transaction",
     ),
     Bug(
         "numbers_used_again",
         "a unit whose disk fell back trusts its head",
         ((Buffer, "offered", property(lambda self: (self.last_seq, self.head))),),
-        34,
         "law 5",
+        "tests/agent/test_core_with_cloud.py::test_a_restored_card_uses_no_number_again_that_the_cloud_has_beyond_a_hole",
     ),
     Bug(
         "tried_is_unseen",
         "what was sent and not confirmed is called destroyed",
         ((Outbox, "destroy", _destroys_without_looking),),
-        5,
         "law 6",
+        "tests/cloud/test_consents.py::test_what_was_tried_without_an_answer_is_unknown_after_the_withdrawal",
     ),
     Bug(
         "outbox_unsealed",
         "what waits for a recipient lies in the store as it is",
         ((enqueue, "seal", _seals_nothing), (forward, "open_sealed", _opens_nothing)),
-        0,
         "law 4",
+        "tests/cloud/test_core.py::test_no_reading_lies_in_the_store_unsealed",
     ),
 )
 
