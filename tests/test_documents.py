@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from carnet import canonical
 from carnet.offers import parse_offer
+from carnet_agent import config as agentconfig
+from carnet_cloud import config as cloudconfig
 from carnet_cloud.api import make_api
 from carnet_cloud.why import SENTENCES
+from carnet_simulator.commands.broker import load_accounts
 from tests.cloud.kit import Cloud
 from tests.conftest import CHECKOUT
 
@@ -22,6 +26,8 @@ TOPS = (CHECKOUT, CHECKOUT / "tests")
 """Tables of tests leave their first folder away."""
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PATH = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`")
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LIKE_TOML = re.compile(r"^(?: {4}|\t)\w+ = \S", re.MULTILINE)
 API = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
@@ -57,3 +63,31 @@ def test_the_example_offer_is_one() -> None:
     document = json.loads(API.partition("```json\n")[2].partition("```")[0])
     added = {"v": 1, "type": "offer", "id": "off_aaaaaaaaaaaaaaaa", "created_ms": 1, "replay_ms": 0}
     assert len(parse_offer(canonical.encode(document | added)).items) == 2
+
+
+EXAMPLES = [(document, block) for document in DOCUMENTS for block in TOML.findall(document.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("document", "block"), EXAMPLES, ids=lambda each: each.name if isinstance(each, Path) else "")
+def test_what_is_shown_as_toml_is_taken_by_the_program_that_it_is_for(
+    document: Path, block: str, tmp_path: Path
+) -> None:
+    """A reader copies it. A part of agent.toml is tried with what it cannot be without."""
+    tables = tomllib.loads(block)
+    if "users" in tables:
+        assert load_accounts(block.encode())
+    elif "signal" in tables:
+        ours = tomllib.loads((CHECKOUT / "dbc" / "carnet_demo.map.toml").read_text(encoding="utf-8"))
+        assert set(tables["dbc"]) <= set(ours["dbc"])
+        assert set[str]().union(*tables["signal"]) <= set[str]().union(*ours["signal"])
+    elif "store" in tables:
+        (tmp_path / "cloud.toml").write_text(block, encoding="utf-8")
+        assert cloudconfig.load(tmp_path / "cloud.toml").recipient
+    else:
+        rest = "" if "unit" in tables else '[unit]\nstate = "state"\n[mqtt]\nhost = "127.0.0.1"\n'
+        assert agentconfig.parse((rest + block).encode(), tmp_path / "agent.toml").bus
+
+
+def test_no_setting_is_shown_where_no_test_reads_it() -> None:
+    found = [path.name for path in DOCUMENTS if LIKE_TOML.search(path.read_text(encoding="utf-8"))]
+    assert found == []

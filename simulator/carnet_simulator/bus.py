@@ -33,7 +33,9 @@ _RETRIES_MAX: Final = 500
 
 
 class Sender(Protocol):
-    """An open bus."""
+    """An open bus, or one that is switched off."""
+
+    is_off: bool
 
     def send(self, frame: bytes) -> None:
         """Send one frame (see `carnet_simulator.wire`); UnavailableError ``bus_gone`` if the bus is no longer there."""
@@ -44,6 +46,8 @@ class Sender(Protocol):
 
 class CanSender:
     """A vcan interface."""
+
+    is_off = False
 
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
@@ -69,6 +73,8 @@ class CanSender:
 class MulticastSender:
     """python-can's udp_multicast with a hop limit of 0: readers on this machine only."""
 
+    is_off = False
+
     def __init__(self, port: int) -> None:
         self._bus = can.Bus(interface="udp_multicast", channel=GROUP, port=port, hop_limit=0)
 
@@ -86,6 +92,8 @@ class MulticastSender:
 
 class NoSender:
     """A bus that is switched off."""
+
+    is_off = True
 
     def send(self, frame: bytes) -> None:
         """Nothing."""
@@ -116,10 +124,13 @@ def parse_channels(texts: list[str]) -> dict[str, str]:
 def open_sender(bus: str, channels: Mapping[str, str], say: Callable[[str], None]) -> Sender:
     """Open the channel of a bus.
 
-    ``channels`` as of `parse_channels`; if it is empty canN goes to vcanN, otherwise buses that it does not name are
-    off. A virtual interface that is absent is replaced by multicast, and ``say`` gets the sentences that tell so.
-    ConfigError ``bus_not_virtual`` for any other interface.
+    ``channels`` as of `parse_channels`; if it is empty canN goes to vcanN, or to multicast where that is absent;
+    otherwise buses that it does not name are off, and an interface that it names and that is absent is
+    UnavailableError ``bus_absent``. ``say`` gets the sentences that tell where the frames go. ConfigError
+    ``bus_not_virtual`` for any other interface.
     """
+    if channels and bus not in channels:
+        say(f"{bus}: off, for --channel does not name it")
     channel = channels.get(bus, OFF) if channels else f"v{bus}"
     if channel == OFF:
         return NoSender()
@@ -132,28 +143,36 @@ def open_sender(bus: str, channels: Mapping[str, str], say: Callable[[str], None
     if not _VIRTUAL.fullmatch(channel) or (place.exists() and "/virtual/" not in str(place.resolve())):
         raise ConfigError(
             "bus_not_virtual",
-            f"'{channel}' is not a virtual CAN interface; the simulator writes to vcan… or vxcan… only",
+            f"'{channel}' is not a virtual CAN interface; the simulator writes to vcan… or vxcan… only. Make one with: "
+            f"{_making(f'vcan{bus_number(bus)}')}, and name that",
         )
+    opened, why = _open(channel)
+    if opened is not None:
+        say(f"{bus}: {channel}")
+        return CanSender(opened)
+    if channels:
+        raise UnavailableError("bus_absent", f"{bus}: {why}")
+    say(f"{bus}: {why}")
+    return _multicast(bus, say)
+
+
+def _open(channel: str) -> tuple[socket.socket | None, str]:
+    """A socket of the interface, or none and why."""
     try:
         opened = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
     except (OSError, AttributeError):
-        return _instead(bus, channel, "this machine's kernel has no CAN (for one that has:", say)
+        return None, f"there is no {channel}, for this machine's kernel has no CAN; where it has: {_making(channel)}"
     try:
         opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
         opened.bind((channel,))
     except OSError:
         opened.close()
-        say(
-            f"{bus}: {channel} is absent; make it with: ip link add dev {channel} type vcan && ip link set up {channel}"
-        )
-        return _multicast(bus, say)
-    say(f"{bus}: {channel}")
-    return CanSender(opened)
+        return None, f"{channel} is absent; make it with: {_making(channel)}"
+    return opened, ""
 
 
-def _instead(bus: str, channel: str, why: str, say: Callable[[str], None]) -> Sender:
-    say(f"{bus}: {why} ip link add dev {channel} type vcan && ip link set up {channel})")
-    return _multicast(bus, say)
+def _making(channel: str) -> str:
+    return f"ip link add dev {channel} type vcan && ip link set up {channel}"
 
 
 def _port(channel: str) -> int:

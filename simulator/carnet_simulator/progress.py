@@ -20,7 +20,15 @@ class Progress:
         self._next_s = 0.0
         self.time_s = 0.0
         self.frames = 0
-        self.skipped = 0
+        self.off = 0
+        """Frames of buses that are off."""
+
+    def sent(self, *, is_off: bool) -> None:
+        """A frame was handed to a bus, or to one that is off."""
+        if is_off:
+            self.off += 1
+        else:
+            self.frames += 1
 
     def at(self, time_s: float) -> None:
         """The frames' own clock has come to this time."""
@@ -32,10 +40,10 @@ class Progress:
 
     def end(self, ended: str) -> None:
         """Leave a sentence that says what was sent and why it ended."""
-        skipped = f", {self.skipped:,} error and remote frames left out" if self.skipped else ""
+        off = f", {self.off:,} of buses that are off" if self.off else ""
         lead = "\r" if self._terminal else ""
         print(
-            f"{lead}{ended} after {self.time_s:.1f} s: {self.frames:,} frames sent{skipped}",
+            f"{lead}{ended} after {self.time_s:.1f} s: {self.frames:,} frames sent{off}",
             file=self._stream,
             flush=True,
         )

@@ -1,71 +1,80 @@
-"""Reads captures for replay: every format that python-can reads, ``.gz`` too.
+"""Reads captures for replay: every format that ``carnet-agent`` reads, ``.gz`` too.
 
-Law: only data frames come out, in the file's order; what cannot be read is one sentence, not a traceback.
+Law: a capture is read by ``carnet-agent frames`` in a process of its own and nowhere in here, so that a damaged or
+hostile file meets one reader, with its bounds on memory and time. Only data frames come out, in the file's order.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Final, TextIO, cast
 
 import can
 
 from carnet.errors import CaptureError, ConfigError
+from carnet_simulator.ourprograms import AGENT, command
 from carnet_simulator.wire import pack_message
+
+SAID_BYTES_MAX: Final = 16 << 10
+_PREFIX: Final = re.compile("carnet-agent( frames)?: ")
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
-    """A frame of a capture."""
+    """A data frame of a capture."""
 
     bus: str
     """As the file names it; a number N is canN."""
     time_ns: int
-    frame: bytes | None
-    """As in `carnet_simulator.wire`; None for an error or remote frame."""
+    frame: bytes
+    """As in `carnet_simulator.wire`."""
 
 
-def read_capture(path: Path) -> Iterator[CapturedFrame]:
-    """The frames of a capture.
+def read_capture(path: Path, say: Callable[[str], None] | None = None) -> Iterator[CapturedFrame]:
+    """The frames of a capture; ``say`` gets a sentence for each part of it that is not used.
 
-    ConfigError ``capture_missing``; CaptureError ``capture_format`` or ``capture_broken``.
+    ConfigError ``capture_missing``; CaptureError ``capture_refused``, with the reader's own sentence.
     """
     if not path.is_file():
         raise ConfigError("capture_missing", f"{path}: there is no such file")
-    try:
-        reader = can.LogReader(path)
-    except NotImplementedError:
-        command = f"{sys.executable} -m pip install asammdf"
-        raise CaptureError("capture_format", f"{path}: .mf4 needs asammdf: {command}") from None
-    except Exception as error:  # noqa: BLE001 -- every format's reader has its own way to say that this is not its file
-        known = error if isinstance(error, ValueError | OSError) else type(error).__name__
-        raise CaptureError("capture_format", f"{path}: python-can cannot read it: {known}") from None
-    count = 0
-    with reader:
-        messages = iter(reader)
-        while True:
+    with tempfile.TemporaryFile() as said:
+        # a session of its own: Ctrl-C is for the replay, which then ends its reader
+        with subprocess.Popen(
+            command(AGENT, "frames", str(path)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True,
+        ) as reader:  # fmt: skip
+            assert reader.stdout is not None
             try:
-                message = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:  # noqa: BLE001 -- readers raise whatever the bytes of a broken file lead them to
-                kind = type(error).__name__
-                raise CaptureError(
-                    "capture_broken", f"{path}: broken after frame {count}, mend or cut it there: {kind}"
-                ) from None
-            count += 1
-            data = not (message.is_error_frame or message.is_remote_frame)
-            yield CapturedFrame(
-                bus=_bus(message.channel),
-                time_ns=round(message.timestamp * 1e9),
-                frame=pack_message(message) if data else None,
-            )
+                yield from _frames(reader.stdout)
+            except BaseException:
+                # whoever stops reading, for whatever reason, needs no more of it
+                reader.kill()
+                raise
+        sentences = _sentences(said)
+    if reader.returncode:
+        raise CaptureError(
+            "capture_refused", sentences[-1] if sentences else f"{path}: its reader ended with {reader.returncode}"
+        )
+    if say is not None:
+        for sentence in sentences:
+            say(sentence)
+
+
+def _frames(stream: IO[str]) -> Iterator[CapturedFrame]:
+    for message in can.CanutilsLogReader(cast("TextIO", stream)):
+        yield CapturedFrame(_bus(message.channel), round(message.timestamp * 1e9), pack_message(message))
+
+
+def _sentences(said: IO[bytes]) -> list[str]:
+    said.seek(0)
+    return [_PREFIX.sub("", line, 1) for line in said.read(SAID_BYTES_MAX).decode("utf-8", "replace").splitlines()]
 
 
 def _bus(channel: object) -> str:
-    """The bus name of a python-can channel; a file without channels is can0."""
-    if channel is None:
-        return "can0"
-    return f"can{channel}" if isinstance(channel, int) or str(channel).isdigit() else str(channel)
+    """The bus name of a python-can channel; a number N is canN."""
+    return f"can{channel}" if str(channel).isdigit() else str(channel)

@@ -26,11 +26,19 @@ def test_a_bus_that_is_not_virtual_is_refused(channel: str) -> None:
 def test_an_absent_interface_prints_how_to_make_it_and_falls_back() -> None:
     """Two sentences: the exact command, and where the frames go instead."""
     said: list[str] = []
-    sender = open_sender("can3", {"can3": "vcan993"}, said.append)
+    sender = open_sender("can993", {}, said.append)
     sender.close()
     assert isinstance(sender, MulticastSender)
     assert "ip link add dev vcan993 type vcan && ip link set up vcan993" in said[0]
-    assert "udp_multicast" in said[1] and bus.GROUP in said[1] and str(bus.PORT + 3) in said[1]
+    assert "udp_multicast" in said[1] and bus.GROUP in said[1] and str(bus.PORT + 993) in said[1]
+
+
+def test_an_absent_interface_that_was_named_is_no_success() -> None:
+    """Somebody reads there, and would hear nothing."""
+    with pytest.raises(UnavailableError) as refusal:
+        open_sender("can3", {"can3": "vcan993"}, lambda text: None)
+    assert refusal.value.reason == "bus_absent"
+    assert "ip link add dev vcan993 type vcan && ip link set up vcan993" in str(refusal.value)
 
 
 def test_multicast_takes_another_port() -> None:

@@ -34,9 +34,11 @@ def test_help_shows_an_example(words: list[str], capsys: pytest.CaptureFixture[s
 
 
 def test_a_drive_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """Frames sent and the car's time."""
+    """The car's time, and what was sent: nothing to buses that are off."""
     assert main(["drive", "--seconds", "3", "--speed", "max", "--channel", "can0=off"]) == 0
-    assert capsys.readouterr().err == "done after 3.0 s: 1,494 frames sent\n"
+    off, ended = capsys.readouterr().err.splitlines()
+    assert off == "can1: off, for --channel does not name it"
+    assert ended == "done after 3.0 s: 0 frames sent, 1,494 of buses that are off"
 
 
 @pytest.mark.parametrize(
@@ -69,10 +71,47 @@ def test_a_mistake_is_one_sentence_and_a_code(words: list[str], code: int, capsy
 
 
 def test_a_capture_is_replayed_at_full_speed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Only the buses that were asked for are opened; the other is read and not sent anywhere."""
+    """Only the buses that were asked for are opened; the others are read, not sent anywhere, and counted apart."""
     capture = Path(shared_data(), "captures", "tractor_j1939.log.gz")
-    assert main(["replay", str(capture), "--speed", "max", "--channel", "can1=off"]) == 0
-    assert capsys.readouterr().err == "done after 186.1 s: 1,815 frames sent\n"
+    assert main(["replay", str(capture), "--speed", "max", "--channel", "can1=multicast:47114"]) == 0
+    opened, off, ended = capsys.readouterr().err.splitlines()
+    assert "port 47114" in opened and off == "can2: off, for --channel does not name it"
+    sent, left = re.fullmatch("done after 186.1 s: (.+) frames sent, (.+) of buses that are off", ended).groups()  # type: ignore[union-attr]
+    assert int(sent.replace(",", "")) + int(left.replace(",", "")) == 1815
+
+
+def log(folder: Path) -> str:
+    """A capture of one bus, can1."""
+    file = folder / "a.log"
+    file.write_text("(1.0) can1 123#00\n(1.1) can1 123#01\n")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("channel", "code", "command"),
+    [
+        ("can0", 2, "ip link add dev vcan0 type vcan && ip link set up vcan0"),
+        ("can1=can1", 2, "ip link add dev vcan1 type vcan && ip link set up vcan1"),
+        ("vcan991", 1, "ip link add dev vcan991 type vcan && ip link set up vcan991"),
+        ("can1=vcan991", 1, "ip link add dev vcan991 type vcan && ip link set up vcan991"),
+        ("can0=multicast:47115", 1, "write --channel can1=multicast:47115"),
+    ],
+)
+def test_a_replay_that_cannot_go_where_it_was_told_to_fails_and_says_what_to_do(
+    channel: str, code: int, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It never says that it has sent what went nowhere, be the bus of the capture or not."""
+    assert main(["replay", log(tmp_path), "--speed", "max", "--channel", channel]) == code
+    said = capsys.readouterr().err
+    assert command in said.splitlines()[-1] and "frames sent" not in said
+
+
+def test_a_capture_whose_only_buses_are_switched_off_is_read_to_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who switches a bus off by name has asked for it."""
+    assert main(["replay", log(tmp_path), "--speed", "max", "--channel", "can1=off"]) == 0
+    assert capsys.readouterr().err == "done after 0.1 s: 0 frames sent, 2 of buses that are off\n"
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -85,7 +124,7 @@ def test_an_interrupted_drive_ends_cleanly(stop: signal.Signals) -> None:
         process.send_signal(stop)
         rest = process.stderr.read()
         assert process.wait(10) == 0
-    assert rest.startswith("stopped after") and rest.count("\n") == 1
+    assert rest.splitlines()[-1].startswith("stopped after") and rest.count("\n") <= 2
 
 
 def test_a_looped_replay_is_stopped_by_hand(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from carnet.errors import CaptureError, ConfigError
 from carnet_agent.captures.capture import Block, Capture
+from carnet_agent.commands.saying import Voice
 from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.database import Database
 from carnet_agent.dbc.parse import load_dbc
@@ -28,8 +29,8 @@ from carnet_agent.isotp import Reassembler
 EXAMPLE = """example:
   carnet-agent decode drive.log.gz --dbc can0=powertrain.dbc can1=radar.dbc --out drive.csv
 """
-NAMED_MAX = 10
 PROGRESS_SECONDS = 0.2
+VOICE = Voice("decode")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,13 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
     databases = [_database(text) for text in arguments.dbc]
     plan, losses = compile_plan(databases, match=arguments.match)
     for _, database in databases:
-        _name_all([f"{database.name}.dbc: {loss}" for loss in database.losses])
-    _name_all([str(loss) for loss in losses])
+        VOICE.name_all([f"{database.name}.dbc: {loss}" for loss in database.losses])
+    VOICE.name_all([str(loss) for loss in losses])
     counts = Counter[str]()
     with Capture(arguments.capture, plan.buses) as capture, _output(arguments.out) as stream:
         _write(plan, capture, counts, WRITERS[arguments.format](plan, stream), arguments.partial)
         if not capture.counts["frames"]:
-            _name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()))
+            VOICE.name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()))
             raise CaptureError("capture_refused", f"{arguments.capture.name}: there is no frame in it: another format?")
     _summary(capture, plan, counts, arguments.partial)
     return 0
@@ -167,34 +168,22 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
 
 def _summary(capture: Capture, plan: Plan, counts: Counter[str], partial: bool) -> None:
     """What was read and what was not, on standard error."""
-    _name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()) - capture.counts["frames"])
+    VOICE.name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()) - capture.counts["frames"])
     for bus in plan.buses:
         if bus not in capture.buses_seen:
             seen = ", ".join(capture.buses_seen) or "no frames"
-            _say(f"bus {bus} does not occur in the capture, which has {seen}")
+            VOICE.say(f"bus {bus} does not occur in the capture, which has {seen}")
     for reason, sentence in (
         ("unknown_selector", "have a multiplexer value that the DBC does not know"),
         ("overlapping", "have signals that overlap by definition"),
     ):
         if counts[reason]:
-            _say(
+            VOICE.say(
                 f"{counts[reason]:,} frames {sentence}; {'written in part' if partial else '--partial writes them too'}"
             )
     if capture.counts["frames"] and not counts["readings"]:
         hint = "; of J1939 by --match pgn" if plan.match == "id" else ""
-        _say(f"no frame is of a message that the DBC has: look at buses and identifiers{hint}")
+        VOICE.say(f"no frame is of a message that the DBC has: look at buses and identifiers{hint}")
     others = {name: count for name, count in (capture.counts + counts).items() if name not in ("frames", "readings")}
     details = "".join(f", {name.replace('_', ' ')} {count:,}" for name, count in sorted(others.items()))
-    _say(f"{capture.counts['frames']:,} frames, {counts['readings']:,} readings{details}")
-
-
-def _name_all(sentences: Sequence[str], total: int = 0) -> None:
-    for sentence in sentences[:NAMED_MAX]:
-        _say(f"not used: {sentence}")
-    more = max(total, len(sentences)) - NAMED_MAX
-    if more > 0 and sentences:
-        _say(f"not used: {more:,} more")
-
-
-def _say(sentence: str) -> None:
-    print(f"carnet-agent decode: {sentence}", file=sys.stderr)
+    VOICE.say(f"{capture.counts['frames']:,} frames, {counts['readings']:,} readings{details}")

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             for row, (number, time_ns) in enumerate(zip(block.bus.tolist(), block.time_ns.tolist(), strict=True)):
                 pace.wait(time_ns)
                 senders[number].send(packed[row * CLASSIC_BYTES : (row + 1) * CLASSIC_BYTES])
-                progress.frames += 1
+                progress.sent(is_off=senders[number].is_off)
             progress.at(min(until_ms, end_ms) / 1000)
     except KeyboardInterrupt:
         ended = "stopped"

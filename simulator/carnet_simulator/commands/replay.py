@@ -31,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="put a capture on virtual CAN buses",
-        description="Sends the data frames of a capture (any format python-can reads, .gz too) in their order, with "
-        "the gaps that they had. Ctrl-C ends it.",
+        description="Sends the data frames of a capture (candump .log, .asc, .blf, .trc, .mf4, .csv; also .gz) in "
+        "their order, with the gaps that they had. Ctrl-C ends it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     replay = _Replay(arguments.capture, parse_channels(arguments.channel), pace, progress)
     ended = "done"
     try:
+        replay.open_named()
         replay.once()
         while arguments.loop:
             replay.once()
@@ -74,29 +75,45 @@ class _Replay:
     time_ns: int = 0
     """Time of the last frame, counted from the very first; it never goes back."""
 
+    def open_named(self) -> None:
+        """Open what the command line names, before anything is read: a mistake in it is told at once."""
+        for bus in self.channels:
+            self._sender(bus)
+
     def once(self) -> None:
         """Replay the whole file, from the time on at which the replay before it ended."""
         began_ns = self.time_ns
         first_ns: int | None = None
-        for captured in read_capture(self.path):
-            if captured.frame is None:
-                self.progress.skipped += 1
-                continue
+        for captured in read_capture(self.path, _say):
             if first_ns is None:
                 first_ns = captured.time_ns
             self.time_ns = max(self.time_ns, began_ns + captured.time_ns - first_ns)
             sender = self._sender(captured.bus)
             self.pace.wait(self.time_ns)
             sender.send(captured.frame)
-            self.progress.frames += 1
+            self.progress.sent(is_off=sender.is_off)
             self.progress.at(self.time_ns / 1e9)
-        if first_ns is None:
-            raise CaptureError("capture_broken", f"{self.path}: has no data frame")
+        self._check_sent()
+
+    def _check_sent(self) -> None:
+        """Who names a bus wants its frames: if the capture has none of any of them, that is no success."""
+        named = [bus for bus in self.channels if not self.senders[bus].is_off]
+        if named and not self.progress.frames:
+            others = [bus for bus in self.senders if bus not in named]
+            raise CaptureError(
+                "bus_unknown",
+                f"{self.path}: nothing was sent; --channel names {' and '.join(named)}, and the capture has "
+                f"{' and '.join(others)}: write --channel {others[0]}={self.channels[named[0]]}",
+            )
 
     def _sender(self, bus: str) -> Sender:
         if bus not in self.senders:
             if len(self.senders) >= BUSES_MAX:
-                raise CaptureError("capture_broken", f"{self.path}: names more than {BUSES_MAX} buses")
+                raise CaptureError("capture_refused", f"{self.path}: names more than {BUSES_MAX} buses")
             with uninterrupted():
-                self.senders[bus] = open_sender(bus, self.channels, lambda text: print(text, file=sys.stderr))
+                self.senders[bus] = open_sender(bus, self.channels, _say)
         return self.senders[bus]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 from carnet.errors import ConfigError, MappingError
 from carnet_simulator.demo.catalogue import Bus, Name, mapped_dbc
-from carnet_simulator.demo.programs import AGENT, command
+from carnet_simulator.ourprograms import AGENT, command
 from carnet_simulator.replay import read_capture
 
 FRAMES_MAX: Final = 20_000

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,18 +17,9 @@ from typing import Final
 
 from carnet.errors import UnavailableError
 
-AGENT: Final = "carnet_agent"
-CLOUD: Final = "carnet_cloud"
-SIMULATOR: Final = "carnet_simulator"
-OWNER: Final = "carnet.cli"
 HOST: Final = "127.0.0.1"
 END_S: Final = 10.0
 TAIL_CHARACTERS: Final = 600
-
-
-def command(module: str, *words: str) -> list[str]:
-    """The words that start one of our programs in this very environment."""
-    return [sys.executable, "-m", module, *words]
 
 
 def mosquitto() -> str | None:

@@ -22,19 +22,9 @@ from carnet import ids
 from carnet.errors import UnavailableError
 from carnet_simulator.bus import GROUP
 from carnet_simulator.demo.catalogue import cloud_catalogue
-from carnet_simulator.demo.programs import (
-    AGENT,
-    CLOUD,
-    HOST,
-    OWNER,
-    SIMULATOR,
-    Programs,
-    ask,
-    command,
-    free_port,
-    mosquitto,
-)
+from carnet_simulator.demo.programs import HOST, Programs, ask, free_port, mosquitto
 from carnet_simulator.demo.scene import INSURER, SHOP, Scene, offer_bytes
+from carnet_simulator.ourprograms import AGENT, CLOUD, OWNER, SIMULATOR, command
 
 CEILING: Final = ("location", "driving", "energy", "maintenance", "comfort", "unmapped")
 """All but identity: what the demonstration's car never gives, whoever asks and whoever agrees."""
