@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet.errors import ConfigError
+from carnet.errors import UnavailableError
 from carnet_agent.captures.capture import Block
 from carnet_agent.dbc.plan import Plan, SignalInfo
 from carnet_agent.decode import exact_values, raw_values
@@ -165,7 +165,7 @@ class ParquetWriter:
             import pyarrow.parquet as pq  # type: ignore[import-untyped]
         except ImportError:
             command = f"{sys.executable} -m pip install pyarrow"
-            raise ConfigError("pyarrow_missing", f"--format parquet needs pyarrow: {command}") from None
+            raise UnavailableError("pyarrow_missing", f"--format parquet needs pyarrow: {command}") from None
         self._plan = plan
         self._arrow: Any = pa
         text = pa.dictionary(pa.int32(), pa.string())

@@ -210,13 +210,22 @@ def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
         recipient=offer.recipient,
         vehicle=arguments.vehicle,
         epoch=arguments.epoch,
-        items=choose(offer, arguments.choose),
+        items=choose(offer, _optional(arguments.choose, offer)),
         reference=arguments.reference,
         language=arguments.language,
         given_ms=now_ms,
         not_before_ms=now_ms,
         expires_ms=now_ms + _days(arguments.days, offer) * DAY_MS,
     )
+
+
+def _optional(numbers: list[int], offer: Offer) -> list[int]:
+    optional = [number for number, item in enumerate(offer.items) if item.need == "optional"]
+    wrong = sorted(set(numbers) - set(optional))
+    if wrong:
+        there = f"optional are {', '.join(map(str, optional))}" if optional else "no item of it is optional"
+        raise ConfigError("option", f"--choose {wrong[0]}: the offer has no optional item with this number; {there}")
+    return numbers
 
 
 def _days(asked: int | None, offer: Offer) -> int:

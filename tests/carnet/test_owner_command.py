@@ -129,6 +129,19 @@ def test_what_the_record_cannot_hold_names_its_option(
         assert f"argument {option}: write " in capsys.readouterr().err
 
 
+def test_a_number_that_is_no_optional_item_is_named_with_those_that_are(
+    owned: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Nothing is agreed to; nought is the item that is required anyway."""
+    for numbers in (["7"], ["-1"], ["0"], ["0", "7"]):
+        code, out, err = owned("grant", kit.OFFER_ID, "--choose", *numbers)
+        assert (code, out) == (2, "")
+        assert err == (
+            f"carnet: --choose {numbers[0]}: the offer has no optional item with this number; optional are 1, 3\n"
+        )
+    assert owned("list") == (0, "", "")
+
+
 def test_a_pause_and_a_renewal_say_where_the_consent_stands(owned: Callable[..., tuple[int, str, str]]) -> None:
     """Asking twice for what already is changes nothing and is no error."""
     record = owned("grant", kit.OFFER_ID, "--days", "5")[1].split()[0]

@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from carnet.errors import CaptureError, ConfigError
+from carnet.errors import CaptureError, ConfigError, DbcError
 from carnet_agent.captures.capture import Block, Capture
 from carnet_agent.commands.saying import Voice
 from carnet_agent.dbc.compile import compile_plan
@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not capture.counts["frames"]:
             VOICE.name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()))
             raise CaptureError("capture_refused", f"{arguments.capture.name}: there is no frame in it: another format?")
-    _summary(capture, plan, counts, arguments.partial)
+        _summary(capture, plan, counts, arguments.partial)
+        if not counts["readings"]:
+            raise CaptureError("capture_unmatched", f"{arguments.capture.name}: {_why_nothing(plan, counts)}")
     return 0
 
 
@@ -106,7 +108,7 @@ def _database(text: str) -> tuple[str, Database]:
         bus, name = "", text
     path = Path(name)
     if not path.is_file():
-        raise ConfigError("dbc_missing", f"there is no DBC file {name}")
+        raise DbcError("dbc_missing", f"there is no DBC file {name}")
     return f"can{bus}" if bus.isdigit() else bus, load_dbc(path)
 
 
@@ -166,6 +168,14 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
         raise ConfigError("out_unwritable", f"{path}: cannot be written: {error.strerror}") from error
 
 
+def _why_nothing(plan: Plan, counts: Counter[str]) -> str:
+    """Why a capture with frames gave no reading: a table of nothing would look like a drive without readings."""
+    if counts["unknown_selector"] or counts["overlapping"]:
+        return "no frame of it can be decoded as a whole; --partial writes what can be read"
+    hint = "; of J1939 by --match pgn" if plan.match == "id" else ""
+    return f"no frame is of a message that the DBC has: look at buses and identifiers{hint}"
+
+
 def _summary(capture: Capture, plan: Plan, counts: Counter[str], partial: bool) -> None:
     """What was read and what was not, on standard error."""
     VOICE.name_all([str(loss) for loss in capture.losses], sum(capture.counts.values()) - capture.counts["frames"])
@@ -181,9 +191,6 @@ def _summary(capture: Capture, plan: Plan, counts: Counter[str], partial: bool) 
             VOICE.say(
                 f"{counts[reason]:,} frames {sentence}; {'written in part' if partial else '--partial writes them too'}"
             )
-    if capture.counts["frames"] and not counts["readings"]:
-        hint = "; of J1939 by --match pgn" if plan.match == "id" else ""
-        VOICE.say(f"no frame is of a message that the DBC has: look at buses and identifiers{hint}")
     others = {name: count for name, count in (capture.counts + counts).items() if name not in ("frames", "readings")}
     details = "".join(f", {name.replace('_', ' ')} {count:,}" for name, count in sorted(others.items()))
     VOICE.say(f"{capture.counts['frames']:,} frames, {counts['readings']:,} readings{details}")
