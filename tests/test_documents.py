@@ -22,12 +22,11 @@ from tests.conftest import CHECKOUT
 
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 FOLDERS = ("agent", "bench", "carnet", "cloud", "dbc", "docs", "requirements", "simulator", "systemd", "tests", "tools")
-TOPS = (CHECKOUT, CHECKOUT / "tests")
-"""Tables of tests leave their first folder away."""
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PATH = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`")
 TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LIKE_TOML = re.compile(r"^(?: {4}|\t)\w+ = \S", re.MULTILINE)
+ARCHITECTURE = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
 API = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
@@ -41,8 +40,34 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
     """By a link, or as a path from the checkout."""
     text = document.read_text(encoding="utf-8")
     linked = [name for name in LINK.findall(text) if not (document.parent / name).exists()]
-    named = [name for name in PATH.findall(text) if not any((top / name).exists() for top in TOPS)]
+    named = [name for name in PATH.findall(text) if not (CHECKOUT / name).exists()]
     assert (linked, named) == ([], [])
+
+
+def test_every_document_is_linked_from_the_readme_and_from_the_architecture() -> None:
+    """A reader who looks at either finds all of them."""
+    there = {path.resolve() for path in (CHECKOUT / "docs").glob("*.md")}
+    for start in (CHECKOUT / "README.md", CHECKOUT / "docs" / "architecture.md"):
+        linked = {(start.parent / name).resolve() for name in LINK.findall(start.read_text(encoding="utf-8"))}
+        assert there - linked - {start} == set()
+
+
+def test_every_decision_stands_in_their_index_under_its_own_title() -> None:
+    folder = CHECKOUT / "docs" / "decisions"
+    rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE)
+    files = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    titles = [path.read_text(encoding="utf-8").partition("\n")[0] for path in files]
+    assert [(name, f"# {number} {title}") for number, name, title in rows] == [
+        (path.name, title) for path, title in zip(files, titles, strict=True)
+    ]
+
+
+def test_a_number_that_no_decision_has_is_explained() -> None:
+    """Nobody has to wonder whether one was lost."""
+    folder = CHECKOUT / "docs" / "decisions"
+    used = {int(path.name[:4]) for path in folder.glob("0*.md")}
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert [number for number in range(1, max(used)) if number not in used and f"no {number:04}" not in text] == []
 
 
 def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
@@ -57,6 +82,19 @@ def test_every_verdict_is_described() -> None:
     assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", words, re.MULTILINE)) == {
         str(k): v for k, v in SENTENCES.items()
     }
+
+
+def test_the_architecture_names_every_verdict() -> None:
+    assert set(SENTENCES) - set(re.findall(r"`(\w+)`", ARCHITECTURE)) == set()
+
+
+def test_every_law_that_a_module_cites_is_told() -> None:
+    """By its number, in the architecture."""
+    laws = re.findall(r"^(\d)\. \*\*", ARCHITECTURE.partition("\n## The laws\n")[2].partition("\n## ")[0], re.MULTILINE)
+    parts = [CHECKOUT / folder for folder in ("agent", "carnet", "cloud", "simulator", "tests")]
+    text = "".join(file.read_text(encoding="utf-8") for part in parts for file in part.rglob("*.py"))
+    assert laws == [str(number) for number in range(1, 8)]
+    assert set(re.findall(r"\b[Ll]aw (\d)\b", text)) <= set(laws)
 
 
 def test_the_example_offer_is_one() -> None:

@@ -24,8 +24,8 @@ AND_SO_ON = "…"
 
 @cache
 def functions(file: str) -> tuple[str, ...]:
-    """The names of all tests in a file under ``tests``; none if there is no such file."""
-    path = TESTS / file
+    """The names of all tests in a file, named from the checkout; none if there is no such file."""
+    path = CHECKOUT / file
     if not path.is_file():
         return ()
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -91,7 +91,7 @@ def test_every_test_with_a_label_stands_in_the_row_of_that_label() -> None:
         for test in found(file, name)
         for label in labels
     }
-    paths = [path.relative_to(TESTS).as_posix() for path in sorted(TESTS.rglob("test_*.py"))]
+    paths = [path.relative_to(CHECKOUT).as_posix() for path in sorted(TESTS.rglob("test_*.py"))]
     labelled = {
         (label.upper(), file, test)
         for file in paths
@@ -109,8 +109,8 @@ def test_every_test_with_a_label_stands_in_the_row_of_that_label() -> None:
         ("`test_w9_…`", "`test_w99_…`"),
         ("`test_a_second_agent_is_refused`", "`test_a_third_agent_is_refused`"),
         ("`test_a_second_agent_is_refused`", "`test_a_second_agent_is_refuse`"),
-        ("`agent/test_remains.py`", "`agent/test_nothing.py`"),
-        ("`attacks/test_power_cut.py`", "`attacks/test_disk_faults.py`"),
+        ("`tests/agent/test_remains.py`", "`tests/agent/test_nothing.py`"),
+        ("`tests/attacks/test_power_cut.py`", "`tests/attacks/test_disk_faults.py`"),
         ("`test_a_node_of_the_tree_is_no_leaf`", "`test_a_node_is_no_leaf`"),
     ],
 )
