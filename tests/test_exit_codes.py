@@ -108,6 +108,8 @@ carnet-agent decode NOWHERE.log --dbc DBC
 carnet-agent decode CAPTURE --dbc DBC --match x
 carnet-agent decode CAPTURE --dbc DBC --format x
 carnet-agent decode CAPTURE --dbc DBC --out NOWHERE/below
+carnet-agent frames
+carnet-agent frames NOWHERE.log
 carnet-sim drive --seed x
 carnet-sim drive --seconds nan
 carnet-sim drive --speed 0

@@ -265,7 +265,7 @@ def test_the_same_number_as_29_bit_identifier_is_another_message(
     "arguments, code, sentence",
     [
         (["decode"], 2, "required"),
-        (["decode", "c.log", "--dbc", "none.dbc"], 1, "there is no DBC file none.dbc"),
+        (["decode", "c.log", "--dbc", "none.dbc"], 2, "there is no DBC file none.dbc"),
         (["decode", "c.log", "--dbc", "d.dbc", "--match", "name"], 2, "invalid choice"),
         (["decode", "none.log", "--dbc", "d.dbc"], 2, "none.log: cannot be read"),
         (["decode", "d.dbc", "--dbc", "d.dbc"], 1, "d.dbc: not one of"),
@@ -282,7 +282,7 @@ def test_wrong_use_and_broken_input_end_in_one_sentence(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Exit code 2 for wrong use, 1 for an input that is not there or broken; one line, no traceback."""
+    """Exit code 2 for wrong use or a file that is not there, 1 for a broken input; one line, no traceback."""
     monkeypatch.chdir(small[0].parent)
     try:
         got = main(arguments)

@@ -133,7 +133,7 @@ def test_a_number_that_is_no_optional_item_is_named_with_those_that_are(
     owned: Callable[..., tuple[int, str, str]],
 ) -> None:
     """Nothing is agreed to; nought is the item that is required anyway."""
-    for numbers in (["7"], ["-1"], ["0"], ["0", "7"]):
+    for numbers in (["7"], ["0"], ["0", "7"]):
         code, out, err = owned("grant", kit.OFFER_ID, "--choose", *numbers)
         assert (code, out) == (2, "")
         assert err == (

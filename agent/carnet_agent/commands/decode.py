@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from carnet.errors import CaptureError, ConfigError, DbcError
+from carnet.errors import CaptureError, ConfigError
 from carnet_agent.captures.capture import Block, Capture
 from carnet_agent.commands.saying import Voice
 from carnet_agent.dbc.compile import compile_plan
@@ -108,7 +108,7 @@ def _database(text: str) -> tuple[str, Database]:
         bus, name = "", text
     path = Path(name)
     if not path.is_file():
-        raise DbcError("dbc_missing", f"there is no DBC file {name}")
+        raise ConfigError("dbc_missing", f"there is no DBC file {name}")
     return f"can{bus}" if bus.isdigit() else bus, load_dbc(path)
 
 
