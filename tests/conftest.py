@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.realparts import committed, seen
+from tests.system.postgres import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +29,17 @@ def pytest_configure() -> None:
     """A shell starts what runs behind it deaf to Ctrl-C, and every program that a test starts would be deaf with it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests that want one; each makes a database of its own."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 def shared_data() -> Path:

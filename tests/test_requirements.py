@@ -73,7 +73,7 @@ def test_what_pyproject_asks_for_is_there_and_fits(python: str, machine: str) ->
         "platform_machine": machine,
         "sys_platform": "linux",
     }
-    everything = declared("agent", "cloud", "simulator", "parquet", "mf4", "dev")
+    everything = declared("agent", "cloud", "simulator", "postgres", "parquet", "mf4", "dev")
     sets = [
         (pinned(RUN), declared("agent", "cloud", "simulator")),
         (pinned(TEST), everything),

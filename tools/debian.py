@@ -21,13 +21,14 @@ PACKAGES = {
     "mosquitto-clients": "mosquitto_sub",
     "nodejs": "node",
     "openssl": "openssl",
+    "postgresql": "initdb",
     "systemd": "systemd-analyze",
     "systemd-sysv": "poweroff",
     "user-mode-linux": "linux.uml",
 }
 """Package -> a program of it that the tests start."""
 
-SERVICES = ("mosquitto",)
+SERVICES = ("mosquitto", "postgresql")
 """Services that these packages would start and enable on a machine with a service manager."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -52,7 +53,9 @@ def main() -> int:
 
 def missing() -> list[str]:
     """Packages of which no program is found."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    # Debian keeps each version of PostgreSQL in a folder of its own, outside of PATH
+    servers = ":".join(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))))
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:{servers}"
     return [name for name, program in PACKAGES.items() if shutil.which(program, path=path) is None]
 
 

@@ -89,6 +89,7 @@ class Consents:
         now_ms = self._waits.now_ms()
         name = device_bytes(vehicle)
         with self._store.transaction() as t:
+            t.others.change_vehicle(name)
             epoch, tenant = _tenure(t, name)
             keys = owner_keys(t, name, epoch)
             record = parse_record(jws, keys.keys)
@@ -169,6 +170,7 @@ class Consents:
     def confirm(self, record: str) -> None:
         """The owner's tool has seen this record as it stands: it may be sent again after a restored store."""
         with self._store.transaction() as t:
+            t.others.change_records([record])
             _known(t, record)
             t.consents.set_silent(record, False)
 
@@ -180,6 +182,7 @@ class Consents:
         claim = claimed_seen(token)
         vehicle = device_bytes(claim.vehicle)
         with self._store.transaction() as t:
+            t.others.change_vehicle(vehicle)
             seen = check_seen(token, owner_keys(t, vehicle, claim.epoch))
             behind = hold_floor(t, vehicle, seen.epoch, seen.generation)
         if behind:
@@ -194,8 +197,10 @@ class Consents:
         They end as the operator's events, for the owner's are lost: the car and the owner's tool are told of them.
         """
         with self._store.transaction() as t:
+            t.others.narrow()
             if not self._journal.known:
                 t.consents.set_journal_lines(0)
+                t.others.change_records([record.id for record in t.consents.all_records()])
                 for record in t.consents.all_records():
                     t.consents.set_silent(record.id, True)
                 t.counters.add("journal_missing")
@@ -226,6 +231,8 @@ class Consents:
         """
         try:
             with self._store.transaction() as t:
+                t.others.narrow()
+                t.others.change_records([record])
                 yield t
         except BaseException:
             if self._journal.is_pending(record):
@@ -238,6 +245,7 @@ class Consents:
         if not pending:
             return
         with self._store.transaction() as t:
+            t.others.narrow()
             self._catch_up(t)
             lines = len(self._journal.narrowings)
         self._journal.applied(lines)
@@ -247,7 +255,9 @@ class Consents:
     def _catch_up(self, t: Transaction) -> int:
         """Narrow what the journal has and the store has not; how many records."""
         mended = 0
-        for narrowing in self._journal.narrowings[t.consents.journal_lines() :]:
+        missing = self._journal.narrowings[t.consents.journal_lines() :]
+        t.others.change_records({narrowing.record for narrowing in missing})
+        for narrowing in missing:
             stored = t.consents.record(narrowing.record)
             mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
         t.consents.set_journal_lines(len(self._journal.narrowings))
@@ -330,6 +340,7 @@ class Consents:
         self._leases.cut(record)
         self._wait_silent(record)
         with self._store.transaction() as t:
+            t.others.change_records([record])
             stored = _known(t, record)
             state = State(stored.state)
             if state in ENDINGS:

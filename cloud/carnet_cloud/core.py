@@ -7,18 +7,20 @@ or found durable. Pure of sockets, threads and clocks: the caller hands in time 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from carnet.bodies import CheckIn, DestructionReceipt, Gap, Health, SchemaBody
 from carnet.down import Refusal, SchemaRequest
 from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
-from carnet.errors import RemoteError, UnavailableError
+from carnet.errors import FormatError, RemoteError, UnavailableError
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
 from carnet.narrowing import Mode
 from carnet.schema import Schema
+from carnet.topics import parse_up
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
@@ -113,6 +115,7 @@ class Receiver:
     def _group(self, messages: Sequence[tuple[str, bytes]], now_ms: int) -> list[Message]:
         answers = Answers(self._keys.sign, self._keys.public, self._random)
         with self._store.transaction() as t:
+            t.others.keep_devices(_senders(messages))
             work = _Work()
             for topic, payload in messages:
                 self._take(t, topic, payload, now_ms, answers, work)
@@ -313,6 +316,15 @@ class Receiver:
             return
         self._saw(device.vehicle, generation, t.consents.generation(device.vehicle, device.epoch))
         hold_floor(t, device.vehicle, device.epoch, generation)
+
+
+def _senders(messages: Sequence[tuple[str, bytes]]) -> set[bytes]:
+    """The devices whose topics these are; a topic of another form is refused in its turn."""
+    found = set()
+    for topic, _ in messages:
+        with suppress(FormatError):
+            found.add(parse_up(topic))
+    return found
 
 
 def _pieces(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:

@@ -47,6 +47,7 @@ def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
     )
     owners = {jws.thumbprint(key): key for key in enrolment.owner_keys}
     with store.transaction() as t:
+        t.others.change_vehicle(enrolment.vehicle)
         known = t.devices.get(enrolment.device)
         _require_same(known, device)
         for other in t.devices.of_vehicle(enrolment.vehicle):

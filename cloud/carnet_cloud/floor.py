@@ -13,6 +13,7 @@ def hold_floor(t: Transaction, vehicle: bytes, epoch: int, seen: int) -> bool:
     """Silence the vehicle's records and go on above ``seen`` if the store is behind it; whether it was."""
     if seen <= t.consents.generation(vehicle, epoch):
         return False
+    t.others.change_vehicle(vehicle)
     for record in t.consents.records(vehicle, epoch):
         t.consents.set_silent(record.id, True)
     t.consents.raise_generation(vehicle, epoch, above=seen)

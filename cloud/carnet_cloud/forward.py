@@ -88,7 +88,12 @@ class Forwarder:
         """
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
-            while due := t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX):
+            t.others.forward(recipient)
+            while records := t.outbox.due_records(recipient, now_ms, self._sizes[recipient]):
+                # read behind that only: what was due before may have been narrowed meanwhile
+                t.others.keep_records(records)
+                due = t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
+                due = [queued for queued in due if queued.record in records]
                 given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
                 for record in sorted(record for record in given if not given[record]):
                     self._keep_back(t, record, recipient, now_ms)
@@ -136,6 +141,7 @@ class Forwarder:
     def _renew(self, queued: Queued) -> bool:
         now_ms = self._clocks.now_ms()
         with self._store.transaction() as t:
+            t.others.keep_records([queued.record])
             return self._given(t, queued.record, now_ms) and t.outbox.renew(
                 queued.event_id, self._owner, now_ms + LEASE_MS
             )
@@ -154,6 +160,7 @@ class Forwarder:
             else:
                 ids[outcome].append(queued.event_id)
         with self._store.transaction() as t:
+            t.others.keep_records({each.queued.record for each in sent})
             t.outbox.confirm(ids[Outcome.CONFIRMED], self._owner, now_ms)
             t.outbox.refuse(ids[Outcome.REFUSED], self._owner, now_ms)
             t.outbox.give_up(given_up, self._owner, now_ms)

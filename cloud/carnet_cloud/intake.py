@@ -51,6 +51,7 @@ def authenticate(t: Transaction, topic: str, payload: bytes) -> Arrived:
     device = t.devices.get(sender)
     if device is None:
         raise SignatureError("device_unknown", "the device is not enrolled here")
+    t.others.keep_vehicle(device.vehicle)
     verify(envelope, device.sign_key)
     if device.state == "quarantined":
         raise UnavailableError("device_quarantined", "the device is quarantined: two of it, or an old image, were seen")

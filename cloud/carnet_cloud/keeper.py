@@ -49,6 +49,7 @@ def duties(
 
     def expired() -> None:
         with store.transaction() as t:
+            t.others.change_records(t.outbox.ending(now_ms(), ENDED_AT_ONCE))
             t.outbox.end_expired(now_ms(), ENDED_AT_ONCE)
 
     def windows() -> None:

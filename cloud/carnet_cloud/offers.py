@@ -61,6 +61,9 @@ class Offers:
                 return offer.id
             self._require_known(t, offer)
             t.consents.add_offer(offer.id, offer.tenant, offer.recipient, document, self._now_ms())
+            if t.consents.offer(offer.id) != document:
+                # another receiver took another offer of this id in the same moment
+                raise ConsentError("offer_changed", "id: another offer has it already: make a new id")
         return offer.id
 
     def end(self, offer: str) -> Closed:

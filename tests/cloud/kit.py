@@ -79,6 +79,12 @@ class Clock:
         self.ms += 5
 
 
+def memory_store() -> SqliteStore:
+    """An empty one."""
+    memory = sqlite3.connect(":memory:", check_same_thread=False)
+    return SqliteStore(memory, incarnation=b"i" * 16, now_ms=NOW_MS)
+
+
 class Cloud:
     """Everything but sockets and threads."""
 
@@ -87,9 +93,7 @@ class Cloud:
     ) -> None:
         source = random.Random(5)
         self.clock = Clock()
-        self.store = SqliteStore(
-            sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS
-        )
+        self.store = memory_store()
         self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
         self.book = GrantBook(recipients, self.journal.is_pending)
@@ -107,6 +111,11 @@ class Cloud:
         self.changed: list[bytes] = []
         self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)
         self.offers = Offers(self.store, catalogue, dict.fromkeys(recipients, kit.RECIPIENT_NAME), self.clock.now_ms)
+
+    def ask(self, query: str) -> Any:
+        """The first row that a query of the test's own finds in the store."""
+        with self.store.transaction() as t:
+            return t.outbox._db.execute(query).fetchone()
 
     def explain(self, t: Transaction, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:
         """`carnet_cloud.why.why` for this cloud."""

@@ -162,7 +162,7 @@ def test_given_is_asked_once_for_each_record_of_a_group(cloud: Cloud, unit: Unit
 
     def given(_t: object, record: str, _now_ms: int) -> bool:
         asked.append(record)
-        assert cloud.store._connection.in_transaction
+        assert cloud.store._is_open
         return record == OTHER
 
     ends = {kit.RECIPIENT: listener}
@@ -581,7 +581,7 @@ def try_for(cloud: Cloud, forwarder: Forwarder, days: float) -> list[int]:
             if not t.outbox.depth():
                 break
             # the next half second of the virtual clock in which something is due
-            (next_ms,) = cloud.store._connection.execute("select min(next_ms) from outbox").fetchone()
+            (next_ms,) = cloud.ask("select min(next_ms) from outbox")
         cloud.clock.ms = max(cloud.clock.ms, next_ms)
     return tried
 
@@ -602,7 +602,7 @@ def test_what_nobody_answered_is_tried_for_three_days_and_then_told_as_unknown(
     with cloud.store.transaction() as t:
         assert t.outbox.last_event(kit.RECORD_ID) == listener.got[0]
         assert t.outbox.in_flight(kit.RECORD_ID, cloud.clock.ms) == 0
-    assert cloud.store._connection.execute("select count(*) from outbox where payload is not null").fetchone() == (0,)
+    assert cloud.ask("select count(*) from outbox where payload is not null") == (0,)
 
 
 def test_a_recipient_that_comes_back_within_three_days_has_everything(

@@ -61,7 +61,7 @@ def has_key(cloud: Cloud) -> bool:
 def payloads(cloud: Cloud) -> int:
     """How many sealed payloads the store still holds."""
     query = "select count(*) from outbox where payload is not null"
-    return int(cloud.store._connection.execute(query).fetchone()[0])
+    return int(cloud.ask(query)[0])
 
 
 # endings that nobody announces

@@ -47,8 +47,10 @@ class Consents:
     # offers
 
     def add_offer(self, offer: str, tenant: str, recipient: str, document: bytes, now_ms: int) -> None:
+        """One that is there already stays as it is: the caller looks which it is."""
         self._db.execute(
-            "insert into offer (id, tenant, recipient, document, created_ms) values (?, ?, ?, ?, ?)",
+            "insert into offer (id, tenant, recipient, document, created_ms) values (?, ?, ?, ?, ?)"
+            " on conflict do nothing",
             (offer, tenant, recipient, document, now_ms),
         )
 
@@ -141,13 +143,13 @@ class Consents:
         """The next generation, greater than the last one and than ``above`` (what an agent or owner's tool has
         seen); the last number there is stays.
         """
-        generation = min(max(self.generation(vehicle, epoch), above) + 1, GENERATION_MAX)
         self._db.execute(
-            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update"
-            " set generation = excluded.generation",
-            (vehicle, epoch, generation),
+            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update set generation = case"
+            " when generation.generation < excluded.generation then excluded.generation"
+            " when generation.generation < ? then generation.generation + 1 else generation.generation end",
+            (vehicle, epoch, min(above + 1, GENERATION_MAX), GENERATION_MAX),
         )
-        return generation
+        return self.generation(vehicle, epoch)
 
     # the journal of narrowings, which lies outside
 

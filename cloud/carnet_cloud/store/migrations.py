@@ -1,9 +1,13 @@
 """The tables of the cloud's store, as forward-only steps: a step that has landed is never edited.
 
+Written in SQLite's words for types; ``postgres.schema`` puts its own in their place, so the versions are the same.
+
 Times are milliseconds of the server's clock, ids the raw bytes of ``carnet.ids``, documents the bytes as they came.
 """
 
 from __future__ import annotations
+
+from carnet.errors import ConfigError
 
 STEPS: tuple[str, ...] = (
     """
@@ -116,3 +120,11 @@ STEPS: tuple[str, ...] = (
     create index record_by_offer on record (offer, state);
     """,
 )
+
+
+def require_known(version: int) -> None:
+    """ConfigError ``store_newer`` for a schema that this program has no step to."""
+    if version > len(STEPS):
+        raise ConfigError(
+            "store_newer", f"this store has version {version}, this program knows {len(STEPS)}: update Carnet"
+        )

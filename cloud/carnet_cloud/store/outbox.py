@@ -45,6 +45,8 @@ class Delivery:
     log_position: int = 0
 
 
+_DUE = (("leased", "lease_until_ms"), ("queued", "next_ms"))
+"""What waits for its turn: in which state, and since when."""
 _DELIVERY = (
     "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms,"
     " log_position"
@@ -113,7 +115,7 @@ class Outbox:
         """
         found: list[Queued] = []
         room = size_bytes_max
-        for state, time_of in (("leased", "lease_until_ms"), ("queued", "next_ms")):
+        for state, time_of in _DUE:
             rows = self._db.execute(
                 "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
                 f" where recipient = ? and state = ? and {time_of} <= ? order by {time_of}, event_id limit ?",
@@ -127,6 +129,18 @@ class Outbox:
                         return found
                 found.append(queued)
         return found
+
+    def due_records(self, recipient: str, now_ms: int, limit: int) -> set[str]:
+        """The records of what `due` would find."""
+        found: list[str] = []
+        for state, time_of in _DUE:
+            rows = self._db.execute(
+                f"select record from outbox where recipient = ? and state = ? and {time_of} <= ?"
+                f" order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, limit - len(found)),
+            )
+            found += [row[0] for row in rows]
+        return set(found)
 
     def postpone(self, record: str, recipient: str, now_ms: int, next_ms: int) -> None:
         """Look at a record's due events again later: it may not be sent now, but has not ended.
@@ -253,6 +267,14 @@ class Outbox:
         self._db.execute("update outbox set state = 'destroyed' where record = ? and state = 'queued'", (record,))
         self._db.execute("update outbox set payload = null where record = ?", (record,))
         return unseen, unknown
+
+    def ending(self, now_ms: int, limit: int) -> list[str]:
+        """The records that `end_expired` would look at."""
+        rows = self._db.execute(
+            "select record from outbox_key where ends_ms <= ? order by ends_ms, record, recipient limit ?",
+            (now_ms, limit),
+        )
+        return [row[0] for row in rows]
 
     def end_expired(self, now_ms: int, limit: int) -> int:
         """Destroy what is left of records that have expired, queued or not: nobody says when they do; how many.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud.store.migrations import STEPS
+from carnet_cloud.store.migrations import STEPS, require_known
+from carnet_cloud.store.others import NoOthers
 from carnet_cloud.store.turns import Turns
 
 APPLICATION_ID = 0x43524E54  # "CRNT": a file of somebody else is refused, not migrated
@@ -36,7 +37,7 @@ class SqliteStore(Turns):
     """
 
     def __init__(self, connection: sqlite3.Connection, *, incarnation: bytes, now_ms: int) -> None:
-        super().__init__(connection)
+        super().__init__(connection, NoOthers())
         self._connection = connection
         self._lock_file: IO[bytes] | None = None
         connection.isolation_level = None
@@ -114,10 +115,7 @@ class SqliteStore(Turns):
         )
         if application not in (0, APPLICATION_ID):
             raise ConfigError("store_foreign", "this database belongs to another program")
-        if version > len(STEPS):
-            raise ConfigError(
-                "store_newer", f"this store has version {version}, this program knows {len(STEPS)}: update Carnet"
-            )
+        require_known(version)
         for step, script in enumerate(STEPS[version:], start=version + 1):
             self._connection.executescript(
                 f"begin immediate; {script} pragma user_version={step}; pragma application_id={APPLICATION_ID}; commit;"

@@ -9,6 +9,7 @@ from carnet_cloud.store.consents import Consents
 from carnet_cloud.store.counters import Counters
 from carnet_cloud.store.database import Database
 from carnet_cloud.store.devices import Devices
+from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.streams import Streams
 
@@ -23,8 +24,9 @@ class Transaction:
     outbox: Outbox
     blocks: Blocks
     counters: Counters
+    others: Others
 
     @classmethod
-    def over(cls, db: Database) -> Transaction:
-        """The tables of a database."""
-        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db))
+    def over(cls, db: Database, others: Others) -> Transaction:
+        """The tables of a database that ``others`` may be using too."""
+        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db), others)

@@ -12,15 +12,16 @@ from contextlib import contextmanager
 
 from carnet.errors import UnavailableError
 from carnet_cloud.store.database import Database
+from carnet_cloud.store.others import Others
 from carnet_cloud.store.transaction import Transaction
 
 
 class Turns(ABC):
     """A store's transactions; the database behind it says how one begins and ends and what an error of its means."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, others: Others) -> None:
         self._turn = threading.RLock()
-        self._tables = Transaction.over(db)
+        self._tables = Transaction.over(db, others)
         self._is_open = False
 
     @contextmanager

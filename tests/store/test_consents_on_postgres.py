@@ -1,0 +1,8 @@
+"""``tests/cloud/test_consents.py`` on PostgreSQL."""
+
+from __future__ import annotations
+
+from tests.cloud import test_consents
+from tests.store.adopted import adopt
+
+adopt(test_consents, globals(), without={"test_a_restored_backup_cannot_unwithdraw"})
