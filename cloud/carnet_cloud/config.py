@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,13 +26,35 @@ class _Section(BaseModel):
 
 
 class StoreSection(_Section):
-    """Where the cloud keeps what it must remember."""
+    """Where the cloud keeps what it must remember: in `path` for one receiver, or in `url` for several."""
 
-    path: Path = Field(description="SQLite database of the receiver")
+    path: Path | None = Field(default=None, description="SQLite database of the only receiver")
+    url: str | None = Field(
+        default=None,
+        description="PostgreSQL database of one or several receivers, `postgresql:///carnet`; without a password",
+    )
+    password_file: Path | None = Field(
+        default=None, description="file with the password for `url`; absent: what libpq knows by itself, as `.pgpass`"
+    )
     journal: Path = Field(description="journal of narrowings; outside the database's folder and its backups")
     wrapping_keys: Path = Field(
         description="folder of the keys that wrap the outbox keys; outside the database's folder and its backups"
     )
+
+    @model_validator(mode="after")
+    def _one(self) -> StoreSection:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("exactly one of path (SQLite) and url (PostgreSQL) is needed")
+        if self.url is None:
+            if self.password_file is not None:
+                raise ValueError("password_file belongs to url")
+            return self
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError("url has the form postgresql://user@host:port/database")
+        if parts.password is not None or "password" in parse_qs(parts.query):
+            raise ValueError("url holds a password: put it into a file and name that as password_file")
+        return self
 
 
 class KeysSection(_Section):
@@ -114,9 +137,9 @@ class CloudConfig(_Section):
 
     @model_validator(mode="after")
     def _outside(self) -> CloudConfig:
-        folder = self.store.path.absolute().parent
+        folder = self.store.path.absolute().parent if self.store.path else None
         for name, path in (("journal", self.store.journal.parent), ("wrapping_keys", self.store.wrapping_keys)):
-            if path.absolute() == folder or folder in path.absolute().parents:
+            if folder and (path.absolute() == folder or folder in path.absolute().parents):
                 raise ValueError(
                     f"store.{name} lies in the database's folder: a restored backup would bring it back too"
                 )

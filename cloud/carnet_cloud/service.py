@@ -35,9 +35,10 @@ from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.offers import Offers
+from carnet_cloud.opening import open_store
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
-from carnet_cloud.store import SqliteStore, Store, Transaction
+from carnet_cloud.store import Store, Transaction
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping
 
@@ -139,9 +140,9 @@ class Service:
         )
         link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
         recipients = {each.id: _recipient(each) for each in config.recipient}
-        new = not config.store.path.exists()
-        store = SqliteStore.open(config.store.path, incarnation=os.urandom(16), now_ms=now_ms())
-        journal = Journal(config.store.journal, store.incarnation, new_store=new)
+        opened = open_store(config.store, os.urandom(16), now_ms())
+        store = opened.store
+        journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
         book = GrantBook(recipients, journal.is_pending)
         leases = Leases()

@@ -72,9 +72,9 @@ class Postgres:
         assert done.returncode == 0, done.stderr
         (self.folder / "data" / "pg_hba.conf").write_text(ACCESS)
 
-    def start(self) -> None:
-        """Return once it takes connections; AssertionError with its log if it does not."""
-        settings = {"listen_addresses": HOST, "port": self.port, "unix_socket_directories": self.folder}
+    def start(self, **more: str) -> None:
+        """Return once it takes connections; AssertionError with its log if it does not. ``more``: settings."""
+        settings = {"listen_addresses": HOST, "port": self.port, "unix_socket_directories": self.folder, **more}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

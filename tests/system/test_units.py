@@ -90,6 +90,7 @@ def test_the_documented_cloud_fits_its_unit() -> None:
     store = CloudConfig.model_validate(tomllib.loads(text)).store
     states = next(line for line in lines("carnet-cloud") if line.startswith("StateDirectory="))
     folders = {f"/var/lib/{name}" for name in states.removeprefix("StateDirectory=").split()}
+    assert store.path is not None
     assert {str(store.path.parent), str(store.journal.parent), str(store.wrapping_keys)} == folders
 
 

@@ -95,7 +95,8 @@ def gone(error: psycopg.Error) -> UnavailableError:
 
 def _said(error: psycopg.Error) -> str:
     """Why there is no connection, as libpq says it: place, user and reason."""
-    return str(error).strip().splitlines()[-1].strip() or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+    return next((line for line in lines if "failed:" in line), lines[0])
 
 
 def _require_durable(connection: psycopg.Connection[Any]) -> None:

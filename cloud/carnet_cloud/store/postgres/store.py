@@ -5,8 +5,8 @@ Law: a commit that PostgreSQL did not confirm did not happen for us, and without
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import monotonic
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -91,9 +91,9 @@ class PostgresStore(Turns):
 
     def _return(self) -> None:
         """Connect again. The store may have gone back in time meanwhile; another one is refused."""
-        if time.monotonic() < self._again_s:
+        if monotonic() < self._again_s:
             raise UnavailableError("store_unavailable", "the store cannot be reached: it was tried a moment ago")
-        self._again_s = time.monotonic() + AGAIN_S
+        self._again_s = monotonic() + AGAIN_S
         self._db.connection = connect(self._url, self._password)
         incarnation, lines = self._db.one("select id, journal_lines from incarnation")
         if bytes(incarnation) != self._incarnation:
