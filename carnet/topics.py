@@ -18,6 +18,20 @@ def shard(device: bytes) -> str:
     return f"{device[0]:02x}"
 
 
+def shard_name(number: int) -> str:
+    """A shard by its number, 0 to 255."""
+    return f"{number:02x}"
+
+
+def shard_of(topic: str) -> int | None:
+    """The number of the shard that a topic names; None if it names none."""
+    parts = topic.split("/", 3)
+    try:
+        return int(parts[2], 16)
+    except (IndexError, ValueError):
+        return None
+
+
 def topic_up(device: bytes) -> str:
     """Where the device publishes its envelopes."""
     return f"{ROOT}/{shard(device)}/{device_text(device)}/up"
@@ -28,9 +42,9 @@ def topic_down(device: bytes) -> str:
     return f"{ROOT}/{shard(device)}/{device_text(device)}/down"
 
 
-def filter_up(shard_name: str) -> str:
-    """The subscription of a receiver that is configured for this shard; ``+`` for all of them."""
-    return f"{ROOT}/{shard_name}/+/up"
+def filter_up(name: str) -> str:
+    """The subscription of a receiver that serves this shard; ``+`` for all of them."""
+    return f"{ROOT}/{name}/+/up"
 
 
 def parse_up(topic: str) -> bytes:

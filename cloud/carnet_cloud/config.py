@@ -143,6 +143,8 @@ class CloudConfig(_Section):
                 raise ValueError(
                     f"store.{name} lies in the database's folder: a restored backup would bring it back too"
                 )
+        if self.store.url is not None and self.mqtt.shards != ("+",):
+            raise ValueError("the receivers on one store.url share the shards themselves: leave mqtt.shards out")
         if len({r.id for r in self.recipient}) != len(self.recipient):
             raise ValueError("two recipients have one id")
         return self

@@ -197,7 +197,7 @@ class Consents:
         They end as the operator's events, for the owner's are lost: the car and the owner's tool are told of them.
         """
         with self._store.transaction() as t:
-            t.others.narrow()
+            self._narrow_alone(t)
             if not self._journal.known:
                 t.consents.set_journal_lines(0)
                 t.others.change_records([record.id for record in t.consents.all_records()])
@@ -231,7 +231,7 @@ class Consents:
         """
         try:
             with self._store.transaction() as t:
-                t.others.narrow()
+                self._narrow_alone(t)
                 t.others.change_records([record])
                 yield t
         except BaseException:
@@ -239,13 +239,19 @@ class Consents:
                 self._leases.cut(record)
             raise
 
+    def _narrow_alone(self, t: Transaction) -> None:
+        """No other program narrows until the transaction ends, and what they have written before is read."""
+        t.others.narrow()
+        self._journal.refresh()
+
     def _finish_pending(self) -> None:
         """Apply narrowings whose own transaction failed."""
+        self._journal.refresh()
         pending = self._journal.pending
         if not pending:
             return
         with self._store.transaction() as t:
-            t.others.narrow()
+            self._narrow_alone(t)
             self._catch_up(t)
             lines = len(self._journal.narrowings)
         self._journal.applied(lines)
@@ -291,6 +297,7 @@ class Consents:
         t.counters.add(f"consent_{event.kind.value}")
         if narrows:
             t.outbox.destroy(stored.id, now_ms)
+            t.others.tell_narrowed(stored.id)
             # the line of this event, which is done, and those that an earlier failure left
             self._catch_up(t)
         else:

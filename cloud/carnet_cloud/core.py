@@ -6,7 +6,7 @@ or found durable. Pure of sockets, threads and clocks: the caller hands in time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
 from carnet.narrowing import Mode
 from carnet.schema import Schema
-from carnet.topics import parse_up
+from carnet.topics import parse_up, shard_of
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
@@ -31,6 +31,7 @@ from carnet_cloud.store.devices import Device
 from carnet_cloud.store.streams import Held
 from carnet_cloud.timing import HOLD_MS, learn_anchor
 
+ALL_SHARDS = range(256)
 STREAMS_MAX = 256
 HELD_AT_ONCE = 256
 HELD_MAX = 1024
@@ -41,6 +42,11 @@ BOXES_AT_ONCE = 16
 """Columns of so many boxes are in memory together: one box of 300 bytes may hold 2 MB of them."""
 ANSWERS_MAX = 1 << 17
 """Questions to the gate (columns times records) in one envelope: a hundred times what a car asks."""
+
+
+def all_shards(_: object = None) -> Collection[int]:
+    """What a receiver serves that has its store for itself."""
+    return ALL_SHARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,16 @@ class Receiver:
         random: Callable[[int], bytes],
         saw: Callable[[bytes, int, int], None] = lambda *_: None,
         behind: Callable[[bytes, int], None] = lambda *_: None,
+        serving: Callable[[Transaction], Collection[int]] = all_shards,
     ) -> None:
         """``saw`` is told (vehicle, generation that its unit has, generation that is current) as boxes name them;
-        ``behind`` (vehicle, now) when a check-in was answered with a grant set, which may get lost.
+        ``behind`` (vehicle, now) when a check-in was answered with a grant set, which may get lost. ``serving`` gives
+        the shards that are this receiver's in a transaction; what others serve is left to them.
         """
         self._store = store
         self._saw = saw
         self._behind = behind
+        self._serving = serving
         self._keys = keys
         self._outlet = outlet
         self._random = random
@@ -115,6 +124,7 @@ class Receiver:
     def _group(self, messages: Sequence[tuple[str, bytes]], now_ms: int) -> list[Message]:
         answers = Answers(self._keys.sign, self._keys.public, self._random)
         with self._store.transaction() as t:
+            messages = self._served(t, messages)
             t.others.keep_devices(_senders(messages))
             work = _Work()
             for topic, payload in messages:
@@ -125,6 +135,15 @@ class Receiver:
             for device, boot_id in sorted(work.better_clocks):
                 self._release(t, enqueuer, device, boot_id, now_ms, answers)
             return answers.close(t, now_ms)
+
+    def _served(self, t: Transaction, messages: Sequence[tuple[str, bytes]]) -> Sequence[tuple[str, bytes]]:
+        """Those of this receiver's shards. The others were its own when they came; their cars send them again."""
+        shards = self._serving(t)
+        if len(shards) == len(ALL_SHARDS):
+            return messages
+        served = [message for message in messages if shard_of(message[0]) in shards]
+        t.counters.add("shard_of_another", len(messages) - len(served))
+        return served
 
     def sweep(self, now_ms: int) -> int:
         """Destroy what has waited too long for its time; how many envelopes."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from carnet.batch import Batch
 from carnet.codec import encode
+from carnet.errors import UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_text, format_id
 from carnet.schema import Schema
@@ -221,13 +222,22 @@ class Enqueuer:
         """The key of (record, recipient), made when the first event needs it."""
         record, recipient = grant.record_id, grant.recipient
         if record not in self._keys:
-            wrapped = self._t.outbox.key(record, recipient)
-            key = self._outlet.wrapping.unwrap(*wrapped) if wrapped else None
-            if key is None:
-                key = self._outlet.random(KEY_BYTES)
-                self._t.outbox.set_key(record, recipient, *self._outlet.wrapping.wrap(key), grant.expires_ms)
-            self._keys[record] = key
+            stored = self._t.outbox.key(record, recipient)
+            key = self._outlet.wrapping.unwrap(*stored) if stored else None
+            self._keys[record] = key or self._new_key(grant, stored[1] if stored else b"")
         return self._keys[record]
+
+    def _new_key(self, grant: Grant, lost: bytes) -> bytes:
+        """A key, or that which another receiver has made meanwhile. ``lost``: the wrapping key of one that is gone."""
+        wrapping, outbox = self._outlet.wrapping, self._t.outbox
+        self._t.others.wrap()
+        wrapped = wrapping.wrap(self._outlet.random(KEY_BYTES))
+        outbox.set_key(grant.record_id, grant.recipient, *wrapped, grant.expires_ms, instead_of=lost)
+        stored = outbox.key(grant.record_id, grant.recipient)
+        key = wrapping.unwrap(*stored) if stored else None
+        if key is None:
+            raise UnavailableError("outbox_key_gone", "the key of a record was destroyed while it was made")
+        return key
 
 
 @lru_cache(maxsize=65_536)

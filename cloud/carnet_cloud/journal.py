@@ -6,6 +6,9 @@ journal missing or of another store, every record stays silent until its owner's
 A line whose transaction did not commit (full disk) is pending: its record is silent from that moment, and the sweeper
 or the next start applies it.
 
+Several programs on one store share the file; whoever appends holds the store's lock for narrowings and has read what
+the others wrote.
+
 A line is canonical JSON: {"by","event","record","time_ms"}; the first line names the store's incarnation. A torn last
 line (power cut while writing) was never promised to anybody and is cut off.
 """
@@ -13,8 +16,10 @@ line (power cut while writing) was never promised to anybody and is cut off.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -50,14 +55,16 @@ class Journal:
         self._fsync = fsync
         self._head = _head(incarnation)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lines = self._read()
-        heads = [line for line in lines if _is_head(line)]
-        self._adopted = heads[-1:] == [self._head]
-        self.known = new_store or self._adopted
-        # what another store narrowed is kept: applying it once more can only silence
-        self.narrowings: list[Narrowing] = [_parse(line) for line in lines if not _is_head(line)]
-        self._records = {each.record for each in self.narrowings}
+        self.narrowings: list[Narrowing] = []
+        """Of another store too: applying what it narrowed once more can only silence."""
+        self._records: set[str] = set()
+        self._adopted = False
+        self._size = 0
+        """How much of the file has been read."""
         self._applied = 0
+        self._mend()
+        self.refresh()
+        self.known = new_store or self._adopted
         if new_store:
             self.adopt()
 
@@ -66,7 +73,7 @@ class Journal:
         if not self._adopted:
             self._write(self._head)
             self._sync_folder()
-            self._adopted = True
+            self.refresh()
 
     def append(self, narrowing: Narrowing) -> None:
         """On disk when it returns. Raises UnavailableError: then the narrowing must not be reported as done."""
@@ -79,11 +86,36 @@ class Journal:
             raise UnavailableError(
                 "journal_unavailable", f"the journal of narrowings cannot be written: {e.strerror}"
             ) from e
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what other programs on the same store have written. UnavailableError if lines are missing now."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size == self._size:
+            return
+        with self._locked(os.O_RDONLY, fcntl.LOCK_SH) as file:
+            data = os.pread(file.fileno(), max(0, os.fstat(file.fileno()).st_size - self._size), self._size)
+        if size < self._size:
+            raise UnavailableError("journal_shrunk", "the journal of narrowings has lost lines: restore it")
+        whole = data[: data.rfind(b"\n") + 1]
+        for line in whole.splitlines():
+            self._take(line)
+        self._size += len(whole)
+
+    def _take(self, line: bytes) -> None:
+        if _is_head(line):
+            self._adopted = line == self._head
+            return
+        narrowing = _parse(line)
         self.narrowings.append(narrowing)
         self._records.add(narrowing.record)
 
     def names(self, record: str) -> bool:
         """Whether a narrowing of this record was ever written."""
+        self.refresh()
         return record in self._records
 
     @property
@@ -93,26 +125,31 @@ class Journal:
 
     def is_pending(self, record: str) -> bool:
         """Whether a narrowing of this record waits for the store: then nothing goes out under it."""
+        self.refresh()
         return any(narrowing.record == record for narrowing in self.pending)
 
     def applied(self, lines: int) -> None:
         """A commit has applied so many lines."""
         self._applied = max(self._applied, lines)
 
-    def _read(self) -> list[bytes]:
+    def returned(self, lines: int) -> None:
+        """The store is back and has applied no more than so many lines: it may be from before the others."""
+        self._applied = min(self._applied, lines)
+
+    def _mend(self) -> None:
+        """Cut off a torn last line."""
         if not self._path.exists():
-            return []
-        data = self._path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) != len(data):
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
+            return
+        with self._locked(os.O_RDWR, fcntl.LOCK_EX) as file:
+            data = self._path.read_bytes()
+            whole = data.rfind(b"\n") + 1
+            if whole != len(data):
+                file.truncate(whole)
                 self._fsync(file.fileno())
-        return whole.splitlines()
 
     def _write(self, line: bytes) -> None:
         """Add a whole line or nothing: half a line would make one unreadable line with the next."""
-        with FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        with self._locked(os.O_WRONLY | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 _write_whole(file, line + b"\n")
@@ -120,6 +157,14 @@ class Journal:
             except OSError:
                 file.truncate(size)
                 raise
+
+    @contextmanager
+    def _locked(self, flags: int, how: int) -> Iterator[FileIO]:
+        """The file, while no other program is between a write and its end."""
+        mode = "r" if flags == os.O_RDONLY else "r+" if flags == os.O_RDWR else "a"
+        with FileIO(os.open(self._path, flags, 0o600), mode) as file:
+            fcntl.flock(file, how)
+            yield file
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY)

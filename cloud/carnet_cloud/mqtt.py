@@ -11,6 +11,7 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Collection
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -54,6 +55,7 @@ class BrokerLink:
         """Connections that the broker ended without an answer."""
         self._waiting_bytes = 0
         self._turn = threading.Lock()
+        self._shards = frozenset(config.shards)
         self._stop = threading.Event()
         self._id = client_id
         self._version = MQTTProtocolVersion.MQTTv5
@@ -96,6 +98,19 @@ class BrokerLink:
         """QoS 1; what cannot go now is not kept: the car asks again."""
         if self.connected.is_set():
             self._client.publish(message[0], message[1], qos=1)
+
+    def serve(self, shards: Collection[str]) -> None:
+        """From now on hear these shards and no others."""
+        with self._turn:
+            new, gone = sorted(frozenset(shards) - self._shards), sorted(self._shards - frozenset(shards))
+            self._shards = frozenset(shards)
+            if not self._client.is_connected():
+                # the next connection begins with all of them
+                return
+            if gone:
+                self._client.unsubscribe([filter_up(shard) for shard in gone])
+            if new:
+                self._client.subscribe([(filter_up(shard), 1) for shard in new])
 
     def stop(self) -> None:
         self._stop.set()
@@ -175,7 +190,12 @@ class BrokerLink:
             if self._answered:
                 self._say(f"it refuses this receiver: {reason}")
             return
-        client.subscribe([(filter_up(shard), 1) for shard in self._config.shards])
+        with self._turn:
+            if self._shards:
+                client.subscribe([(filter_up(shard), 1) for shard in sorted(self._shards)])
+            else:
+                # nothing to wait for: the first shard comes with `serve`
+                self._ready()
 
     def _on_subscribe(
         self, client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
@@ -185,6 +205,9 @@ class BrokerLink:
             self._say("it refuses the subscriptions of this receiver: its access list must let it read every up topic")
             client.disconnect()
             return
+        self._ready()
+
+    def _ready(self) -> None:
         self._delay_s = RETRY_S_FIRST
         self.connected.set()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carnet.errors import ConfigError
+from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.config import StoreSection
 from carnet_cloud.keyfolder import read_secret
+from carnet_cloud.membership import Company
 from carnet_cloud.store import SqliteStore, Store
 
 
@@ -16,6 +17,26 @@ class Opened:
 
     store: Store
     is_new: bool
+
+
+def open_alone(section: StoreSection, incarnation: bytes, now_ms: int) -> Store:
+    """A store for a command. UnavailableError ``store_in_use`` while a service runs on it: ask that."""
+    store = open_store(section, incarnation, now_ms).store
+    with store.transaction() as t:
+        in_use = any(until_ms > t.others.now_ms() for until_ms in t.shards.receivers().values())
+    if in_use:
+        store.close()
+        raise UnavailableError("store_in_use", "the store is in use by running receivers; ask one of them")
+    return store
+
+
+def open_company(section: StoreSection, store: Store, now_ms: int) -> Company | None:
+    """One more connection to a store that several receivers may use; None for one that has only this receiver."""
+    if section.url is None:
+        return None
+    from carnet_cloud.store.postgres import PostgresStore
+
+    return PostgresStore(section.url, incarnation=store.incarnation, now_ms=now_ms, password=_password(section))
 
 
 def open_store(section: StoreSection, incarnation: bytes, now_ms: int) -> Opened:
@@ -28,6 +49,9 @@ def open_store(section: StoreSection, incarnation: bytes, now_ms: int) -> Opened
         from carnet_cloud.store.postgres import PostgresStore
     except ImportError as e:
         raise ConfigError("store_driver", "store.url needs psycopg: pip install 'carnet[cloud,postgres]'") from e
-    password = read_secret(section.password_file).decode().strip() if section.password_file else None
-    store = PostgresStore(section.url, incarnation=incarnation, now_ms=now_ms, password=password)
+    store = PostgresStore(section.url, incarnation=incarnation, now_ms=now_ms, password=_password(section))
     return Opened(store, store.is_new)
+
+
+def _password(section: StoreSection) -> str | None:
+    return read_secret(section.password_file).decode().strip() if section.password_file else None

@@ -22,10 +22,11 @@ from fastapi import FastAPI
 
 from carnet import systemd
 from carnet.errors import Error, UnavailableError
+from carnet.topics import shard_name
 from carnet_cloud.api import check_token, make_api
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
-from carnet_cloud.core import Receiver
+from carnet_cloud.core import Receiver, all_shards
 from carnet_cloud.enqueue import Outlet
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
@@ -33,9 +34,11 @@ from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import Keeper, duties
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
+from carnet_cloud.membership import TURN_S, Membership
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.offers import Offers
-from carnet_cloud.opening import open_store
+from carnet_cloud.opening import open_company, open_store
+from carnet_cloud.pending import pending_in
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import Store, Transaction
@@ -82,6 +85,8 @@ class Parts:
     wrapping: Wrapping
     link: BrokerLink
     api: FastAPI
+    membership: Membership | None
+    """Among the receivers on this store, if there can be others."""
 
 
 class Service:
@@ -110,6 +115,8 @@ class Service:
         log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        if parts.membership is not None:
+            parts.link.serve([shard_name(each) for each in parts.membership.turn()])
         parts.link.start()
         threads = self._threads()
         server = _ApiServer(parts.api, self._alive("api"))
@@ -121,6 +128,8 @@ class Service:
         parts.link.stop()
         for thread in threads:
             thread.join(timeout=5)
+        if parts.membership is not None:
+            self._leave(parts.membership)
         for recipient in parts.recipients.values():
             recipient.close()
         parts.store.close()
@@ -142,13 +151,19 @@ class Service:
         recipients = {each.id: _recipient(each) for each in config.recipient}
         opened = open_store(config.store, os.urandom(16), now_ms())
         store = opened.store
+        company = open_company(config.store, store, now_ms())
+        membership = Membership(company, secrets.token_bytes(8)) if company else None
         journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
+        if membership is not None:
+            membership.require_journal(store, journal.known)
+            store.on_return = journal.returned
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
-        book = GrantBook(recipients, journal.is_pending)
+        book = GrantBook(recipients, pending_in(store, journal))
         leases = Leases()
         pusher = Pusher(store, keys.keys.sign, os.urandom)
         outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
-        receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind)
+        serving = membership.serving if membership else all_shards
+        receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind, serving)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         consents = Consents(store, journal, leases, waits, self._changed(pusher))
         clocks = Clocks(now_ms, monotonic_ms, random.random)
@@ -162,7 +177,7 @@ class Service:
 
         offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
         api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
-        return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api)
+        return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api, membership)
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
         def changed(vehicle: bytes) -> None:
@@ -190,8 +205,10 @@ class Service:
     def _threads(self) -> list[threading.Thread]:
         """The loops of this module, not started."""
         names = sorted(self._parts.forwarders)
+        sharing = self._parts.membership
         return [
             self._thread("receiver", self._receive),
+            *([self._thread("sharing", self._share(sharing))] if sharing else []),
             self._thread("keeper", self._keep),
             *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
         ]
@@ -237,6 +254,23 @@ class Service:
                 self._work.clear()
 
         return step
+
+    def _share(self, membership: Membership) -> Callable[[], None]:
+        """Serve this receiver's shards, and cut what is sent under a record that another program narrows."""
+        leases, link = self._parts.leases, self._parts.link
+
+        def step() -> None:
+            link.serve([shard_name(each) for each in membership.turn()])
+            for record in membership.narrowed(TURN_S):
+                leases.cut(record)
+
+        return step
+
+    def _leave(self, membership: Membership) -> None:
+        try:
+            membership.leave()
+        except UnavailableError as error:
+            self._tell("sharing", error)
 
     def _keep(self) -> None:
         """Once a minute, and sooner after a failure."""

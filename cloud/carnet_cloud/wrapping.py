@@ -6,6 +6,7 @@ behind (write-ahead log, dead pages, backups) is unreadable within the hour.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,63 +28,80 @@ ROTATE_MS = 3_600_000
 
 class Wrapping:
     """The wrapping keys in ``folder``: one file a key, named by its random id;
-    the newest wraps, the others only open.
+    the newest wraps, the others only open. Programs on one store share the folder.
     """
 
     def __init__(self, folder: Path, random: Callable[[int], bytes]) -> None:
         self._folder = folder
         self._random = random
+        self._keys: dict[bytes, bytes] = {}
+        """By id, the oldest first."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = {path: _read(path) for path in sorted(folder.glob("*.key"))}
-        self._keys = {bytes.fromhex(path.stem): key for path, key in found.items() if key is not None}
-        for path in (path for path, key in found.items() if key is None):
-            path.unlink()
-        self._current = next(iter(self._keys), b"")
+        for path in (path for path in folder.glob("*.key") if _read(path) is None):
+            path.unlink(missing_ok=True)
+        self._look()
         if not self._keys:
             self._make()
 
     def wrap(self, key: bytes) -> tuple[bytes, bytes]:
-        """(wrapped, id of the wrapping key)"""
-        # read once: another thread may be changing the wrapping key
-        current = self._current
-        return seal(key, self._keys[current], current, self._random), current
+        """(wrapped, id of the wrapping key). Called while nobody changes the wrapping keys (`Others.wrap`)."""
+        self._look()
+        return self._wrapped(key)
 
     def unwrap(self, wrapped: bytes, wrapping_key: bytes) -> bytes | None:
         """None if the wrapping key is gone: what it wrapped is forgotten."""
+        if wrapping_key not in self._keys:
+            # another program on the store has made it
+            self._look()
         key = self._keys.get(wrapping_key)
         return open_sealed(wrapped, key, wrapping_key) if key else None
 
     def rotate(self, store: Store) -> int:
         """Wrap every living key anew, then destroy the old wrapping keys; the number of keys wrapped.
 
-        The new key is on disk before the transaction that uses it, the old ones go after it: a crash between leaves one
-        key too many, never one too few.
+        The new key is on disk before the transaction that uses it ends, the old ones go after it: a crash between
+        leaves one key too many, never one too few.
         """
-        old = list(self._keys)
-        self._make()
         count = 0
         with store.transaction() as t:
+            t.others.rewrap()
+            self._look()
+            old = list(self._keys)
+            self._make()
             for record, recipient, wrapped, wrapping_key in t.outbox.all_keys():
                 key = self.unwrap(wrapped, wrapping_key)
                 if key is None:
                     t.outbox.destroy(record, 0)
                     continue
-                t.outbox.set_key(record, recipient, *self.wrap(key))
+                t.outbox.rewrap(record, recipient, *self._wrapped(key))
                 count += 1
         for name in old:
-            path = self._folder / f"{name.hex()}.key"
-            path.write_bytes(bytes(KEY_BYTES))
-            path.unlink()
-            del self._keys[name]
+            self._destroy(name)
         return count
+
+    def _wrapped(self, key: bytes) -> tuple[bytes, bytes]:
+        newest = next(reversed(self._keys))
+        return seal(key, self._keys[newest], newest, self._random), newest
+
+    def _look(self) -> None:
+        """Know what lies in the folder, and nothing else: what another program has destroyed is forgotten here too."""
+        found = [(_made_ns(path) or 0, path) for path in self._folder.glob("*.key")]
+        keys = {bytes.fromhex(path.stem): _read(path) for _, path in sorted(found)}
+        self._keys = {name: key for name, key in keys.items() if key is not None}
 
     def _make(self) -> None:
         name, key = self._random(ID_BYTES), self._random(KEY_BYTES)
-        descriptor = os.open(self._folder / f"{name.hex()}.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        path, unfinished = (self._folder / f"{name.hex()}.{kind}" for kind in ("key", "new"))
+        newest_ns = max((_made_ns(self._path(known)) or 0 for known in self._keys), default=0)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(key)
             file.flush()
             os.fsync(file.fileno())
+        made_ns = max(unfinished.stat().st_mtime_ns, newest_ns + 1)
+        # the newest by its time, whatever the clock says, and never seen half
+        os.utime(unfinished, ns=(made_ns, made_ns))
+        unfinished.rename(path)
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             # a key whose name a power cut loses would take the whole outbox with it
@@ -91,7 +109,16 @@ class Wrapping:
         finally:
             os.close(folder)
         self._keys[name] = key
-        self._current = name
+
+    def _destroy(self, name: bytes) -> None:
+        path = self._path(name)
+        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+            file.write(bytes(KEY_BYTES))
+            path.unlink()
+        self._keys.pop(name, None)
+
+    def _path(self, name: bytes) -> Path:
+        return self._folder / f"{name.hex()}.key"
 
 
 def seal(plain: bytes, key: bytes, context: bytes, random: Callable[[int], bytes]) -> bytes:
@@ -112,9 +139,20 @@ def open_sealed(sealed: bytes, key: bytes, context: bytes) -> bytes | None:
         return None
 
 
+def _made_ns(path: Path) -> int | None:
+    """When a key was made; None if another program has destroyed it meanwhile."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def _read(path: Path) -> bytes | None:
-    """None for what a crash left of a key that was being made or destroyed: it wraps nothing that is needed."""
-    key = path.read_bytes()
+    """None for what is being destroyed, or was when a crash came: it wraps nothing that is needed."""
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        return None
     if not any(key):
         return None
     if len(key) != KEY_BYTES:

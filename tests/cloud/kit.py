@@ -37,6 +37,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
 from carnet_cloud.offers import Offers
+from carnet_cloud.pending import pending_in
 from carnet_cloud.rendering import read, render
 from carnet_cloud.store import SqliteStore, Transaction
 from carnet_cloud.store.devices import Device
@@ -96,7 +97,7 @@ class Cloud:
         self.store = memory_store()
         self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
-        self.book = GrantBook(recipients, self.journal.is_pending)
+        self.book = GrantBook(recipients, pending_in(self.store, self.journal))
         self.leases = Leases()
         catalogue = catalogue or Catalogue(
             [

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from carnet_cloud import operator
     from carnet_cloud.config import load
     from carnet_cloud.enrol import enrol
-    from carnet_cloud.opening import open_store
+    from carnet_cloud.opening import open_alone
 
     config = load(arguments.config)
     try:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as e:
         raise ConfigError("file_missing", f"{arguments.file} cannot be read: {e.strerror}") from e
     try:
-        store = open_store(config.store, os.urandom(16), time.time_ns() // 1_000_000).store
+        store = open_alone(config.store, os.urandom(16), time.time_ns() // 1_000_000)
     except UnavailableError:
         path = f"/v1/enrolments?tenant={arguments.tenant}"
         device = operator.post(config, path, data, {"device": Kind.TEXT})["device"]

@@ -68,12 +68,12 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from carnet.ids import device_text
     from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
-    from carnet_cloud.opening import open_store
+    from carnet_cloud.opening import open_alone
     from carnet_cloud.why import why
 
     config, path, now_ms = load(arguments.config), arguments.path, time.time_ns() // 1_000_000
     try:
-        store = open_store(config.store, os.urandom(16), now_ms).store
+        store = open_alone(config.store, os.urandom(16), now_ms)
     except UnavailableError:
         return _asked(config, f"/v1/why?path={path}&vehicle={arguments.vehicle or ''}")
     catalogue = read_catalogue(config.catalogue)

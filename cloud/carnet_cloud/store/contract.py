@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -21,6 +22,9 @@ class Store(Protocol):
         the transaction was kept, so nothing may be answered or sent on its account. Any other exception from inside
         it rolls back and passes through.
         """
+
+    on_return: Callable[[int], object]
+    """Told behind every connection but the first how many lines of the journal of narrowings the store has applied."""
 
     @property
     def incarnation(self) -> bytes:

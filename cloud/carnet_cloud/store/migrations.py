@@ -119,6 +119,12 @@ STEPS: tuple[str, ...] = (
     alter table device add column ended_ms integer;
     create index record_by_offer on record (offer, state);
     """,
+    # the receivers on this store, how long each is believed to live, and which shards it serves
+    """
+    create table receiver (member blob primary key, until_ms integer not null) without rowid;
+    create table shard (shard integer primary key, member blob not null) without rowid;
+    create index shard_by_member on shard (member, shard);
+    """,
 )
 
 

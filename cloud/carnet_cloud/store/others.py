@@ -46,8 +46,14 @@ class Others(Protocol):
     def serve(self, member: bytes) -> None:
         """Nobody takes over the shards of this receiver."""
 
-    def take_over(self, member: bytes) -> None:
-        """This receiver commits nothing more of its shards."""
+    def take_over(self, member: bytes) -> bool:
+        """This receiver commits nothing more of its shards; False if it is in the middle of a transaction."""
+
+    def share(self) -> None:
+        """Nobody else shares out the shards."""
+
+    def tell_narrowed(self, record: str) -> None:
+        """Once this transaction has committed, the other programs cut what they send under the record."""
 
     def now_ms(self) -> int:
         """The store's clock, the same for all."""
@@ -76,7 +82,12 @@ class NoOthers:
 
     def serve(self, member: bytes) -> None: ...
 
-    def take_over(self, member: bytes) -> None: ...
+    def take_over(self, member: bytes) -> bool:  # noqa: ARG002 - there is nobody else
+        return True
+
+    def share(self) -> None: ...
+
+    def tell_narrowed(self, record: str) -> None: ...
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000

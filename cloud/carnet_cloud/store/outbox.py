@@ -68,13 +68,32 @@ class Outbox:
         ).fetchone()
         return (bytes(row[0]), bytes(row[1])) if row else None
 
-    def set_key(self, record: str, recipient: str, wrapped: bytes, wrapping_key: bytes, ends_ms: int = 0) -> None:
-        """Make a key, or wrap one anew. ``ends_ms``: when `end_expired` looks at its record; 0 is its next turn."""
+    def set_key(
+        self,
+        record: str,
+        recipient: str,
+        wrapped: bytes,
+        wrapping_key: bytes,
+        ends_ms: int = 0,
+        *,
+        instead_of: bytes = b"",
+    ) -> None:
+        """Make a key, or one in the place of one whose wrapping key (``instead_of``) is gone; another one stays.
+
+        ``ends_ms``: when `end_expired` looks at its record; 0 is its next turn.
+        """
         self._db.execute(
             "insert into outbox_key (record, recipient, wrapped, wrapping_key, ends_ms) values (?, ?, ?, ?, ?)"
             " on conflict (record, recipient) do update"
-            " set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key",
-            (record, recipient, wrapped, wrapping_key, ends_ms),
+            " set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key where outbox_key.wrapping_key = ?",
+            (record, recipient, wrapped, wrapping_key, ends_ms, instead_of),
+        )
+
+    def rewrap(self, record: str, recipient: str, wrapped: bytes, wrapping_key: bytes) -> None:
+        """The same key in another wrapping; one that has been destroyed meanwhile stays so."""
+        self._db.execute(
+            "update outbox_key set wrapped = ?, wrapping_key = ? where record = ? and recipient = ?",
+            (wrapped, wrapping_key, record, recipient),
         )
 
     def all_keys(self) -> list[tuple[str, str, bytes, bytes]]:

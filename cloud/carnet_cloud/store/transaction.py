@@ -11,6 +11,7 @@ from carnet_cloud.store.database import Database
 from carnet_cloud.store.devices import Devices
 from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
+from carnet_cloud.store.shards import Shards
 from carnet_cloud.store.streams import Streams
 
 
@@ -24,9 +25,10 @@ class Transaction:
     outbox: Outbox
     blocks: Blocks
     counters: Counters
+    shards: Shards
     others: Others
 
     @classmethod
     def over(cls, db: Database, others: Others) -> Transaction:
         """The tables of a database that ``others`` may be using too."""
-        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db), others)
+        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db), Shards(db), others)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from carnet.errors import UnavailableError
@@ -23,6 +23,7 @@ class Turns(ABC):
         self._turn = threading.RLock()
         self._tables = Transaction.over(db, others)
         self._is_open = False
+        self.on_return: Callable[[int], object] = lambda _: None
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

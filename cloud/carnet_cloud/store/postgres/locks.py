@@ -15,9 +15,11 @@ from typing import Any
 
 from carnet_cloud.store.database import Database
 
-CONSENTS, JOURNAL, RECIPIENT, WRAPPING, MEMBER, SCHEMA = range(0x43520001, 0x43520007)
+CONSENTS, JOURNAL, RECIPIENT, WRAPPING, MEMBER, SHARING, SCHEMA = range(0x43520001, 0x43520008)
 """Kinds of locks; the other half of a lock's name says which."""
 STRIPE = "get_byte(vehicle, 0)"
+NARROWED = "carnet_narrowed"
+"""The channel on which programs tell one another whose grant has narrowed."""
 SHARED, ALONE = "_shared", ""
 """How a lock is held, as PostgreSQL's functions are named."""
 
@@ -63,8 +65,17 @@ class PostgresLocks:
     def serve(self, member: bytes) -> None:
         self._lock(SHARED, MEMBER, _number(member))
 
-    def take_over(self, member: bytes) -> None:
-        self._lock(ALONE, MEMBER, _number(member))
+    def take_over(self, member: bytes) -> bool:
+        row = self._db.execute(
+            "select pg_try_advisory_xact_lock(?::int4, ?::int4)", (MEMBER, _number(member))
+        ).fetchone()
+        return bool(row[0])
+
+    def share(self) -> None:
+        self._lock(ALONE, SHARING, 0)
+
+    def tell_narrowed(self, record: str) -> None:
+        self._db.execute("select pg_notify(?, ?)", (NARROWED, record))
 
     def now_ms(self) -> int:
         row = self._db.execute("select (extract(epoch from clock_timestamp()) * 1000)::bigint").fetchone()

@@ -5,7 +5,7 @@ Law: a commit that PostgreSQL did not confirm did not happen for us, and without
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from time import monotonic
 
 import psycopg
@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from carnet.errors import UnavailableError
 from carnet_cloud.store.postgres.link import Statements, connect, gone
-from carnet_cloud.store.postgres.locks import PostgresLocks
+from carnet_cloud.store.postgres.locks import NARROWED, PostgresLocks
 from carnet_cloud.store.postgres.schema import migrate
 from carnet_cloud.store.turns import Turns
 
@@ -35,8 +35,6 @@ class PostgresStore(Turns):
         self._db = Statements(connect(url, password))
         self._locks = PostgresLocks(self._db)
         super().__init__(self._db, self._locks)
-        self.on_return: Callable[[int], object] = lambda _: None
-        """Told behind every further connection how many lines of the journal the store has applied."""
         try:
             self.is_new = migrate(self._db, incarnation, now_ms)
             self._incarnation = bytes(self._db.one("select id from incarnation")[0])
@@ -56,6 +54,17 @@ class PostgresStore(Turns):
 
     def scrub(self) -> None:
         """Nothing: dead rows are the server's to clear, and what they hold is unreadable within the hour."""
+
+    def narrowed(self, wait_s: float) -> Iterator[str]:
+        """Records that programs on this store tell us have narrowed, as they come, for so long."""
+        with self._turn:
+            try:
+                if self._db.connection.closed:
+                    self._return()
+                self._db.execute(f"listen {NARROWED}")
+                yield from (told.payload for told in self._db.connection.notifies(timeout=wait_s))
+            except SERVERS_FAULT as error:
+                raise gone(error) from error
 
     def _begin(self) -> None:
         for last in (False, True):
