@@ -1,4 +1,4 @@
-"""This receiver among those on its store: a sign of life each second, its share of the shards, and news of narrowings.
+"""This receiver among those on its store: a sign of life twice a second, its share of the shards, and news of narrowings.
 
 Law: a message is taken only in a transaction in which its shard is this receiver's, and which nobody can take over
 from before it ends. A receiver that shows no life for MEMBER_MS loses its shards to the others.
@@ -13,9 +13,9 @@ from carnet.errors import ConfigError
 from carnet_cloud.sharing import plan
 from carnet_cloud.store import Store, Transaction
 
-MEMBER_MS = 3000
+MEMBER_MS = 2500
 """How long after its last sign a receiver is believed to live, by the store's clock."""
-TURN_S = 1.0
+TURN_S = 0.5
 
 
 class Company(Store, Protocol):
