@@ -1,4 +1,4 @@
-"""This receiver among those on its store: a sign of life twice a second, its share of the shards, and news of narrowings.
+"""This receiver among those on its store: signs of life, its share of the shards, and news of narrowings.
 
 Law: a message is taken only in a transaction in which its shard is this receiver's, and which nobody can take over
 from before it ends. A receiver that shows no life for MEMBER_MS loses its shards to the others.

@@ -136,7 +136,7 @@ class Recipient:
 
 @dataclass
 class Car:
-    """A unit with one record. ``open``: number -> (when it was published last, envelope) of what nobody acknowledged."""
+    """A unit with one record. ``open``: number -> (when published last, envelope) of what nobody acknowledged."""
 
     unit: Unit
     vehicle: bytes
