@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -11,25 +12,33 @@ from typing import Any
 
 import pytest
 
-from carnet.errors import ConfigError
-from carnet_cloud.consents import Ended
+from carnet.errors import ConfigError, RemoteError
+from carnet.states import EventKind
+from carnet_cloud.consents import Ended, Waits
+from carnet_cloud.enrol import enrol
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
 from carnet_cloud.membership import MEMBER_MS, Membership
 from carnet_cloud.recipients import Event, Outcome
+from carnet_cloud.sending import Sent
 from carnet_cloud.sharing import SHARDS
 from carnet_cloud.store import Transaction
+from carnet_cloud.store.outbox import Outbox, Queued
 from carnet_cloud.store.postgres import PostgresStore
+from carnet_cloud.store.postgres.locks import PostgresLocks
 from tests import consentkit as kit
 from tests.cloud import kit as cloudkit
 from tests.cloud.kit import VEHICLE, Cloud, Unit
-from tests.cloud.test_forward import Listener, make_forwarder
+from tests.cloud.test_enrol import enrolment
+from tests.cloud.test_forward import OTHER, Listener, make_forwarder
 from tests.store.backends import OnPostgres
 
 Ask = Callable[[Transaction], object]
 OTHER_VEHICLE = bytes([VEHICLE[0] ^ 1]) + VEHICLE[1:]
 MEMBER = b"receiver"
 WAIT_S = 10.0
+
+QUEUED = Queued(bytes(16), kit.RECORD_ID, kit.RECIPIENT, 1, 1, b"", 1)
 
 KEEP: Ask = lambda t: t.others.keep_vehicle(VEHICLE)  # noqa: E731 - a table of questions
 KEEP_DEVICE: Ask = lambda t: t.others.keep_devices([cloudkit.DEVICE])  # noqa: E731
@@ -132,6 +141,88 @@ def test_what_waits_for_what(
     assert waits(stores, first, second) is expected
 
 
+def sends(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
+    return cloud.send(unit.data())
+
+
+def leases(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
+    return forwarder._take(kit.RECIPIENT, 0.0)
+
+
+def renews(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
+    return forwarder._renew(QUEUED)
+
+
+def settles(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
+    forwarder._settle([Sent(QUEUED, Outcome.CONFIRMED)])
+    return None
+
+
+def gives(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
+    return cloud.give(id=OTHER)
+
+
+def confirms(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
+    cloud.consents.confirm(kit.RECORD_ID)
+    return None
+
+
+def withdraws(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
+    return cloud.consents.operate(kit.RECORD_ID, EventKind.REVOKE, "test")
+
+
+def enrols(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
+    return enrol(cloud.store, enrolment(unit), kit.TENANT, 1)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "work", "lacking"),
+    [
+        (CHANGE, sends, "keep_devices"),
+        (CHANGE, sends, "keep_vehicle"),
+        (CHANGE, leases, ""),
+        (CHANGE, renews, ""),
+        (CHANGE, settles, ""),
+        (KEEP, gives, ""),
+        (KEEP, confirms, ""),
+        (KEEP, withdraws, ""),
+        (KEEP, enrols, ""),
+        (NARROW, withdraws, ""),
+    ],
+)
+def test_whatever_decides_waits_for_who_changes_and_whatever_changes_for_who_decides(
+    stores: list[PostgresStore],
+    clouds: list[Cloud],
+    unit: Unit,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Ask,
+    work: Callable[[Cloud, Unit, Forwarder], object],
+    lacking: str,
+) -> None:
+    """``lacking``: a way of asking that is not needed where there is the other."""
+    clouds[0].give()
+    clouds[0].send(unit.schema(), unit.data())
+    if lacking:
+        monkeypatch.setattr(PostgresLocks, lacking, lambda *_: None)
+    forwarder = make_forwarder(clouds[1], Listener())
+
+    def there() -> None:
+        with contextlib.suppress(RemoteError):
+            work(clouds[1], unit, forwarder)
+        through.set()
+
+    through = threading.Event()
+    thread = threading.Thread(target=there)
+    with stores[0].transaction() as t:
+        meanwhile(t)
+        thread.start()
+        until(lambda: through.is_set() or waiting(stores[2]))
+        waited = not through.is_set()
+    thread.join(WAIT_S)
+    assert through.is_set()
+    assert waited
+
+
 def test_no_generation_and_no_count_is_lost(stores: list[PostgresStore]) -> None:
     def work(store: PostgresStore) -> None:
         for _ in range(25):
@@ -198,28 +289,27 @@ class Slow:
         return
 
 
-def test_a_withdrawal_here_ends_a_send_there_and_waits_for_it(
-    stores: list[PostgresStore], clouds: list[Cloud], unit: Unit
-) -> None:
+def test_a_withdrawal_here_ends_a_send_there_and_waits_for_it(clouds: list[Cloud], unit: Unit) -> None:
     """Two receivers: nothing is written by the one after the withdrawal returned at the other."""
     token = clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
-    clouds[1].clock = clouds[0].clock
     done: list[tuple[int, object]] = []
 
     def withdraw() -> None:
-        ended = clouds[1].consents.event(kit.event("withdraw", [token], clouds[1].clock.ms), kit.RECORD_ID)
+        ended = clouds[1].consents.event(kit.event("withdraw", [token], clouds[0].clock.ms), kit.RECORD_ID)
         done.append((len(slow.writes), ended))
 
-    def narrowed() -> bool:
-        with stores[2].transaction() as t:
-            stored = t.consents.record(kit.RECORD_ID)
-        return stored is not None and stored.state != "given"
+    def pause() -> None:
+        waited.set()
+        clouds[0].clock.ms += 5
 
     def begin() -> None:
+        """Nothing more is written before the withdrawal waits for us, or has returned without waiting."""
         thread.start()
-        until(narrowed)
+        until(lambda: waited.is_set() or bool(done))
 
+    waited = threading.Event()
+    clouds[1].consents._waits = Waits(clouds[0].clock.now_ms, clouds[0].clock.monotonic_ms, pause)
     thread = threading.Thread(target=withdraw)
     slow = Slow(clouds[0], begin)
     make_forwarder(clouds[0], slow).step(kit.RECIPIENT)
@@ -267,6 +357,14 @@ def test_what_one_program_narrowed_is_not_pending_at_the_other(clouds: list[Clou
     clouds[0].consents.event(kit.event("resume", [token, pause], clouds[0].clock.ms), kit.RECORD_ID)
     with clouds[1].store.transaction() as t:
         assert clouds[1].book.may_send(t, kit.RECORD_ID, clouds[1].clock.ms)
+
+
+def test_a_program_that_starts_takes_nothing_back_of_what_others_have_applied(clouds: list[Cloud], unit: Unit) -> None:
+    """It has read the journal before the line of another one, which the store counts already."""
+    token = clouds[0].give()
+    clouds[0].consents.event(kit.event("withdraw", [token], clouds[0].clock.ms), kit.RECORD_ID)
+    assert clouds[1].consents.replay_journal() == 0
+    assert clouds[0].ask("select journal_lines from incarnation") == (1,)
 
 
 def test_what_one_program_could_not_finish_is_silent_at_the_other(clouds: list[Cloud], unit: Unit) -> None:
@@ -340,15 +438,22 @@ def test_a_key_wrapped_anew_by_one_program_opens_at_the_other(clouds: list[Cloud
     assert len(listener.got) == 2
 
 
-def test_a_key_that_was_destroyed_while_keys_are_wrapped_anew_stays_destroyed(clouds: list[Cloud], unit: Unit) -> None:
+def test_a_key_that_is_destroyed_while_keys_are_wrapped_anew_stays_destroyed(
+    clouds: list[Cloud], unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program withdraws between the reading of a key and its writing."""
     clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
-    with clouds[1].store.transaction() as t:
-        stale = t.outbox.all_keys()
-        t.outbox.destroy(kit.RECORD_ID, 0)
-        for record, recipient, wrapped, wrapping_key in stale:
-            t.outbox.rewrap(record, recipient, wrapped, wrapping_key)
-        assert t.outbox.all_keys() == []
+    read = Outbox.all_keys
+
+    def late(outbox: Outbox) -> Any:
+        found = read(outbox)
+        outbox.destroy(kit.RECORD_ID, 0)
+        return found
+
+    monkeypatch.setattr(Outbox, "all_keys", late)
+    clouds[1].wrapping.rotate(clouds[1].store)
+    assert clouds[0].ask("select count(*) from outbox_key") == (0,)
 
 
 # shards

@@ -96,6 +96,9 @@ def test_a_failed_statement_that_somebody_caught_is_never_told_as_a_commit(many:
     store = many.open()
     with pytest.raises(UnavailableError):
         run(store, write, twice_and_caught)
+    # also where nothing follows that the server could refuse
+    with pytest.raises(UnavailableError):
+        run(store, twice_and_caught)
     assert found(store) == (0, 0, 0, 0)
     store.close()
 
