@@ -159,7 +159,7 @@ BUGS = (
     Bug(
         "the wrapping key outlives the hour",
         "cloud/carnet_cloud/wrapping.py",
-        "            del self._keys[name]",
+        "            self._destroy(name)",
         "            pass",
         "tests/cloud/test_wrapping.py",
     ),
