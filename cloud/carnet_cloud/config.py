@@ -75,6 +75,9 @@ class ApiSection(_Section):
     operator_token_file: Path | None = Field(
         default=None, description="file with the operator's token; without it nobody can publish offers"
     )
+    metrics_token_file: Path | None = Field(
+        default=None, description="file with the token that opens /metrics, as the operator's does too; absent: none"
+    )
 
 
 class CatalogueSection(_Section):

@@ -71,6 +71,10 @@ class BrokerLink:
     def start(self) -> None:
         self._thread.start()
 
+    def state(self) -> tuple[bool, int, int]:
+        """Whether it is connected, how many messages were dropped, how many connections failed."""
+        return self.connected.is_set(), self.dropped, self.failed
+
     def take(self, limit: int, wait_s: float) -> list[Message]:
         """Up to ``limit`` messages: waits for the first, then gathers what comes within ``wait_s``."""
         messages: list[Message] = []

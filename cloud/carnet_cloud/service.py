@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -27,6 +28,7 @@ from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, re
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
+from carnet_cloud.exposition import Exposition
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
@@ -34,10 +36,13 @@ from carnet_cloud.keeper import Keeper, duties
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.numbers import Numbers
 from carnet_cloud.offers import Offers
 from carnet_cloud.push import Pusher
+from carnet_cloud.readiness import PROBE_S, Readiness, StoreProbe
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import SqliteStore, Store, Transaction
+from carnet_cloud.watching import add_watching
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping
 
@@ -81,6 +86,8 @@ class Parts:
     wrapping: Wrapping
     link: BrokerLink
     api: FastAPI
+    probe: StoreProbe
+    exposition: Exposition
 
 
 class Service:
@@ -90,6 +97,8 @@ class Service:
         self._config = config
         self._stop = threading.Event()
         self._work = threading.Event()
+        self._replayed = False
+        """Whether what the journal says has been applied."""
         self._progress: dict[str, float] = {}
         self._counted: dict[str, int] = {}
         self._parts = parts = self._build(read(config.keys.folder))
@@ -106,6 +115,7 @@ class Service:
         opened = self._api_socket()
         mended = parts.consents.replay_journal()
         half = parts.consents.finish_endings()
+        self._replayed = True
         log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
@@ -134,9 +144,7 @@ class Service:
         config = self._config
         # what can be wrong with files comes before anything is opened
         catalogue = read_catalogue(config.catalogue)
-        token = (
-            check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
-        )
+        token, reader = (_token(file) for file in (config.api.operator_token_file, config.api.metrics_token_file))
         link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
         recipients = {each.id: _recipient(each) for each in config.recipient}
         new = not config.store.path.exists()
@@ -145,6 +153,11 @@ class Service:
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
         book = GrantBook(recipients, journal.is_pending)
         leases = Leases()
+        probe = StoreProbe(store, monotonic_ms)
+        readiness = self._readiness(probe, link, journal, wrapping)
+        numbers = Numbers(store, tuple(recipients), readiness, link.state, self._counted, lambda: _held(leases), now_ms)
+        exposition = Exposition(numbers)
+        recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
         pusher = Pusher(store, keys.keys.sign, os.urandom)
         outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
         receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind)
@@ -161,7 +174,23 @@ class Service:
 
         offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
         api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
-        return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api)
+        add_watching(api, readiness, exposition.text, (token, reader))
+        return Parts(
+            store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api, probe, exposition
+        )
+
+    def _readiness(self, probe: StoreProbe, link: BrokerLink, journal: Journal, wrapping: Wrapping) -> Readiness:
+        """What ``/readyz`` asks for."""
+        return Readiness(
+            {
+                "store": probe.is_fresh,
+                "broker": link.connected.is_set,
+                "journal": lambda: self._replayed and not journal.pending,
+                "keys": wrapping.is_there,
+                "loops": lambda: not self._stalled(),
+                "running": lambda: not self._stop.is_set(),
+            }
+        )
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
         def changed(vehicle: bytes) -> None:
@@ -192,6 +221,7 @@ class Service:
         return [
             self._thread("receiver", self._receive),
             self._thread("keeper", self._keep),
+            self._thread("probe", self._probe),
             *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
         ]
 
@@ -221,7 +251,10 @@ class Service:
     def _receive(self) -> None:
         parts = self._parts
         messages = parts.link.take(GROUP_MAX, GROUP_WAIT_S)
+        started_ms = monotonic_ms()
         answers = parts.receiver.process(messages, now_ms()) if messages else []
+        if messages:
+            parts.exposition.committed(len(messages), (monotonic_ms() - started_ms) / 1000)
         for message in [*answers, *parts.pusher.due(now_ms())]:
             parts.link.publish(message)
         if messages:
@@ -237,13 +270,21 @@ class Service:
 
         return step
 
+    def _probe(self) -> None:
+        """See now and then that the store can be written."""
+        self._parts.probe.turn()
+        self._rest("probe", PROBE_S)
+
     def _keep(self) -> None:
         """Once a minute, and sooner after a failure."""
-        rest_s = HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S
-        for _ in range(int(rest_s / IDLE_S)):
+        self._rest("keeper", HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S)
+
+    def _rest(self, name: str, seconds: float) -> None:
+        """A loop that waits makes progress."""
+        for _ in range(int(seconds / IDLE_S)):
             if self._stop.wait(IDLE_S):
                 return
-            self._progress["keeper"] = time.monotonic()
+            self._progress[name] = time.monotonic()
 
     def _watch(self, parts: Parts) -> None:
         """READY at once, for the consent API serves without a broker; then alive while every loop makes progress."""
@@ -307,6 +348,17 @@ class _ApiServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self._alive()
         return await super().on_tick(counter)
+
+
+def _token(file: Path | None) -> str:
+    """What a token's file holds; empty without one, which opens nothing."""
+    return check_token(read_secret(file).decode()) if file else ""
+
+
+def _held(leases: Leases) -> tuple[int, float]:
+    """How many leases are held, and the age of the oldest in seconds."""
+    taken_ms = leases.taken_ms()
+    return len(taken_ms), max(0.0, monotonic_ms() - min(taken_ms)) / 1000 if taken_ms else 0.0
 
 
 def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:

@@ -42,6 +42,10 @@ class Wrapping:
         if not self._keys:
             self._make()
 
+    def is_there(self) -> bool:
+        """Whether the key in use still lies on the disk: without it the next start reads nothing that waits."""
+        return (self._folder / f"{self._current.hex()}.key").exists()
+
     def wrap(self, key: bytes) -> tuple[bytes, bytes]:
         """(wrapped, id of the wrapping key)"""
         # read once: another thread may be changing the wrapping key

@@ -11,6 +11,7 @@ from carnet_cloud.store.database import Database
 from carnet_cloud.store.devices import Devices
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.streams import Streams
+from carnet_cloud.store.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,9 @@ class Transaction:
     outbox: Outbox
     blocks: Blocks
     counters: Counters
+    waiting: Waiting
 
     @classmethod
     def over(cls, db: Database) -> Transaction:
         """The tables of a database."""
-        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db))
+        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db), Waiting(db))
