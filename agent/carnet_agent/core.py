@@ -76,6 +76,7 @@ class Agent:
         """A change of the grants was broken off by a disk that failed; the next tick begins it again."""
         self._read: Identifiers | None = None
         self._told_generation = 0
+        self._acknowledged_ms = 0
         self._losses_said: set[str] = set()
         self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
@@ -95,6 +96,7 @@ class Agent:
         self._untimed.begin(moment, known=self._clock.interval(moment) is not None)
         self._counters["boxes_promoted"] += self._buffer.promote()
         self._window = Window(moment.boot_ms)
+        self._acknowledged_ms = moment.boot_ms
         self._next_health_ms = moment.boot_ms + HEALTH_MS
         return self._regrant(moment)
 
@@ -173,6 +175,7 @@ class Agent:
             "stream": self._buffer.stream.hex(),
             "last_seq": self._buffer.last_seq,
             "samples_pending": self._collector.samples_pending,
+            "acknowledged_boot_ms": self._acknowledged_ms,
             "counters": self.counters(),
         }
 
@@ -218,6 +221,7 @@ class Agent:
             freed = self._buffer.acknowledge(ack.stream, ack.ranges)
             self._out.sender.settled(freed)
             self._counters["rows_acknowledged"] += len(freed)
+            self._acknowledged_ms = moment.boot_ms if freed else self._acknowledged_ms
             self._out.stirred = True
         return effects
 
