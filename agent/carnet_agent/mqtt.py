@@ -39,6 +39,8 @@ OUTGOING_MAX: Final = 256
 INCOMING_MAX: Final = 256
 KEEPALIVE_S: Final = 20
 CONNECT_S_MAX: Final = 15.0
+JOIN_S_MAX: Final = 2.0
+"""For a thread that looks up a name or connects, which nothing can interrupt; it ends with the process."""
 POLL_S: Final = 1.0
 RETRY_S_FIRST: Final = 1.0
 RETRY_S_MAX: Final = 60.0
@@ -127,7 +129,7 @@ class BrokerLink:
         self.stopping.set()
         self._nudge()
         if self._thread.ident is not None:
-            self._thread.join(CONNECT_S_MAX)
+            self._thread.join(JOIN_S_MAX)
         self._wake.close()
         self.woken.close()
 

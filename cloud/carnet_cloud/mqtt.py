@@ -30,6 +30,8 @@ QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
 POLL_S = 1.0
+FLUSH_S_MAX = 1.0
+JOIN_S_MAX = 2.0
 RETRY_S_FIRST = 0.5
 RETRY_S_MAX = 30.0
 UNSUPPORTED_VERSION = 132
@@ -55,6 +57,7 @@ class BrokerLink:
         self._waiting_bytes = 0
         self._turn = threading.Lock()
         self._stop = threading.Event()
+        self._taking = True
         self._id = client_id
         self._version = MQTTProtocolVersion.MQTTv5
         self._answered = False
@@ -101,10 +104,26 @@ class BrokerLink:
         if self.connected.is_set():
             self._client.publish(message[0], message[1], qos=1)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that has arrived was taken."""
+        return self._arrived.empty()
+
+    def stop_taking(self) -> None:
+        """Ask the broker for nothing more; what has arrived can still be taken and answered."""
+        self._taking = False
+        if self.connected.is_set():
+            self._client.unsubscribe([filter_up(shard) for shard in self._config.shards])
+
     def stop(self) -> None:
+        """Disconnect, once what was published has gone to the socket."""
+        until = time.monotonic() + FLUSH_S_MAX
+        while self.connected.is_set() and self._client.want_write() and time.monotonic() < until:
+            time.sleep(0.01)
         self._stop.set()
         self._client.disconnect()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_S_MAX)
 
     def _make(self) -> paho.Client:
         """A client for one connection, in the version of MQTT that the broker is thought to speak."""
@@ -178,6 +197,9 @@ class BrokerLink:
         if value:
             if self._answered:
                 self._say(f"it refuses this receiver: {reason}")
+            return
+        if not self._taking:
+            client.disconnect()
             return
         client.subscribe([(filter_up(shard), 1) for shard in self._config.shards])
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from carnet_cloud.api import check_token, make_api
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
+from carnet_cloud.ending import SERVED_S_MAX, Threads, end
 from carnet_cloud.enqueue import Outlet
 from carnet_cloud.exposition import Exposition
 from carnet_cloud.forward import Clocks, Forwarder
@@ -96,6 +97,8 @@ class Service:
     def __init__(self, config: CloudConfig) -> None:
         self._config = config
         self._stop = threading.Event()
+        self._taken = threading.Event()
+        """The receiver has nothing more to take."""
         self._work = threading.Event()
         self._replayed = False
         """Whether what the journal says has been applied."""
@@ -122,18 +125,27 @@ class Service:
         parts.link.start()
         threads = self._threads()
         server = _ApiServer(parts.api, self._alive("api"))
-        threads.append(threading.Thread(target=server.run, args=([opened],), name="api", daemon=True))
-        for thread in threads:
+        api = threading.Thread(target=server.run, args=([opened],), name="api", daemon=True)
+        for thread in [*threads, api]:
             thread.start()
         self._watch(parts)
-        server.should_exit = True
-        parts.link.stop()
-        for thread in threads:
-            thread.join(timeout=5)
-        for recipient in parts.recipients.values():
+        by_name = {thread.name: thread for thread in threads}
+        senders = [thread for name, thread in by_name.items() if name.startswith("forward")]
+        others = [by_name["keeper"], by_name["probe"]]
+        left = end(
+            Threads(by_name["receiver"], senders, others, api), parts.link, parts.leases, self._taken, server.stop
+        )
+        self._close(left)
+
+    def _close(self, left: Sequence[str]) -> None:
+        """Give everything back. What is ``left`` of the loops finds its recipient and the store closed."""
+        for recipient in self._parts.recipients.values():
             recipient.close()
-        parts.store.close()
-        log.info("stopped")
+        self._parts.store.close()
+        if left:
+            log.warning("stopped; did not end in time: %s", ", ".join(left))
+        else:
+            log.info("stopped")
 
     def stop(self) -> None:
         self._stop.set()
@@ -219,7 +231,7 @@ class Service:
         """The loops of this module, not started."""
         names = sorted(self._parts.forwarders)
         return [
-            self._thread("receiver", self._receive),
+            self._thread("receiver", self._receive, self._taken),
             self._thread("keeper", self._keep),
             self._thread("probe", self._probe),
             *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
@@ -234,16 +246,16 @@ class Service:
         alive()
         return alive
 
-    def _thread(self, name: str, step: Callable[[], None]) -> threading.Thread:
-        """A loop that goes on after an error, which it counts and says once per kind."""
-        alive = self._alive(name)
+    def _thread(self, name: str, step: Callable[[], None], stop: threading.Event | None = None) -> threading.Thread:
+        """A loop until ``stop`` that goes on after an error, which it counts and says once per kind."""
+        alive, over = self._alive(name), stop or self._stop
 
         def loop() -> None:
-            while not self._stop.is_set():
+            while not over.is_set():
                 try:
                     step()
                 except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
-                    self._stop.wait(min(5.0, 0.1 * self._tell(name, error)))
+                    over.wait(min(5.0, 0.1 * self._tell(name, error)))
                 alive()
 
         return threading.Thread(target=loop, name=name, daemon=True)
@@ -342,8 +354,14 @@ class _ApiServer(uvicorn.Server):
     """The consent API, which says that it lives: owners who cannot withdraw need a restart."""
 
     def __init__(self, api: FastAPI, alive: Callable[[], None]) -> None:
-        super().__init__(uvicorn.Config(api, log_level="warning", access_log=False, lifespan="off"))
+        patience_s = int(SERVED_S_MAX)
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+        super().__init__(uvicorn.Config(api, timeout_graceful_shutdown=patience_s, **quiet))
         self._alive = alive
+
+    def stop(self) -> None:
+        """Answer what was asked, and nothing more."""
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         self._alive()

@@ -54,6 +54,7 @@ def test_f21_every_thread_says_that_it_makes_progress(service: Service) -> None:
         time.sleep(0.01)
     server.should_exit = True
     service.stop()
+    service._taken.set()
     service.parts.link.stop()
     for thread in threads:
         thread.join(LIMIT_S)
