@@ -23,7 +23,8 @@ from fastapi import FastAPI
 
 from carnet import systemd
 from carnet.errors import Error, UnavailableError
-from carnet_cloud.api import check_token, make_api
+from carnet_cloud.api import Door, check_token, make_api
+from carnet_cloud.backup import Spool
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
@@ -43,7 +44,7 @@ from carnet_cloud.push import Pusher
 from carnet_cloud.readiness import PROBE_S, Readiness, StoreProbe
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import SqliteStore, Store, Transaction
-from carnet_cloud.watching import add_watching
+from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping
 
@@ -187,6 +188,7 @@ class Service:
         offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
         api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
         add_watching(api, readiness, exposition.text, (token, reader))
+        add_backups(api, Door(store, consents, token, now_ms), Spool(store, config.store.path).fill)
         return Parts(
             store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api, probe, exposition
         )

@@ -1,4 +1,4 @@
-"""Shell: the doors for machines that watch: whether the cloud is ready, and its numbers.
+"""Shell: the doors for those who run the cloud: whether it is ready, its numbers, a copy of its store.
 
 Law: without a token only names of what is not ready are told; numbers tell how much who gets, so they need one.
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Request, Response
 
 from carnet.errors import SignatureError
+from carnet_cloud.api import Door
 from carnet_cloud.readiness import Readiness
 
 TEXT: dict[int | str, dict[str, Any]] = {
@@ -41,3 +42,12 @@ def add_watching(
         """Every number, as docs/operations.md lists them."""
         body, content_type = text(request.headers.get("accept", ""))
         return Response(body, media_type=content_type)
+
+
+def add_backups(api: FastAPI, door: Door, fill: Callable[[], int]) -> None:
+    """``fill`` makes the copy beside the store, where `carnet-cloud backup` takes it from; its bytes."""
+
+    @api.post("/v1/backups", status_code=201, dependencies=[Depends(door.operator)])
+    def back_up() -> dict[str, int]:
+        """Answered when the copy is whole; consents and readings go on meanwhile."""
+        return {"size_bytes": fill()}

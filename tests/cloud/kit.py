@@ -83,14 +83,21 @@ class Cloud:
     """Everything but sockets and threads."""
 
     def __init__(
-        self, folder: Path, *, recipients: tuple[str, ...] = (kit.RECIPIENT,), catalogue: Catalogue | None = None
+        self,
+        folder: Path,
+        *,
+        recipients: tuple[str, ...] = (kit.RECIPIENT,),
+        catalogue: Catalogue | None = None,
+        store: SqliteStore | None = None,
+        new_store: bool = True,
     ) -> None:
+        """``store``: if not a new one in memory; a journal that is not there silences one that is not new."""
         source = random.Random(5)
         self.clock = Clock()
-        self.store = SqliteStore(
+        self.store = store or SqliteStore(
             sqlite3.connect(":memory:", check_same_thread=False), incarnation=b"i" * 16, now_ms=NOW_MS
         )
-        self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
+        self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=new_store)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
         self.book = GrantBook(recipients, self.journal.is_pending)
         self.leases = Leases()
