@@ -238,7 +238,13 @@ class Agent:
             self._counters["samples_rolled_back"] += self._buffer.new_stream()
             self._out.sender.forget()
             self._contact.up(moment.boot_ms)
-            return [Note("warning", "the cloud has other envelopes of this stream than we: a new stream begins")]
+            return [
+                Note(
+                    "warning",
+                    "the cloud has other envelopes of this stream than we: a new stream begins",
+                    "stream_begun",
+                )
+            ]
         self._buffer.offer()
         self._counters["rows_reopened"] += self._buffer.reopen(ack.stream, ack.watermark)
         self._out.sender.again(moment.boot_ms)
@@ -252,7 +258,8 @@ class Agent:
         self._out.sender.settled([number])
         self._out.stirred = True
         self._counters[f"refused_{refusal.reason}"[:64]] += 1
-        return [Note("warning", f"the cloud refused an envelope for good: {refusal.reason}")]
+        text = f"the cloud refused an envelope for good: {refusal.reason}"
+        return [Note("warning", text, "envelope_refused", refusal.reason)]
 
     def _granted(self, data: bytes, moment: Moment) -> list[Effect]:
         """A grant set: on disk first, then in force."""
@@ -365,8 +372,9 @@ class Agent:
         """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
         new = [kind for kind in LOSSES if self._out.counters[f"samples_lost_{kind}"] and kind not in self._losses_said]
         self._losses_said.update(new)
+        words = "what is collected now is lost and counted as samples lost"
         return [
-            Note("warning", f"the disk {what}: what is collected now is lost and counted as samples lost {kind}")
+            Note("warning", f"the disk {what}: {words} {kind}", "samples_lost", kind)
             for kind, what in LOSSES.items()
             if kind in new
         ]

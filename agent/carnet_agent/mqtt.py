@@ -27,6 +27,7 @@ from carnet.connecterrors import DID_NOT_ANSWER, hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.logs import told
 from carnet.topics import topic_down, topic_up
 from carnet_agent import brokerclient
 from carnet_agent.knock import UNSUPPORTED_VERSION, refused
@@ -177,7 +178,7 @@ class BrokerLink:
         """Count, and say the first of a kind; ``words`` where its name does not say what to look at."""
         self.counters[what] += 1
         if self.counters[what] == 1:
-            log.warning("broker: %s (said once, counted on)", words or what)
+            log.warning("broker: %s (said once, counted on)", words or what, extra=told("broker_trouble", what))
 
     # what a connection reports
 

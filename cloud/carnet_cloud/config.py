@@ -86,6 +86,14 @@ class CatalogueSection(_Section):
     mappings: tuple[Path, ...] = Field(description="mapping files whose paths, units and categories hold here")
 
 
+class LogSection(_Section):
+    """What the cloud says on its standard error, which systemd keeps in the journal."""
+
+    format: Literal["text", "json"] = Field(
+        default="text", description="text: sentences for people; json: an object a line, for machines"
+    )
+
+
 class FileRecipient(_Section):
     """A recipient that reads a file on this machine."""
 
@@ -112,6 +120,7 @@ class CloudConfig(_Section):
     keys: KeysSection
     mqtt: MqttSection
     api: ApiSection = ApiSection()
+    log: LogSection = LogSection()
     catalogue: CatalogueSection
     recipient: tuple[Annotated[FileRecipient | WebhookRecipient, Field(discriminator="kind")], ...] = ()
 

@@ -21,6 +21,7 @@ from carnet.brokertls import LastWords
 from carnet.connecterrors import hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.logs import told
 from carnet.topics import filter_up
 from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
@@ -217,7 +218,8 @@ class BrokerLink:
     def _say(self, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
-            log.warning("broker %s:%d: %s (said once)", self._config.host, self._config.port, what)
+            place = self._config.host, self._config.port
+            log.warning("broker %s:%d: %s (said once)", *place, what, extra=told("broker_trouble"))
 
     def _on_disconnect(self, *_arguments: object) -> None:
         self.connected.clear()

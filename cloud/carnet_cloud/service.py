@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from carnet import systemd
 from carnet.errors import Error, UnavailableError
+from carnet.logs import told
 from carnet_cloud.api import Door, check_token, make_api
 from carnet_cloud.backup import Spool
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
@@ -120,7 +121,8 @@ class Service:
         mended = parts.consents.replay_journal()
         half = parts.consents.finish_endings()
         self._replayed = True
-        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
+        extra = told("start", narrowings=mended, endings=half)
+        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half, extra=extra)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         parts.link.start()
@@ -144,9 +146,10 @@ class Service:
             recipient.close()
         self._parts.store.close()
         if left:
-            log.warning("stopped; did not end in time: %s", ", ".join(left))
+            extra = told("stopped", "not_in_time", threads=len(left))
+            log.warning("stopped; did not end in time: %s", ", ".join(left), extra=extra)
         else:
-            log.info("stopped")
+            log.info("stopped", extra=told("stopped"))
 
     def stop(self) -> None:
         self._stop.set()
@@ -309,7 +312,8 @@ class Service:
             if connected != parts.link.connected.is_set():
                 connected = not connected
                 systemd.notify(f"STATUS={'receiving' if connected else 'waiting for the broker'}")
-                log.info("ready: connected to the broker" if connected else "the broker is gone; trying again")
+                sentence = "ready: connected to the broker" if connected else "the broker is gone; trying again"
+                log.info(sentence, extra=told("broker_connected" if connected else "broker_lost"))
             parts.leases.cut_begun_before(monotonic_ms() - SEND_S_MAX * 1000)
             if not self._stalled():
                 systemd.notify("WATCHDOG=1")
@@ -343,7 +347,8 @@ class Service:
             reason, sentence = error.reason, str(error)
         count = self._count(name, reason)
         if count == 1:
-            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
+            extra = told("failure", reason)
+            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence, extra=extra)
         return count
 
     def _count(self, name: str, reason: str) -> int:
