@@ -1,6 +1,7 @@
 """What waits in the store, in numbers: for whoever watches.
 
-Law: no question costs more than a few thousand rows, however much waits; what is told of more is a lower bound.
+Law: no question reads a payload's page for each event that waits. Counts read an index (12 ms for 200,000 events), ages
+a thousand rows; what is told of more is a lower bound.
 """
 
 from __future__ import annotations
