@@ -163,6 +163,24 @@ def test_status_writes_the_numbers_of_the_running_agent(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("carnet.prom")] == ["carnet.prom"]
 
 
+def test_status_says_whether_the_unit_is_ready_and_what_it_lacks(
+    unit: Unit, rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"can0": {"fault": None}, "can1": {"fault": None}}
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"buses": good, "connected": True, "contact": True}, 0, "ready"),
+        ({"buses": good, "connected": True, "contact": False}, 1, "not ready: cloud"),
+        ({"connected": False, "contact": False}, 1, "not ready: bus can0, broker"),
+    ]
+    for changes, code, sentence in cases:
+        capsys.readouterr()
+        with running(unit, facts(rig, **changes)):
+            assert main(["status", "--ready", "--config", str(unit.config)]) == code
+        assert capsys.readouterr().out == f"{sentence}\n"
+    assert main(["status", "--ready", "--config", str(unit.config)]) == 1
+    assert capsys.readouterr().out == "not ready: agent\n"
+
+
 def test_an_agent_that_does_not_run_is_told_too(unit: Unit, tmp_path: Path) -> None:
     file = tmp_path / "carnet.prom"
     assert main(["status", "--prometheus", str(file), "--config", str(unit.config)]) == 1
