@@ -18,7 +18,7 @@ from tests.system.road import OFFER, Road, until
 from tests.system.tally import Tally, make_car
 from tests.system.test_kill import CLOCK_S, ITEMS, Ordeal, listening, settle, told
 
-RESTARTS: Final = 3
+RESTARTS: Final = 2
 PAUSE_S: Final = (0.7, 1.4)
 STOP_S_MAX: Final = 10.0
 """What systemd waits before it kills."""
@@ -46,7 +46,7 @@ def rolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ordeal, l
                 started = time.monotonic()
                 stops.append((road.stop("cloud"), time.monotonic() - started))
                 road.start_cloud()
-                until(lambda: bool(road.health().get("connected")), lambda: road.log("cloud"))
+                until(road.ready, lambda: road.log("cloud"))
             time.sleep(chance.uniform(*PAUSE_S))
         settle(road, found)
         yield found, stops, (road.folder / "cloud.log").read_text()
