@@ -37,7 +37,7 @@ from bench.rig.unit import free_udp_port, make_unit
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDERS = (".", "agent", "cloud", "simulator")
 BUILD = CHECKOUT / "build"
-HEAVY = ("pydantic", "can", "cantools", "sqlite_utils", "fastapi", "asammdf", "pandas")
+HEAVY = ("pydantic", "can", "cantools", "sqlite_utils", "fastapi", "asammdf", "pandas", "prometheus_client")
 SETTLE_S = 5.0
 WAIT_S = 60.0
 UNIT_FILE = CHECKOUT / "systemd" / "carnet-agent.service"

@@ -14,7 +14,9 @@ from carnet import canonical
 from carnet.offers import parse_offer
 from carnet_agent import config as agentconfig
 from carnet_cloud import config as cloudconfig
-from carnet_cloud.api import make_api
+from carnet_cloud.api import Door, make_api
+from carnet_cloud.readiness import Readiness
+from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import SENTENCES
 from carnet_simulator.commands.broker import load_accounts
 from tests.cloud.kit import Cloud
@@ -73,6 +75,8 @@ def test_a_number_that_no_decision_has_is_explained() -> None:
 def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
     api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, cloud.explain)
+    add_watching(api, Readiness({}), lambda _: (b"", ""), ())
+    add_backups(api, Door(cloud.store, cloud.consents, "x" * 32, cloud.clock.now_ms), int)
     served = {f"{method.upper()} {path}" for path, methods in api.openapi()["paths"].items() for method in methods}
     assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)`", API, re.MULTILINE)) == served
 

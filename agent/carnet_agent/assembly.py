@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.errors import ConfigError
+from carnet.logs import told
 from carnet.narrowing import Ceiling
 from carnet.signals import Category
 from carnet_agent.buffer import open_buffer
@@ -41,14 +42,16 @@ def make_agent(compiled: Compiled, identity: Identity, random: Callable[[int], b
     state = settings.unit.state
     consents, damaged = open_consents(state / CONSENT_FILE, identity.owner, random)
     if damaged:
-        log.error("the consents were damaged and are put aside; the mode is off: set it with carnet-agent mode")
+        sentence = "the consents were damaged and are put aside; the mode is off: set it with carnet-agent mode"
+        log.error(sentence, extra=told("consents_damaged"))
     opened = open_buffer(state / BUFFER_FILE, identity.device, identity.sign, random, settings.buffer.size_bytes_max)
+    saved = told("buffer_damaged", saved=opened.salvaged)
     if opened.quarantined:
-        log.error("the buffer was damaged and is put aside; %d envelopes of it were saved", opened.salvaged)
+        sentence = "the buffer was damaged and is put aside; %d envelopes of it were saved"
+        log.error(sentence, opened.salvaged, extra=saved)
     elif opened.salvaged:
-        log.warning(
-            "%d envelopes of a damaged buffer were saved, which an earlier start had not come to", opened.salvaged
-        )
+        sentence = "%d envelopes of a damaged buffer were saved, which an earlier start had not come to"
+        log.warning(sentence, opened.salvaged, extra=saved)
     mapped = map_signals(plan, compiled.mappings)
     collector = Collector(
         plan,

@@ -76,6 +76,7 @@ class Agent:
         """A change of the grants was broken off by a disk that failed; the next tick begins it again."""
         self._read: Identifiers | None = None
         self._told_generation = 0
+        self._acknowledged_ms = 0
         self._losses_said: set[str] = set()
         self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
@@ -95,6 +96,7 @@ class Agent:
         self._untimed.begin(moment, known=self._clock.interval(moment) is not None)
         self._counters["boxes_promoted"] += self._buffer.promote()
         self._window = Window(moment.boot_ms)
+        self._acknowledged_ms = moment.boot_ms
         self._next_health_ms = moment.boot_ms + HEALTH_MS
         return self._regrant(moment)
 
@@ -173,6 +175,7 @@ class Agent:
             "stream": self._buffer.stream.hex(),
             "last_seq": self._buffer.last_seq,
             "samples_pending": self._collector.samples_pending,
+            "acknowledged_boot_ms": self._acknowledged_ms,
             "counters": self.counters(),
         }
 
@@ -218,6 +221,7 @@ class Agent:
             freed = self._buffer.acknowledge(ack.stream, ack.ranges)
             self._out.sender.settled(freed)
             self._counters["rows_acknowledged"] += len(freed)
+            self._acknowledged_ms = moment.boot_ms if freed else self._acknowledged_ms
             self._out.stirred = True
         return effects
 
@@ -234,7 +238,13 @@ class Agent:
             self._counters["samples_rolled_back"] += self._buffer.new_stream()
             self._out.sender.forget()
             self._contact.up(moment.boot_ms)
-            return [Note("warning", "the cloud has other envelopes of this stream than we: a new stream begins")]
+            return [
+                Note(
+                    "warning",
+                    "the cloud has other envelopes of this stream than we: a new stream begins",
+                    "stream_begun",
+                )
+            ]
         self._buffer.offer()
         self._counters["rows_reopened"] += self._buffer.reopen(ack.stream, ack.watermark)
         self._out.sender.again(moment.boot_ms)
@@ -248,7 +258,8 @@ class Agent:
         self._out.sender.settled([number])
         self._out.stirred = True
         self._counters[f"refused_{refusal.reason}"[:64]] += 1
-        return [Note("warning", f"the cloud refused an envelope for good: {refusal.reason}")]
+        text = f"the cloud refused an envelope for good: {refusal.reason}"
+        return [Note("warning", text, "envelope_refused", refusal.reason)]
 
     def _granted(self, data: bytes, moment: Moment) -> list[Effect]:
         """A grant set: on disk first, then in force."""
@@ -361,8 +372,9 @@ class Agent:
         """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
         new = [kind for kind in LOSSES if self._out.counters[f"samples_lost_{kind}"] and kind not in self._losses_said]
         self._losses_said.update(new)
+        words = "what is collected now is lost and counted as samples lost"
         return [
-            Note("warning", f"the disk {what}: what is collected now is lost and counted as samples lost {kind}")
+            Note("warning", f"the disk {what}: {words} {kind}", "samples_lost", kind)
             for kind, what in LOSSES.items()
             if kind in new
         ]

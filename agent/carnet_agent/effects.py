@@ -25,10 +25,15 @@ class SetIdentifiers:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line for the log, without a reading, a VIN or a key in it. ``level`` as in `logging`: info or warning."""
+    """One line for the log, without a reading, a VIN or a key in it. ``level`` as in `logging`: info or warning.
+
+    ``event`` and ``reason`` are words for machines.
+    """
 
     level: str
     text: str
+    event: str = "note"
+    reason: str = ""
 
 
 Effect = Publish | SetIdentifiers | Note

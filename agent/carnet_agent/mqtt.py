@@ -27,6 +27,7 @@ from carnet.connecterrors import DID_NOT_ANSWER, hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.logs import told
 from carnet.topics import topic_down, topic_up
 from carnet_agent import brokerclient
 from carnet_agent.knock import UNSUPPORTED_VERSION, refused
@@ -39,6 +40,8 @@ OUTGOING_MAX: Final = 256
 INCOMING_MAX: Final = 256
 KEEPALIVE_S: Final = 20
 CONNECT_S_MAX: Final = 15.0
+JOIN_S_MAX: Final = 2.0
+"""For a thread that looks up a name or connects, which nothing can interrupt; it ends with the process."""
 POLL_S: Final = 1.0
 RETRY_S_FIRST: Final = 1.0
 RETRY_S_MAX: Final = 60.0
@@ -127,7 +130,7 @@ class BrokerLink:
         self.stopping.set()
         self._nudge()
         if self._thread.ident is not None:
-            self._thread.join(CONNECT_S_MAX)
+            self._thread.join(JOIN_S_MAX)
         self._wake.close()
         self.woken.close()
 
@@ -175,7 +178,7 @@ class BrokerLink:
         """Count, and say the first of a kind; ``words`` where its name does not say what to look at."""
         self.counters[what] += 1
         if self.counters[what] == 1:
-            log.warning("broker: %s (said once, counted on)", words or what)
+            log.warning("broker: %s (said once, counted on)", words or what, extra=told("broker_trouble", what))
 
     # what a connection reports
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from carnet import systemd
 from carnet.errors import ConfigError, Error, UnavailableError
+from carnet.logs import told
 from carnet.narrowing import Mode
 from carnet_agent.bus.reader import BusReader
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
@@ -167,10 +168,10 @@ class Service:
             case Arrived(payload):
                 self._do("down", partial(self._core.on_down, payload))
             case Up():
-                log.info("connected to the broker")
+                log.info("connected to the broker", extra=told("broker_connected"))
                 self._do("connection", partial(self._core.on_connection, True))
             case Down():
-                log.info("no connection to the broker")
+                log.info("no connection to the broker", extra=told("broker_lost"))
                 self._do("connection", partial(self._core.on_connection, False))
 
     def _do(self, what: str, call: Callable[[Moment], Sequence[Effect]], instant: Instant | None = None) -> None:
@@ -190,7 +191,8 @@ class Service:
                     for name, reader in self._readers.items():
                         reader.set_identifiers(effect.identifiers.get(name, ()))
                 case Note():
-                    log.log(LEVELS.get(effect.level, logging.WARNING), "%s", effect.text)
+                    level = LEVELS.get(effect.level, logging.WARNING)
+                    log.log(level, "%s", effect.text, extra=told(effect.event, effect.reason))
 
     def _failed(self, where: str, error: Exception) -> None:
         """Count, and say once: the kind for what is not ours, whose sentence could hold anything."""
@@ -202,7 +204,8 @@ class Service:
             reason, sentence = type(error).__name__, "unexpected"
         self.failures[f"{where}: {reason}"] += 1
         if self.failures[f"{where}: {reason}"] == 1:
-            log.error("%s: %s: %s; the agent goes on (said once, counted on)", where, reason, sentence)
+            extra = told("failure", reason)
+            log.error("%s: %s: %s; the agent goes on (said once, counted on)", where, reason, sentence, extra=extra)
 
     def _close(self) -> None:
         systemd.notify("STOPPING=1\nSTATUS=writing what is open")
@@ -211,4 +214,4 @@ class Service:
         self._link.stop(STOP_S)
         for reader in self._readers.values():
             reader.close()
-        log.info("stopped")
+        log.info("stopped", extra=told("stopped"))

@@ -155,6 +155,15 @@ class GrantsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """What the unit says on its standard error, which systemd keeps in the journal."""
+
+    __pydantic_config__ = STRICT
+
+    format: Literal["text", "json"] = _key("text: sentences for people; json: an object a line, for machines", "text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of agent.toml; every path is absolute."""
 
@@ -167,6 +176,7 @@ class Settings:
     ceiling: CeilingSection = _key("what this car ever gives", factory=CeilingSection)
     operating: OperatingSection = _key("signals that the unit reads for itself", factory=OperatingSection)
     grants: GrantsSection = _key("grants without trusted time", factory=GrantsSection)
+    log: LogSection = _key("what the unit says", factory=LogSection)
 
 
 def to_json(settings: Settings) -> str:

@@ -7,7 +7,7 @@ import sys
 
 from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
-from carnet_cloud.commands import end, enrol, keygen, offer, run, why
+from carnet_cloud.commands import backup, end, enrol, keygen, offer, restore, run, why
 
 EXAMPLE = "example: carnet-cloud keygen keys && carnet-cloud run --config cloud.toml"
 
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="carnet-cloud", description="The cloud part of Carnet.", epilog=EXAMPLE
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (keygen, enrol, offer, end, run, why):
+    for command in (keygen, enrol, offer, end, run, why, backup, restore):
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
     try:

@@ -98,12 +98,23 @@ class ApiSection(_Section):
     operator_token_file: Path | None = Field(
         default=None, description="file with the operator's token; without it nobody can publish offers"
     )
+    metrics_token_file: Path | None = Field(
+        default=None, description="file with the token that opens /metrics, as the operator's does too; absent: none"
+    )
 
 
 class CatalogueSection(_Section):
     """What the cloud holds paths to be."""
 
     mappings: tuple[Path, ...] = Field(description="mapping files whose paths, units and categories hold here")
+
+
+class LogSection(_Section):
+    """What the cloud says on its standard error, which systemd keeps in the journal."""
+
+    format: Literal["text", "json"] = Field(
+        default="text", description="text: sentences for people; json: an object a line, for machines"
+    )
 
 
 class FileRecipient(_Section):
@@ -132,6 +143,7 @@ class CloudConfig(_Section):
     keys: KeysSection
     mqtt: MqttSection
     api: ApiSection = ApiSection()
+    log: LogSection = LogSection()
     catalogue: CatalogueSection
     recipient: tuple[Annotated[FileRecipient | WebhookRecipient, Field(discriminator="kind")], ...] = ()
 

@@ -110,6 +110,11 @@ class Leases:
                 self._held.pop(lease.event_id, None)
                 self._flying.pop(lease.event_id, None)
 
+    def taken_ms(self) -> list[float]:
+        """When each of those that are held was taken."""
+        with self._turn:
+            return [lease.started_ms for lease in self._held.values()]
+
     def flying(self, record: str) -> int:
         """How many sends of this record may still write; no clock is asked."""
         with self._turn:

@@ -22,6 +22,7 @@ from carnet.brokertls import LastWords
 from carnet.connecterrors import hung_up, sentence
 from carnet.errors import ConfigError
 from carnet.limits import MESSAGE_BYTES_MAX
+from carnet.logs import told
 from carnet.topics import filter_up
 from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
@@ -31,6 +32,8 @@ QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27
 KEEPALIVE_S = 20
 POLL_S = 1.0
+FLUSH_S_MAX = 1.0
+JOIN_S_MAX = 2.0
 RETRY_S_FIRST = 0.5
 RETRY_S_MAX = 30.0
 UNSUPPORTED_VERSION = 132
@@ -57,6 +60,7 @@ class BrokerLink:
         self._turn = threading.Lock()
         self._shards = frozenset(config.shards)
         self._stop = threading.Event()
+        self._taking = True
         self._id = client_id
         self._version = MQTTProtocolVersion.MQTTv5
         self._answered = False
@@ -72,6 +76,10 @@ class BrokerLink:
 
     def start(self) -> None:
         self._thread.start()
+
+    def state(self) -> tuple[bool, int, int]:
+        """Whether it is connected, how many messages were dropped, how many connections failed."""
+        return self.connected.is_set(), self.dropped, self.failed
 
     def take(self, limit: int, wait_s: float) -> list[Message]:
         """Up to ``limit`` messages: waits for the first, then gathers what comes within ``wait_s``."""
@@ -104,7 +112,7 @@ class BrokerLink:
         with self._turn:
             new, gone = sorted(frozenset(shards) - self._shards), sorted(self._shards - frozenset(shards))
             self._shards = frozenset(shards)
-            if not self._client.is_connected():
+            if not self._taking or not self._client.is_connected():
                 # the next connection begins with all of them
                 return
             if gone:
@@ -112,10 +120,27 @@ class BrokerLink:
             if new:
                 self._client.subscribe([(filter_up(shard), 1) for shard in new])
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that has arrived was taken."""
+        return self._arrived.empty()
+
+    def stop_taking(self) -> None:
+        """Ask the broker for nothing more; what has arrived can still be taken and answered."""
+        with self._turn:
+            self._taking = False
+            if self._shards and self.connected.is_set():
+                self._client.unsubscribe([filter_up(shard) for shard in sorted(self._shards)])
+
     def stop(self) -> None:
+        """Disconnect, once what was published has gone to the socket."""
+        until = time.monotonic() + FLUSH_S_MAX
+        while self.connected.is_set() and self._client.want_write() and time.monotonic() < until:
+            time.sleep(0.01)
         self._stop.set()
         self._client.disconnect()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_S_MAX)
 
     def _make(self) -> paho.Client:
         """A client for one connection, in the version of MQTT that the broker is thought to speak."""
@@ -190,6 +215,9 @@ class BrokerLink:
             if self._answered:
                 self._say(f"it refuses this receiver: {reason}")
             return
+        if not self._taking:
+            client.disconnect()
+            return
         with self._turn:
             if self._shards:
                 client.subscribe([(filter_up(shard), 1) for shard in sorted(self._shards)])
@@ -214,7 +242,8 @@ class BrokerLink:
     def _say(self, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
-            log.warning("broker %s:%d: %s (said once)", self._config.host, self._config.port, what)
+            place = self._config.host, self._config.port
+            log.warning("broker %s:%d: %s (said once)", *place, what, extra=told("broker_trouble"))
 
     def _on_disconnect(self, *_arguments: object) -> None:
         self.connected.clear()

@@ -19,20 +19,22 @@ def get(config: CloudConfig, path: str, shape: Shape) -> dict[str, Any]:
     return _call(config, urllib.request.Request(_url(config, path)), shape)
 
 
-def post(config: CloudConfig, path: str, body: bytes, shape: Shape) -> dict[str, Any]:
+def post(config: CloudConfig, path: str, body: bytes, shape: Shape, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """What answers ``body``; otherwise as `get`."""
-    return _call(config, urllib.request.Request(_url(config, path), data=body, method="POST"), shape)
+    return _call(config, urllib.request.Request(_url(config, path), data=body, method="POST"), shape, timeout_s)
 
 
 def _url(config: CloudConfig, path: str) -> str:
     return f"http://{config.api.listen}{path}"
 
 
-def _call(config: CloudConfig, request: urllib.request.Request, shape: Shape) -> dict[str, Any]:
+def _call(
+    config: CloudConfig, request: urllib.request.Request, shape: Shape, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
     if config.api.operator_token_file is None:
         raise ConfigError("operator_token", "set api.operator_token_file, so that the running service can be asked")
     token = read_secret(config.api.operator_token_file).decode().strip()
     request.add_header("Authorization", f"Bearer {token}")
     where = f"what listens at {config.api.listen}"
     absent = f"nothing answers at {config.api.listen}: start it with  carnet-cloud run"
-    return ask(Service(where, absent, TIMEOUT_S), request, shape)
+    return ask(Service(where, absent, timeout_s), request, shape)

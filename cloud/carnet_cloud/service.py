@@ -13,8 +13,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -22,12 +23,16 @@ from fastapi import FastAPI
 
 from carnet import systemd
 from carnet.errors import Error, UnavailableError
+from carnet.logs import told
 from carnet.topics import shard_name
-from carnet_cloud.api import check_token, make_api
+from carnet_cloud.api import Door, check_token, make_api
+from carnet_cloud.backup import Spool
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver, all_shards
+from carnet_cloud.ending import SERVED_S_MAX, Threads, end
 from carnet_cloud.enqueue import Outlet
+from carnet_cloud.exposition import Exposition
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
@@ -36,12 +41,15 @@ from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
 from carnet_cloud.membership import TURN_S, Membership
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.numbers import Numbers
 from carnet_cloud.offers import Offers
 from carnet_cloud.opening import open_company, open_store
 from carnet_cloud.pending import pending_in
 from carnet_cloud.push import Pusher
+from carnet_cloud.readiness import PROBE_S, Readiness, StoreProbe
 from carnet_cloud.recipients import JsonLines, Recipient, Webhook
 from carnet_cloud.store import Store, Transaction
+from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping
 
@@ -87,6 +95,8 @@ class Parts:
     api: FastAPI
     membership: Membership | None
     """Among the receivers on this store, if there can be others."""
+    probe: StoreProbe
+    exposition: Exposition
 
 
 class Service:
@@ -95,7 +105,11 @@ class Service:
     def __init__(self, config: CloudConfig) -> None:
         self._config = config
         self._stop = threading.Event()
+        self._taken = threading.Event()
+        """The receiver has nothing more to take."""
         self._work = threading.Event()
+        self._replayed = False
+        """Whether what the journal says has been applied."""
         self._progress: dict[str, float] = {}
         self._counted: dict[str, int] = {}
         self._parts = parts = self._build(read(config.keys.folder))
@@ -112,7 +126,9 @@ class Service:
         opened = self._api_socket()
         mended = parts.consents.replay_journal()
         half = parts.consents.finish_endings()
-        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half)
+        self._replayed = True
+        extra = told("start", narrowings=mended, endings=half)
+        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half, extra=extra)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         if parts.membership is not None:
@@ -120,20 +136,30 @@ class Service:
         parts.link.start()
         threads = self._threads()
         server = _ApiServer(parts.api, self._alive("api"))
-        threads.append(threading.Thread(target=server.run, args=([opened],), name="api", daemon=True))
-        for thread in threads:
+        api = threading.Thread(target=server.run, args=([opened],), name="api", daemon=True)
+        for thread in [*threads, api]:
             thread.start()
         self._watch(parts)
-        server.should_exit = True
-        parts.link.stop()
-        for thread in threads:
-            thread.join(timeout=5)
+        by_name = {thread.name: thread for thread in threads}
+        senders = [thread for name, thread in by_name.items() if name.startswith("forward")]
+        others = [by_name[name] for name in ("keeper", "probe", "sharing") if name in by_name]
+        left = end(
+            Threads(by_name["receiver"], senders, others, api), parts.link, parts.leases, self._taken, server.stop
+        )
         if parts.membership is not None:
             self._leave(parts.membership)
-        for recipient in parts.recipients.values():
+        self._close(left)
+
+    def _close(self, left: Sequence[str]) -> None:
+        """Give everything back. What is ``left`` of the loops finds its recipient and the store closed."""
+        for recipient in self._parts.recipients.values():
             recipient.close()
-        parts.store.close()
-        log.info("stopped")
+        self._parts.store.close()
+        if left:
+            extra = told("stopped", "not_in_time", threads=len(left))
+            log.warning("stopped; did not end in time: %s", ", ".join(left), extra=extra)
+        else:
+            log.info("stopped", extra=told("stopped"))
 
     def stop(self) -> None:
         self._stop.set()
@@ -144,9 +170,7 @@ class Service:
         config = self._config
         # what can be wrong with files comes before anything is opened
         catalogue = read_catalogue(config.catalogue)
-        token = (
-            check_token(read_secret(config.api.operator_token_file).decode()) if config.api.operator_token_file else ""
-        )
+        token, reader = (_token(file) for file in (config.api.operator_token_file, config.api.metrics_token_file))
         link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
         recipients = {each.id: _recipient(each) for each in config.recipient}
         opened = open_store(config.store, os.urandom(16), now_ms())
@@ -160,6 +184,11 @@ class Service:
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
         book = GrantBook(recipients, pending_in(store, journal))
         leases = Leases()
+        probe = StoreProbe(store, monotonic_ms)
+        readiness = self._readiness(probe, link, journal, wrapping)
+        numbers = Numbers(store, tuple(recipients), readiness, link.state, self._counted, lambda: _held(leases), now_ms)
+        exposition = Exposition(numbers)
+        recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
         pusher = Pusher(store, keys.keys.sign, os.urandom)
         outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
         serving = membership.serving if membership else all_shards
@@ -177,7 +206,36 @@ class Service:
 
         offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
         api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
-        return Parts(store, receiver, consents, pusher, forwarders, leases, recipients, wrapping, link, api, membership)
+        add_watching(api, readiness, exposition.text, (token, reader))
+        add_backups(api, Door(store, consents, token, now_ms), Spool(store, config.store.path).fill)
+        return Parts(
+            store,
+            receiver,
+            consents,
+            pusher,
+            forwarders,
+            leases,
+            recipients,
+            wrapping,
+            link,
+            api,
+            membership,
+            probe,
+            exposition,
+        )
+
+    def _readiness(self, probe: StoreProbe, link: BrokerLink, journal: Journal, wrapping: Wrapping) -> Readiness:
+        """What ``/readyz`` asks for."""
+        return Readiness(
+            {
+                "store": probe.is_fresh,
+                "broker": link.connected.is_set,
+                "journal": lambda: self._replayed and not journal.pending,
+                "keys": wrapping.is_there,
+                "loops": lambda: not self._stalled(),
+                "running": lambda: not self._stop.is_set(),
+            }
+        )
 
     def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
         def changed(vehicle: bytes) -> None:
@@ -207,9 +265,10 @@ class Service:
         names = sorted(self._parts.forwarders)
         sharing = self._parts.membership
         return [
-            self._thread("receiver", self._receive),
+            self._thread("receiver", self._receive, self._taken),
             *([self._thread("sharing", self._share(sharing))] if sharing else []),
             self._thread("keeper", self._keep),
+            self._thread("probe", self._probe),
             *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
         ]
 
@@ -222,16 +281,16 @@ class Service:
         alive()
         return alive
 
-    def _thread(self, name: str, step: Callable[[], None]) -> threading.Thread:
-        """A loop that goes on after an error, which it counts and says once per kind."""
-        alive = self._alive(name)
+    def _thread(self, name: str, step: Callable[[], None], stop: threading.Event | None = None) -> threading.Thread:
+        """A loop until ``stop`` that goes on after an error, which it counts and says once per kind."""
+        alive, over = self._alive(name), stop or self._stop
 
         def loop() -> None:
-            while not self._stop.is_set():
+            while not over.is_set():
                 try:
                     step()
                 except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
-                    self._stop.wait(min(5.0, 0.1 * self._tell(name, error)))
+                    over.wait(min(5.0, 0.1 * self._tell(name, error)))
                 alive()
 
         return threading.Thread(target=loop, name=name, daemon=True)
@@ -239,7 +298,10 @@ class Service:
     def _receive(self) -> None:
         parts = self._parts
         messages = parts.link.take(GROUP_MAX, GROUP_WAIT_S)
+        started_ms = monotonic_ms()
         answers = parts.receiver.process(messages, now_ms()) if messages else []
+        if messages:
+            parts.exposition.committed(len(messages), (monotonic_ms() - started_ms) / 1000)
         for message in [*answers, *parts.pusher.due(now_ms())]:
             parts.link.publish(message)
         if messages:
@@ -272,13 +334,21 @@ class Service:
         except UnavailableError as error:
             self._tell("sharing", error)
 
+    def _probe(self) -> None:
+        """See now and then that the store can be written."""
+        self._parts.probe.turn()
+        self._rest("probe", PROBE_S)
+
     def _keep(self) -> None:
         """Once a minute, and sooner after a failure."""
-        rest_s = HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S
-        for _ in range(int(rest_s / IDLE_S)):
+        self._rest("keeper", HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S)
+
+    def _rest(self, name: str, seconds: float) -> None:
+        """A loop that waits makes progress."""
+        for _ in range(int(seconds / IDLE_S)):
             if self._stop.wait(IDLE_S):
                 return
-            self._progress["keeper"] = time.monotonic()
+            self._progress[name] = time.monotonic()
 
     def _watch(self, parts: Parts) -> None:
         """READY at once, for the consent API serves without a broker; then alive while every loop makes progress."""
@@ -289,7 +359,8 @@ class Service:
             if connected != parts.link.connected.is_set():
                 connected = not connected
                 systemd.notify(f"STATUS={'receiving' if connected else 'waiting for the broker'}")
-                log.info("ready: connected to the broker" if connected else "the broker is gone; trying again")
+                sentence = "ready: connected to the broker" if connected else "the broker is gone; trying again"
+                log.info(sentence, extra=told("broker_connected" if connected else "broker_lost"))
             parts.leases.cut_begun_before(monotonic_ms() - SEND_S_MAX * 1000)
             if not self._stalled():
                 systemd.notify("WATCHDOG=1")
@@ -323,7 +394,8 @@ class Service:
             reason, sentence = error.reason, str(error)
         count = self._count(name, reason)
         if count == 1:
-            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence)
+            extra = told("failure", reason)
+            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence, extra=extra)
         return count
 
     def _count(self, name: str, reason: str) -> int:
@@ -336,12 +408,29 @@ class _ApiServer(uvicorn.Server):
     """The consent API, which says that it lives: owners who cannot withdraw need a restart."""
 
     def __init__(self, api: FastAPI, alive: Callable[[], None]) -> None:
-        super().__init__(uvicorn.Config(api, log_level="warning", access_log=False, lifespan="off"))
+        patience_s = int(SERVED_S_MAX)
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+        super().__init__(uvicorn.Config(api, timeout_graceful_shutdown=patience_s, **quiet))
         self._alive = alive
+
+    def stop(self) -> None:
+        """Answer what was asked, and nothing more."""
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         self._alive()
         return await super().on_tick(counter)
+
+
+def _token(file: Path | None) -> str:
+    """What a token's file holds; empty without one, which opens nothing."""
+    return check_token(read_secret(file).decode()) if file else ""
+
+
+def _held(leases: Leases) -> tuple[int, float]:
+    """How many leases are held, and the age of the oldest in seconds."""
+    taken_ms = leases.taken_ms()
+    return len(taken_ms), max(0.0, monotonic_ms() - min(taken_ms)) / 1000 if taken_ms else 0.0
 
 
 def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:

@@ -17,7 +17,7 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
-from carnet.errors import ConfigError
+from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.store import Store
 
 KEY_BYTES = 32
@@ -42,6 +42,11 @@ class Wrapping:
         self._look()
         if not self._keys:
             self._make()
+
+    def is_there(self) -> bool:
+        """Whether the key in use still lies on the disk: without it the next start reads nothing that waits."""
+        newest = next(reversed(self._keys), None)
+        return newest is not None and self._path(newest).exists()
 
     def wrap(self, key: bytes) -> tuple[bytes, bytes]:
         """(wrapped, id of the wrapping key). Called while nobody changes the wrapping keys (`Others.wrap`)."""
@@ -80,7 +85,9 @@ class Wrapping:
         return count
 
     def _wrapped(self, key: bytes) -> tuple[bytes, bytes]:
-        newest = next(reversed(self._keys))
+        newest = next(reversed(self._keys), None)
+        if newest is None:
+            raise UnavailableError("wrapping_keys_missing", "no wrapping key is left: start the cloud again")
         return seal(key, self._keys[newest], newest, self._random), newest
 
     def _look(self) -> None:

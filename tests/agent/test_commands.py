@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from carnet.narrowing import Mode
 from carnet_agent import knock
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
-from carnet_agent.commands.run import JournalFormatter
 from carnet_agent.consent.file import open_consents
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
@@ -278,10 +276,3 @@ def test_damaged_consents_allow_nothing(tmp_path: Path, unit: Unit) -> None:
     store, damaged = open_consents(path, owner, lambda n: b"r" * n)
     assert (store.mode, damaged, store.grants) == (Mode.OFF, True, ())
     assert (unit.state / "consent.db.damaged").read_bytes() == b"no database" * 1000
-
-
-def test_a_log_record_is_one_line_with_its_priority() -> None:
-    """A line break in a sentence cannot make a second entry of the journal."""
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "one\ntwo %s", ("three",), None)
-    assert JournalFormatter(priorities=True).format(record) == "<4>one two three"
-    assert JournalFormatter(priorities=False).format(record) == "one two three"

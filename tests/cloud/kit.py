@@ -90,12 +90,19 @@ class Cloud:
     """Everything but sockets and threads."""
 
     def __init__(
-        self, folder: Path, *, recipients: tuple[str, ...] = (kit.RECIPIENT,), catalogue: Catalogue | None = None
+        self,
+        folder: Path,
+        *,
+        recipients: tuple[str, ...] = (kit.RECIPIENT,),
+        catalogue: Catalogue | None = None,
+        store: SqliteStore | None = None,
+        new_store: bool = True,
     ) -> None:
+        """``store``: if not a new one in memory; a journal that is not there silences one that is not new."""
         source = random.Random(5)
         self.clock = Clock()
-        self.store = memory_store()
-        self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
+        self.store = store or memory_store()
+        self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=new_store)
         self.wrapping = Wrapping(folder / "wrapping", source.randbytes)
         self.book = GrantBook(recipients, pending_in(self.store, self.journal))
         self.leases = Leases()

@@ -21,7 +21,7 @@ kind = "file"
 name = "workshop"
 path = "events.jsonl"
 """
-LOOPS = ("receiver", "keeper", "forward 0", "api", "mqtt")
+LOOPS = ("receiver", "keeper", "probe", "forward 0", "api", "mqtt")
 LIMIT_S = 20.0
 
 
@@ -54,6 +54,7 @@ def test_f21_every_thread_says_that_it_makes_progress(service: Service) -> None:
         time.sleep(0.01)
     server.should_exit = True
     service.stop()
+    service._taken.set()
     service.parts.link.stop()
     for thread in threads:
         thread.join(LIMIT_S)

@@ -23,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
 
 from carnet.ids import device_text
 from carnet_cloud.api import make_api
+from carnet_cloud.readiness import Readiness
+from carnet_cloud.watching import add_watching
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, Cloud, Unit
 from tests.cloud.test_api import OPERATOR, TOKEN, facts, owned
@@ -54,6 +56,7 @@ def cloud(tmp_path: Path) -> Cloud:
 def described(cloud: Cloud) -> Any:
     """What the application says of itself."""
     api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    add_watching(api, Readiness({}), lambda _: (b"# nothing\n", "text/plain; version=0.0.4"), (TOKEN,))
     return schemathesis.openapi.from_asgi("/openapi.json", api)
 
 

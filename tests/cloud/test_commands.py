@@ -20,7 +20,7 @@ from carnet_cloud.service import Service
 from carnet_cloud.why import DRIVER, ENDED, FORWARDED, QUARANTINED, SENTENCES
 from tests import consentkit as kit
 
-COMMANDS = ("keygen", "run", "enrol", "offer", "end", "why")
+COMMANDS = ("keygen", "run", "enrol", "offer", "end", "why", "backup", "restore")
 MAPPING = Path(__file__).resolve().parents[2] / "dbc" / "carnet_demo.map.toml"
 CONFIG = f"""
 [store]

@@ -202,6 +202,21 @@ class Road:
         except OSError:
             return {}
 
+    def ready(self) -> bool:
+        """Whether the cloud has all that it needs."""
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.api}/readyz", timeout=5) as answer:
+                return bool(json.load(answer)["ready"])
+        except OSError:
+            return False
+
+    def metrics(self) -> str:
+        """What Prometheus would read of the cloud."""
+        request = urllib.request.Request(f"http://{HOST}:{self.api}/metrics")
+        request.add_header("Authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bytes(answer.read()).decode()
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()[-3000:]
 

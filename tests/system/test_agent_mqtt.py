@@ -14,8 +14,11 @@ import pytest
 from carnet.ids import device_text
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.topics import filter_up, topic_down, topic_up
+from carnet_agent import mqtt
 from carnet_agent.mqtt import WINDOW, Arrived, BrokerLink, Down, Event, Up
+from carnet_agent.service import STOP_S
 from carnet_agent.settings import MqttSection
+from tests.conftest import CHECKOUT
 from tests.system.brokerclient import BrokerClient
 from tests.system.mosquitto import PLAIN, Mosquitto, shipped
 from tests.system.oldbroker import MQTT_5, REFUSALS, OldBroker
@@ -251,3 +254,26 @@ def test_a_port_where_nobody_listens_is_no_error(tmp_path: Path) -> None:
     until(lambda: made.counters["failed_ConnectionRefusedError"] >= 1)
     assert made.take() == []
     made.stop()
+
+
+def test_a_stop_waits_for_no_name_that_is_being_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is on the disk by then; with what a stop waits for the broker it is less than systemd allows."""
+    over, begun = threading.Event(), threading.Event()
+
+    class LookingUp:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self) -> None:
+            begun.set()
+            over.wait(WAIT_S)
+
+    monkeypatch.setattr(mqtt, "Connection", LookingUp)
+    made = BrokerLink(MqttSection(host="127.0.0.1"), DEVICE)
+    made.start()
+    assert begun.wait(WAIT_S)
+    started = time.monotonic()
+    made.stop(STOP_S)
+    assert time.monotonic() - started < mqtt.JOIN_S_MAX + STOP_S
+    over.set()
+    unit = (CHECKOUT / "systemd" / "carnet-agent.service").read_text()
+    assert float(unit.partition("TimeoutStopSec=")[2].split()[0]) > STOP_S + mqtt.JOIN_S_MAX

@@ -54,6 +54,15 @@ name = "Insurer"
 url = "http://127.0.0.1:{port}/"
 secret_file = "insurer.secret"
 """
+VIN_SIGNAL: Final = """
+[[signal]]
+message = "Identification"
+signal = "VinCharacters{part}"
+path = "{path}"
+unit = ""
+category = "identity"
+sensitivity = "special"
+"""
 NOISY: Final = PLAIN + "log_type all\nautosave_interval 1\n"
 
 
@@ -67,6 +76,7 @@ OFFERS = [
         **OFFER,
         "id": "off_iiiiiiiiiiiiiiii",
         "recipient": INSURER,
+        "recipient_name": "Insurer",
         "items": [item(ODOMETER, "event"), *(item(path, "background") for path in VIN_PATHS)],
     },
 ]
@@ -156,7 +166,7 @@ def remains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remains]:
     hook = HOOK.format(recipient=INSURER, port=free_port())
     road = Road(folder, broker=Mosquitto(folder / "broker", NOISY), more_cloud=hook)
     try:
-        road.prepare(OFFERS)
+        offer_what_the_catalogue_forgets(road)
         spy = Spy(road.broker.port, folder / "spy")
         leave_a_session(road.broker.port)
         road.start_agent()
@@ -173,6 +183,20 @@ def remains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remains]:
         road.close()
 
 
+def offer_what_the_catalogue_forgets(road: Road) -> None:
+    """An offer of the VIN needs a catalogue that has it; without it again, what the car sends of it is blocked here."""
+    config, known = road.folder / "cloud.toml", road.folder / "known.map.toml"
+    text = road.car.mapping.read_text()
+    known.write_text(text + "".join(VIN_SIGNAL.format(part=part, path=path) for part, path in enumerate(VIN_PATHS, 1)))
+    without = config.read_text()
+    config.write_text(without.replace(str(road.car.mapping), str(known)))
+    road.prepare(OFFERS)
+    road.stop("cloud")
+    config.write_text(without)
+    road.start_cloud()
+    until(lambda: bool(road.health().get("connected")), lambda: road.log("cloud"))
+
+
 def play(road: Road) -> dict[str, int]:
     """Until readings have reached the one, wait for the other, and lie in the car in rows and checkpoints."""
 
@@ -183,16 +207,29 @@ def play(road: Road) -> dict[str, int]:
     events = road.folder / "workshop" / "events.jsonl"
     until(lambda: events.exists() and events.stat().st_size > 0, lambda: road.log("agent") + road.log("cloud"))
     until(lambda: road.health()["outbox"].get("queued", 0) > 10, lambda: road.log("cloud"))
-    # a second window: its schema, its readings and the VIN in a background box
-    road.stop("agent")
+    # a second window: its schema, its readings and the VIN in a background box; and both programs' other form of log
+    for name in ("agent", "cloud"):
+        road.stop(name)
+        with (road.folder / f"{name}.toml").open("a") as file:
+            file.write('\n[log]\nformat = "json"\n')
+    road.start_cloud()
+    until(lambda: bool(road.health().get("connected")), lambda: road.log("cloud"))
     road.start_agent()
     until(lambda: road.health()["counters"].get("blocked_schema", 0) > 0, lambda: road.log("cloud"))
     health = road.health()
+    until(lambda: bool(road.facts()), lambda: road.log("agent"))
+    (road.folder / "agent.prom").write_text(numbers(road))
+    (road.folder / "cloud.prom").write_text(road.metrics())
     (road.folder / "health.json").write_text(json.dumps(health))
     (road.folder / "status.json").write_text(json.dumps(road.facts()))
     road.broker.stop()
     until(waiting, lambda: str(road.facts()))
     return dict(health["counters"])
+
+
+def numbers(road: Road) -> str:
+    """What the agent's command writes for Prometheus."""
+    return road.ask("carnet_agent", "status", "--prometheus", "--config", "agent.toml")
 
 
 def markers(road: Road, folder: Path) -> list[Marker]:
@@ -280,7 +317,7 @@ class copied:  # noqa: N801  used like a function
 PLACES: Final = (
     "agent/buffer.db", "agent/buffer.db-wal", "agent/consent.db", "broker/mosquitto.db", "broker/mosquitto.log", "spy",
     "store/cloud.db", "store/cloud.db-wal", "journal/narrowings", "agent.log", "cloud.log", "health.json",
-    "status.json", "workshop/events.jsonl",
+    "status.json", "workshop/events.jsonl", "agent.prom", "cloud.prom",
 )  # fmt: skip
 
 
@@ -291,6 +328,9 @@ def test_the_run_left_what_is_to_be_searched(remains: Remains) -> None:
         assert (remains.folder / name).exists(), name
     assert (remains.folder / "agent" / "buffer.db-wal").stat().st_size > 0
     assert (remains.folder / "store" / "cloud.db-wal").stat().st_size > 0
+    for name in ("agent", "cloud"):
+        lines = (remains.folder / f"{name}.log").read_text().splitlines()
+        assert {line.startswith('{"time"') for line in lines} == {True, False}, "one log in both forms"
     up = {topic for topic, _ in remains.spy if topic.endswith("/up")}
     assert len(up) == 1 and any(topic.endswith("/down") for topic, _ in remains.spy)
     assert len(remains.spy) > 10 and len(remains.bodies) > 5

@@ -63,6 +63,18 @@ def test_systemd_finds_nothing_to_complain_about(unit: str, tmp_path: Path) -> N
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_systemd_finds_nothing_to_complain_about_in_what_writes_the_agents_numbers(tmp_path: Path) -> None:
+    """The timer and its service; the program is the agent's, which cannot reach any network from there."""
+    for name in ("carnet-agent-metrics.service", "carnet-agent-metrics.timer"):
+        text = (SYSTEMD / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/carnet/.venv/bin/carnet-agent ", "/bin/true "))
+    done = analyze("verify", "--recursive-errors=no", *(str(path) for path in sorted(tmp_path.iterdir())))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert {"PrivateNetwork=yes", "ProtectSystem=strict"} <= set(lines("carnet-agent-metrics"))
+    words = ["security", "--offline=true", "--threshold=30", str(SYSTEMD / "carnet-agent-metrics.service")]
+    assert analyze(*words).returncode == 0
+
+
 def test_a_unit_with_a_wrong_key_is_found(tmp_path: Path) -> None:
     """So that silence above means something."""
     copy = tmp_path / "carnet-agent.service"

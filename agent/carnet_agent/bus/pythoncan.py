@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from carnet.logs import told
 from carnet_agent.bus.canframe import BRS_AND_ESI, BUS_OFF, CLASSIC_SIZE_BYTES, FD_SIZE_BYTES, SLOT, data_frames
 from carnet_agent.bus.filters import EXTENDED_FLAG, message_key
 from carnet_agent.bus.reader import Backoff, BusCounters, Identifier
@@ -174,7 +175,8 @@ class PythonCanReader:
         self._still_reads = 0 if moved or self._thread is None else self._still_reads + 1
         if self._still_reads == STALLED_READS:
             self._counters.stalled += 1
-            log.warning("bus %d: stalled: the adapter's driver does not return", self._bus)
+            extra = told("bus_fault", "stalled", bus=self._bus)
+            log.warning("bus %d: stalled: the adapter's driver does not return", self._bus, extra=extra)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -241,4 +243,5 @@ class PythonCanReader:
     def _note(self, fault: str | None) -> None:
         if fault != self._fault:
             self._fault = fault
-            log.log(logging.INFO if fault is None else logging.WARNING, "bus %d: %s", self._bus, fault or "receiving")
+            level, event = (logging.INFO, "bus_receiving") if fault is None else (logging.WARNING, "bus_fault")
+            log.log(level, "bus %d: %s", self._bus, fault or "receiving", extra=told(event, fault or "", bus=self._bus))

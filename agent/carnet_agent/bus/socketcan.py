@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from carnet.logs import told
 from carnet_agent.bus.canframe import data_frames
 from carnet_agent.bus.filters import Filter, kernel_filters
 from carnet_agent.bus.reader import Backoff, BusCounters, Identifier
@@ -227,7 +228,8 @@ class SocketReader:
     def _note(self, fault: str | None) -> None:
         if fault != self._fault:
             self._fault = fault
-            log.log(logging.INFO if fault is None else logging.WARNING, "bus %d: %s", self._bus, fault or "receiving")
+            level, event = (logging.INFO, "bus_receiving") if fault is None else (logging.WARNING, "bus_fault")
+            log.log(level, "bus %d: %s", self._bus, fault or "receiving", extra=told(event, fault or "", bus=self._bus))
 
 
 def _reason(error: OSError) -> str:

@@ -7,10 +7,11 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 
+from carnet import logs
 from carnet.ids import device_text
+from carnet.logs import told
 from carnet_agent import compiled
 from carnet_agent.assembly import make_agent, open_buses
 from carnet_agent.brokerclient import wrong_files
@@ -23,23 +24,7 @@ from carnet_agent.statefolder import locked
 from carnet_agent.systemclock import SystemClock
 
 EXAMPLE = "example: carnet-agent run --config agent.toml"
-PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""Levels as journald knows them, see sd-daemon(3)."""
-
 log = logging.getLogger("carnet.agent")
-
-
-class JournalFormatter(logging.Formatter):
-    """A line of the journal with its priority; on a terminal a plain one."""
-
-    def __init__(self, *, priorities: bool) -> None:
-        super().__init__("%(message)s")
-        self._priorities = priorities
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line, whatever is in it."""
-        line = " ".join(super().format(record).splitlines())
-        return f"<{PRIORITIES.get(record.levelno, 6)}>{line}" if self._priorities else line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,9 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Work until told to stop; returns the exit code. Raises carnet.errors.Error if it cannot begin."""
-    _log_to_journal()
+    logs.start()
     found = compiled.load(arguments.config)
     settings = found.settings
+    logs.start(settings.log.format)
     for error in wrong_files(settings.mqtt):
         raise error
     with locked(settings.unit.state):
@@ -70,17 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
         names = ", ".join(f"{number} is {bus.name}" for number, bus in enumerate(settings.bus))
-        log.info("device %s; bus %s", device_text(identity.device), names)
+        log.info("device %s; bus %s", device_text(identity.device), names, extra=told("start", buses=len(settings.bus)))
         with contextlib.closing(LocalServer(settings.unit.state, service.handle)) as local:
             try:
                 local.open()
             except OSError as error:
-                log.warning("no local socket: %s; status and mode do not work", error.strerror)
+                extra = told("no_local_socket", type(error).__name__)
+                log.warning("no local socket: %s; status and mode do not work", error.strerror, extra=extra)
             service.run(local)
     return 0
-
-
-def _log_to_journal() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JournalFormatter(priorities=bool(os.environ.get("JOURNAL_STREAM"))))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])

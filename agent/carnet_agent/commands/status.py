@@ -12,10 +12,12 @@ from carnet.errors import UnavailableError
 from carnet_agent import compiled
 from carnet_agent.commands import CONFIG_DEFAULT
 from carnet_agent.local import ask
+from carnet_agent.readiness import missing
 from carnet_agent.statefolder import BUFFER_FILE
 
 EXAMPLE = "example: carnet-agent status --json"
 NOT_RUNNING = 1
+STDOUT = "-"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,11 +26,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "status",
         help="say what the agent is doing",
         description="Ask the running agent what it does. Without a running agent: what waits in its buffer, and exit "
-        "code 1.",
+        "code 1. With --prometheus the numbers alone, for the node exporter's textfile collector. With --ready exit "
+        "code 1, and the names of what is missing, unless buses, broker and cloud are all there.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--config", type=Path, default=CONFIG_DEFAULT, metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    form.add_argument("--ready", action="store_true", help="whether it can do its work now, and what is missing")
+    form.add_argument(
+        "--prometheus", nargs="?", const=STDOUT, metavar="FILE",
+        help="numbers in Prometheus' text format; into FILE, which is replaced as a whole",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -41,8 +50,32 @@ def run(arguments: argparse.Namespace) -> int:
         if error.reason != "agent_not_running":
             raise
         facts = {"running": False, "buffer": buffer_facts(state / BUFFER_FILE)}
-    print(json.dumps(facts, indent=2) if arguments.json else "\n".join(_lines(facts)))
+    if arguments.ready:
+        return _ready(facts)
+    if arguments.prometheus is not None:
+        _expose(facts, arguments.prometheus)
+    else:
+        print(json.dumps(facts, indent=2) if arguments.json else "\n".join(_lines(facts)))
     return 0 if facts["running"] else NOT_RUNNING
+
+
+def _ready(facts: dict[str, Any]) -> int:
+    lacks = missing(facts)
+    print(f"not ready: {', '.join(lacks)}" if lacks else "ready")
+    return NOT_RUNNING if lacks else 0
+
+
+def _expose(facts: dict[str, Any], file: str) -> None:
+    # imported here: the library takes longer to load than the agent to answer
+    from carnet_agent.exposition import Exposition
+    from carnet_agent.instant import boottime_ns
+    from carnet_agent.metrics import numbers
+
+    made = Exposition(numbers(facts, boottime_ns() // 1_000_000))
+    if file == STDOUT:
+        print(made.text(), end="")
+    else:
+        made.write(Path(file))
 
 
 def buffer_facts(path: Path) -> dict[str, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from carnet_cloud.commands import add_config
 
@@ -25,9 +24,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
+    from carnet import logs
     from carnet_cloud.config import load
     from carnet_cloud.service import Service
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    Service(load(arguments.config)).run()
+    logs.start()
+    config = load(arguments.config)
+    logs.start(config.log.format)
+    Service(config).run()
     return 0

@@ -13,6 +13,7 @@ from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.shards import Shards
 from carnet_cloud.store.streams import Streams
+from carnet_cloud.store.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,19 @@ class Transaction:
     counters: Counters
     shards: Shards
     others: Others
+    waiting: Waiting
 
     @classmethod
     def over(cls, db: Database, others: Others) -> Transaction:
         """The tables of a database that ``others`` may be using too."""
-        return cls(Devices(db), Consents(db), Streams(db), Outbox(db), Blocks(db), Counters(db), Shards(db), others)
+        return cls(
+            Devices(db),
+            Consents(db),
+            Streams(db),
+            Outbox(db),
+            Blocks(db),
+            Counters(db),
+            Shards(db),
+            others,
+            Waiting(db),
+        )

@@ -1,0 +1,30 @@
+"""A recipient whose sends are timed, for whoever watches. It answers as the one behind it does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from carnet_cloud.lease import Lease
+from carnet_cloud.recipients.base import Event, Outcome, Recipient
+
+
+class Timed:
+    """``took`` is told the seconds of every send, whatever became of it."""
+
+    def __init__(self, recipient: Recipient, took: Callable[[float], None]) -> None:
+        self._recipient = recipient
+        self._took = took
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        started = time.monotonic()
+        try:
+            return self._recipient.send(event, lease, now_s)
+        finally:
+            self._took(time.monotonic() - started)
+
+    def finish(self) -> Outcome:
+        return self._recipient.finish()
+
+    def close(self) -> None:
+        self._recipient.close()

@@ -1,0 +1,393 @@
+"""A copy of the store in use, and the drill: a cloud from the copy, on this machine and on another one."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from carnet.errors import ConfigError, UnavailableError
+from carnet_cloud import backup
+from carnet_cloud.__main__ import main
+from carnet_cloud.api import make_api
+from carnet_cloud.config import load
+from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.lease import Lease
+from carnet_cloud.recipients import Event, Outcome
+from carnet_cloud.service import Service, _ApiServer
+from carnet_cloud.statement import statement_of
+from carnet_cloud.store import SqliteStore, sqlite
+from carnet_cloud.store.migrations import STEPS
+from carnet_cloud.wrapping import Wrapping
+from tests import consentkit as kit
+from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit
+from tests.cloud.test_api import TOKEN
+from tests.cloud.test_commands import CONFIG, config
+from tests.system.mosquitto import free_port
+
+__all__ = ["config"]  # a fixture
+
+LIMIT_S = 20.0
+
+
+def opened(folder: Path) -> SqliteStore:
+    return SqliteStore.open(folder / "store" / "cloud.db", incarnation=b"i" * 16, now_ms=NOW_MS)
+
+
+def counters(path: Path) -> dict[str, int]:
+    connection = sqlite3.connect(path)
+    found = dict(connection.execute("select name, value from counter").fetchall())
+    connection.close()
+    return found
+
+
+# the copy
+
+
+def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two counters rise together, in a thread that is not held up until the copy is whole."""
+    monkeypatch.setattr(sqlite, "COPY_PAGES", 1)
+    store, over, written = opened(tmp_path), threading.Event(), [0]
+    between = []
+
+    def pause(_: float) -> None:
+        """Between two pages of the copy: the writer gets its turn now."""
+        seen, end = written[0], time.monotonic() + LIMIT_S
+        while written[0] == seen:
+            assert time.monotonic() < end, "a writer waits for the copy"
+            time.sleep(0.0005)
+        between.append(seen)
+
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(sleep=pause))
+    with store.transaction() as t:
+        for number in range(3000):
+            t.counters.add(f"filler_{number:05}_{'x' * 60}")
+
+    def write() -> None:
+        while not over.is_set():
+            with store.transaction() as t:
+                t.counters.add("one")
+                t.counters.add("other")
+            written[0] += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not written[0]:
+        time.sleep(0.001)
+    backup.copy(store, tmp_path / "copy.db")
+    over.set()
+    thread.join()
+    store.close()
+    found = counters(tmp_path / "copy.db")
+    assert found["one"] == found["other"] >= between[-1], "what was committed before the last page is in it"
+    assert len(between) > 10
+    assert backup.check(tmp_path / "copy.db") == len(STEPS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "store"]
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with pytest.raises(UnavailableError) as refused:
+        backup.copy(store, tmp_path / "nowhere" / "copy.db")
+    assert refused.value.reason == "backup_failed"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    with store.transaction() as t:
+        t.counters.add("goes_on")
+    store.close()
+
+
+def test_one_copy_at_a_time(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    spool = backup.Spool(store, tmp_path / "store" / "cloud.db")
+    assert spool.fill() > 0
+    with spool._turn, pytest.raises(UnavailableError) as refused:
+        spool.fill()
+    assert refused.value.reason == "backup_busy"
+    assert spool.fill() > 0, "what nobody took is replaced"
+    store.close()
+
+
+# the drill
+
+
+class Reader:
+    """A recipient that keeps the ids of what it has got."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        lease.guard()
+        self.ids.append(event.name)
+        return Outcome.CONFIRMED
+
+    def finish(self) -> Outcome:
+        return Outcome.CONFIRMED
+
+    def close(self) -> None: ...
+
+
+def forwarded(cloud: Cloud) -> list[str]:
+    """What goes out now."""
+    cloud.clock.ms += 20_000
+    reader, clocks = Reader(), Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.5)
+    to = {kit.RECIPIENT: reader}
+    forwarder = Forwarder(cloud.store, to, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"o" * 8)
+    while forwarder.step(kit.RECIPIENT):
+        pass
+    return reader.ids
+
+
+def outcomes(cloud: Cloud) -> dict[str, list[str]]:
+    """Of each record, what the owner's statement says became of its events."""
+    with cloud.store.transaction() as t:
+        return {
+            record.id: [delivery.outcome for delivery in t.outbox.deliveries(record.id)]
+            for record in t.consents.records(VEHICLE)
+        }
+
+
+def stated(cloud: Cloud) -> dict[str, Any]:
+    with cloud.store.transaction() as t:
+        statement = statement_of(t, VEHICLE, {1}, cloud.clock.ms)
+    return {entry["record"]: entry for entry in statement["records"]}
+
+
+class Drill:
+    """A cloud at home with two consents; a backup; then more events, and a withdrawal that the backup does not know."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = Cloud(folder / "home", store=opened(folder / "home"))
+        self.unit = Unit()
+        self.home.enrol(self.unit)
+        self.home.give()
+        other = kit.token(id=kit.OTHER_RECORD_ID)
+        self.home.consents.give(other, kit.VEHICLE)
+        both = (kit.RECORD_ID, kit.OTHER_RECORD_ID)
+        self.home.send(self.unit.schema(), self.unit.data(records=both))
+        self.first = forwarded(self.home)
+        self.home.send(self.unit.data())
+        self.file = folder / "monday.db"
+        backup.copy(self.home.store, self.file)
+        self.second = forwarded(self.home)
+        withdraw = kit.event("withdraw", [other], self.home.clock.ms, record=kit.OTHER_RECORD_ID)
+        self.home.consents.event(withdraw, kit.OTHER_RECORD_ID)
+        self.later = self.unit.data()
+        self.home.send(self.later)
+        self.third = forwarded(self.home)
+        with self.home.store.transaction() as t:
+            self.generation = t.consents.generation(VEHICLE, 1)
+        self.home.store.close()
+        self.stands = [len(self.first), len(self.second), len(self.third)]
+
+    def restored(self, folder: Path) -> Cloud:
+        """A cloud that starts from the backup in this folder, with whatever journal and wrapping keys lie there."""
+        backup.put(self.file, folder / "store" / "cloud.db")
+        cloud = Cloud(folder, store=opened(folder), new_store=False)
+        cloud.clock.ms = self.home.clock.ms
+        cloud.consents.replay_journal()
+        cloud.consents.finish_endings()
+        return cloud
+
+    def unit_tells_what_it_has_seen(self, cloud: Cloud) -> None:
+        self.unit.generation = self.generation
+        cloud.send(self.unit.check_in())
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Drill:
+    made = Drill(tmp_path)
+    assert made.stands == [2, 1, 1]
+    return made
+
+
+def test_f27_another_machine_forwards_nothing_until_unit_and_owner_have_been_heard(drill: Drill) -> None:
+    """It has neither journal nor wrapping keys, as it must not."""
+    folder = drill.folder / "away"
+    Wrapping(folder / "wrapping", random.Random(9).randbytes)
+    away = drill.restored(folder)
+    # statement and outbox are there at once, as of the backup
+    assert outcomes(away) == {kit.RECORD_ID: ["confirmed", "queued"], kit.OTHER_RECORD_ID: ["confirmed"]}
+    assert {name: entry["state"] for name, entry in stated(away).items()} == {
+        kit.RECORD_ID: "given",
+        kit.OTHER_RECORD_ID: "given",
+    }
+    assert away.counters()["journal_missing"] == 1
+    assert forwarded(away) == []
+    # an owner who is quicker than the unit: what the unit has seen silences it again
+    away.consents.confirm(kit.RECORD_ID)
+    drill.unit_tells_what_it_has_seen(away)
+    assert away.counters()["behind_floor"] == 1
+    away.send(drill.unit.data())
+    assert forwarded(away) == []
+    assert away.counters()["blocked_unconfirmed"] > 0, "what comes meanwhile is denied, not kept for later"
+    away.consents.confirm(kit.RECORD_ID)
+    away.send(drill.later)
+    # what waited was sealed under a key that stayed at home; what the unit sends again has the id that it had
+    assert forwarded(away) == drill.third
+    assert away.counters()["outbox_key_gone"] == 1
+    assert sorted(outcomes(away)[kit.RECORD_ID]) == ["confirmed", "confirmed", "destroyed"]
+    # the withdrawal is not known here; nobody confirmed the record, so it stays silent
+    away.send(drill.unit.data(records=(kit.OTHER_RECORD_ID,)))
+    assert forwarded(away) == []
+    away.store.close()
+
+
+def test_f27_this_machine_ends_again_what_was_withdrawn_and_sends_what_waited(drill: Drill) -> None:
+    """The disk of the store was lost; journal and wrapping keys lie on another one."""
+    home = drill.folder / "home"
+    shutil.move(home / "store", home / "lost")
+    again = drill.restored(home)
+    assert {name: entry["state"] for name, entry in stated(again).items()} == {
+        kit.RECORD_ID: "given",
+        kit.OTHER_RECORD_ID: "revoked",
+    }
+    assert again.counters()["journal_applied"] == 1
+    assert forwarded(again) == drill.second, "under the id that the recipient knows"
+    # ending it again has brought the store to what the unit has seen: nobody has to confirm anything
+    drill.unit_tells_what_it_has_seen(again)
+    assert "behind_floor" not in again.counters()
+    again.send(drill.later)
+    assert forwarded(again) == drill.third
+    again.consents.confirm(kit.OTHER_RECORD_ID)
+    again.send(drill.unit.data(records=(kit.OTHER_RECORD_ID,)))
+    assert forwarded(again) == []
+    assert outcomes(again) == {kit.RECORD_ID: ["confirmed"] * 3, kit.OTHER_RECORD_ID: ["confirmed"]}
+    again.store.close()
+
+
+# the commands
+
+
+@pytest.fixture
+def running(config: Path) -> Iterator[Path]:
+    """The configuration of a service that serves its API; nothing else of it runs."""
+    port, token = free_port(), config.parent / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    listen = f'listen = "127.0.0.1:{port}"\noperator_token_file = "token"'
+    config.write_text(CONFIG.replace('listen = "127.0.0.1:0"', listen))
+    service = Service(load(config))
+    server = _ApiServer(service.parts.api, lambda: None)
+    opened_socket = service._api_socket()
+    thread = threading.Thread(target=server.run, args=([opened_socket],), daemon=True)
+    thread.start()
+    with service.parts.store.transaction() as t:
+        t.counters.add("known")
+    yield config
+    server.stop()
+    thread.join(LIMIT_S)
+    service.parts.store.close()
+
+
+def test_the_running_service_is_copied_through_itself(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = running.parent / "monday.db"
+    assert main(["backup", str(file), "--config", str(running)]) == 0
+    assert f"a whole store of version {len(STEPS)}" in capsys.readouterr().out
+    assert counters(file)["known"] == 1
+    assert not list((running.parent / "cloud").glob("*.backup*"))
+    assert main(["backup", str(file), "--config", str(running)]) == 2
+    assert "overwrites nothing" in capsys.readouterr().err
+    assert main(["restore", str(file), "--config", str(running)]) == 2
+    assert "move it away first" in capsys.readouterr().err
+
+
+def test_without_a_service_the_command_copies_and_restores(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, file = config.parent / "cloud" / "store.db", config.parent / "monday.db"
+    words = ["--config", str(config)]
+    assert main(["backup", str(file), *words]) == 2
+    assert "nothing to copy" in capsys.readouterr().err and not store.exists()
+    Service(load(config)).parts.store.close()
+    assert main(["backup", str(file), *words]) == 0
+    store.unlink()
+    for suffix in ("-wal", "-shm"):
+        store.with_name(store.name + suffix).unlink(missing_ok=True)
+    assert main(["restore", str(file), *words]) == 0
+    said = capsys.readouterr().out
+    assert "ends again what the journal" in said
+    service = Service(load(config))
+    assert service.parts.consents.replay_journal() == 0
+    service.parts.store.close()
+
+
+def test_what_is_no_whole_store_of_this_or_an_older_version_is_not_restored(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, words = config.parent / "monday.db", ["--config", str(config)]
+
+    def refused(data: bytes) -> str:
+        file.write_bytes(data)
+        assert main(["restore", str(file), *words]) == 2
+        assert not (config.parent / "cloud" / "store.db").exists()
+        return capsys.readouterr().err
+
+    Service(load(config)).parts.store.close()
+    assert main(["backup", str(file), *words]) == 0
+    good = file.read_bytes()
+    shutil.rmtree(config.parent / "cloud")
+    assert "is damaged" in refused(b"nothing of the kind")
+    assert "is damaged" in refused(good[: len(good) // 2])
+    newer = sqlite3.connect(file)
+    file.write_bytes(good)
+    newer = sqlite3.connect(file)
+    newer.execute(f"pragma user_version = {len(STEPS) + 1}")
+    newer.commit()
+    newer.close()
+    assert f"has version {len(STEPS) + 1}" in refused(file.read_bytes())
+    foreign = sqlite3.connect(config.parent / "foreign.db")
+    foreign.execute("create table t (x)")
+    foreign.commit()
+    foreign.close()
+    assert "is no store of Carnet" in refused((config.parent / "foreign.db").read_bytes())
+    assert main(["restore", str(config.parent / "absent.db"), *words]) == 2
+    file.write_bytes(good)
+    assert main(["restore", str(file), *words]) == 0
+
+
+def test_a_store_that_is_in_use_is_not_restored_over(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    backup.copy(store, tmp_path / "copy.db")
+    (tmp_path / "store" / "cloud.db").rename(tmp_path / "gone.db")
+    (tmp_path / "store" / "cloud.db-wal").unlink()
+    with pytest.raises(UnavailableError) as refused:
+        backup.put(tmp_path / "copy.db", tmp_path / "store" / "cloud.db")
+    assert refused.value.reason == "store_in_use"
+    store.close()
+
+
+def test_only_the_operator_may_ask_for_a_copy(tmp_path: Path) -> None:
+    from carnet_cloud.api import Door
+    from carnet_cloud.watching import add_backups
+    from tests.cloud.test_api import OPERATOR, Client, facts
+
+    cloud, made = Cloud(tmp_path), [7]
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    add_backups(api, Door(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms), made.pop)
+    client = Client(api)
+    assert client.post("/v1/backups").status_code == 401 and made == [7]
+    answer = client.post("/v1/backups", headers=OPERATOR)
+    assert (answer.status_code, answer.json()) == (201, {"size_bytes": 7})
+
+
+def test_a_store_of_a_newer_program_is_refused_at_the_start(config: Path) -> None:
+    """Rolling a program back needs the backup from before its update."""
+    Service(load(config)).parts.store.close()
+    connection = sqlite3.connect(config.parent / "cloud" / "store.db")
+    connection.execute(f"pragma user_version = {len(STEPS) + 1}")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ConfigError) as refused:
+        Service(load(config))
+    assert refused.value.reason == "store_newer"
