@@ -11,12 +11,16 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.realparts import committed, seen
-from tests.system.postgres import Postgres
+
+if TYPE_CHECKING:
+    # benches read this module too, without what the tests' servers need
+    from tests.system.postgres import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +38,8 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One server for all tests that want one; each makes a database of its own."""
+    from tests.system.postgres import Postgres
+
     server = Postgres()
     try:
         server.start()

@@ -6,6 +6,7 @@ socket everybody who may enter the folder is let in; over TCP only who knows the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -54,9 +55,10 @@ def require_postgres() -> Path:
 class Postgres:
     """One server. Databases are made by copying; the port stays the same over ``kill`` and ``start``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_disk: bool = False) -> None:
+        """``on_disk``: also where there is room in memory."""
         self._programs = require_postgres()
-        self.folder = Path(tempfile.mkdtemp(prefix="carnet-pg-", dir=_memory()))
+        self.folder = Path(tempfile.mkdtemp(prefix="carnet-pg-", dir=None if on_disk else _memory()))
         self._as: dict[str, Any] = _somebody_else() if os.geteuid() == 0 else {}
         if self._as:
             os.chown(self.folder, self._as["user"], self._as["group"])
@@ -116,6 +118,18 @@ class Postgres:
     def tcp_url(self, database: str, port: int = 0) -> str:
         """Over loopback, which asks for the password; ``port``: of something in between."""
         return f"postgresql://{USER}@{HOST}:{port or self.port}/{database}"
+
+    def cpu_s(self) -> float:
+        """What all its processes that live have taken so far."""
+        assert self._process is not None
+        ticks = 0
+        for each in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                words = each.read_text().rpartition(")")[2].split()
+                # parent, and the ticks in user and system mode
+                if str(self._process.pid) in (each.parent.name, words[1]):
+                    ticks += int(words[11]) + int(words[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _answers(self) -> bool:
         try:
