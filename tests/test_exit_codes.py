@@ -79,6 +79,11 @@ carnet-cloud offer EMPTY --config NOWHERE
 carnet-cloud end bad --config CLOUD
 carnet-cloud end rec_{ID} --config CLOUD
 carnet-cloud end off_{ID} --config NOWHERE
+carnet-cloud backup NEW --config NOWHERE
+carnet-cloud backup EMPTY --config CLOUD
+carnet-cloud backup NEW --config CLOUD
+carnet-cloud restore NOWHERE --config CLOUD
+carnet-cloud restore EMPTY --config NOWHERE
 carnet-cloud run --config NOWHERE
 carnet-cloud run --config FOLDER
 carnet-cloud run --config EMPTY

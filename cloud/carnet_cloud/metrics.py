@@ -33,6 +33,11 @@ COUNTERS: Final = (
     _counter("envelopes_failed", "failed_unexpected", "Messages that failed in a way nobody thought of; set aside."),
     _counter("envelopes_held", "held_*", "Envelopes kept sealed until the time of their capture is known.", "reason"),
     _counter("envelopes_held_destroyed", "held_destroyed", "Held envelopes destroyed after 30 days."),
+    _counter(
+        "messages_of_other_receivers",
+        "shard_of_another",
+        "Messages of shards that another receiver serves; left to it.",
+    ),
     _counter("check_ins", "check_ins", "Check-ins of units."),
     _counter("units_quarantined", "quarantined_clone", "Times that one number came with two contents: a clone."),
     _counter("samples_lost", "lost_*", "Samples that units said are lost for good.", "reason", GAP_REASONS),

@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 
 from carnet import systemd
-from carnet.errors import Error, UnavailableError
+from carnet.errors import UnavailableError
 from carnet.logs import told
 from carnet.topics import shard_name
 from carnet_cloud.api import Door, check_token, make_api
+from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.backup import Spool
 from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver, all_shards
-from carnet_cloud.ending import SERVED_S_MAX, Threads, end
+from carnet_cloud.ending import Threads, end
 from carnet_cloud.enqueue import Outlet
 from carnet_cloud.exposition import Exposition
 from carnet_cloud.forward import Clocks, Forwarder
@@ -39,6 +39,7 @@ from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import Keeper, duties
 from carnet_cloud.keyfolder import KeyFolder, read, read_secret
 from carnet_cloud.lease import Leases
+from carnet_cloud.loops import IDLE_S, Loops
 from carnet_cloud.membership import TURN_S, Membership
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.numbers import Numbers
@@ -55,16 +56,11 @@ from carnet_cloud.wrapping import Wrapping
 
 GROUP_MAX = 256
 GROUP_WAIT_S = 0.05
-IDLE_S = 0.2
 HOUSEKEEPING_S = 60.0
 HOUSEKEEPING_AGAIN_S = 5.0
 """After a turn in which a duty failed."""
-STALLED_S = 20.0
 SEND_S_MAX = 15.0
 """A send that takes longer is cut, whatever its recipient still says."""
-CONNECT_S_MAX = 120.0
-"""How long those may stand still who connect to others: looking up and trying their addresses cannot be cut."""
-CONNECTING = ("forward", "mqtt")
 
 log = logging.getLogger("carnet.cloud")
 
@@ -110,11 +106,10 @@ class Service:
         self._work = threading.Event()
         self._replayed = False
         """Whether what the journal says has been applied."""
-        self._progress: dict[str, float] = {}
-        self._counted: dict[str, int] = {}
+        self._loops = Loops(self._stop)
         self._parts = parts = self._build(read(config.keys.folder))
         rounds = duties(parts.store, parts.consents, parts.receiver, parts.wrapping, now_ms, monotonic_ms)
-        self._keeper = Keeper(rounds, lambda duty, error: self._tell(f"keeper {duty}", error))
+        self._keeper = Keeper(rounds, lambda duty, error: self._loops.tell(f"keeper {duty}", error))
 
     @property
     def parts(self) -> Parts:
@@ -135,7 +130,7 @@ class Service:
             parts.link.serve([shard_name(each) for each in parts.membership.turn()])
         parts.link.start()
         threads = self._threads()
-        server = _ApiServer(parts.api, self._alive("api"))
+        server = ApiServer(parts.api, self._loops.alive("api"))
         api = threading.Thread(target=server.run, args=([opened],), name="api", daemon=True)
         for thread in [*threads, api]:
             thread.start()
@@ -186,7 +181,9 @@ class Service:
         leases = Leases()
         probe = StoreProbe(store, monotonic_ms)
         readiness = self._readiness(probe, link, journal, wrapping)
-        numbers = Numbers(store, tuple(recipients), readiness, link.state, self._counted, lambda: _held(leases), now_ms)
+        numbers = Numbers(
+            store, tuple(recipients), readiness, link.state, self._loops.counted, lambda: _held(leases), now_ms
+        )
         exposition = Exposition(numbers)
         recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
         pusher = Pusher(store, keys.keys.sign, os.urandom)
@@ -244,7 +241,7 @@ class Service:
                 for message in pusher.due(now_ms()):
                     self._parts.link.publish(message)
             except Exception as error:  # noqa: BLE001 - a withdrawal is finished whether the car can be told or not
-                self._count("push", type(error).__name__)
+                self._loops.count("push", type(error).__name__)
 
         return changed
 
@@ -265,35 +262,12 @@ class Service:
         names = sorted(self._parts.forwarders)
         sharing = self._parts.membership
         return [
-            self._thread("receiver", self._receive, self._taken),
-            *([self._thread("sharing", self._share(sharing))] if sharing else []),
-            self._thread("keeper", self._keep),
-            self._thread("probe", self._probe),
-            *(self._thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
+            self._loops.thread("receiver", self._receive, self._taken),
+            *([self._loops.thread("sharing", self._share(sharing))] if sharing else []),
+            self._loops.thread("keeper", self._keep),
+            self._loops.thread("probe", self._probe),
+            *(self._loops.thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
         ]
-
-    def _alive(self, name: str) -> Callable[[], None]:
-        """What a loop calls whenever it has made progress."""
-
-        def alive() -> None:
-            self._progress[name] = time.monotonic()
-
-        alive()
-        return alive
-
-    def _thread(self, name: str, step: Callable[[], None], stop: threading.Event | None = None) -> threading.Thread:
-        """A loop until ``stop`` that goes on after an error, which it counts and says once per kind."""
-        alive, over = self._alive(name), stop or self._stop
-
-        def loop() -> None:
-            while not over.is_set():
-                try:
-                    step()
-                except Exception as error:  # noqa: BLE001 - a loop outlives what nobody thought of; its kind is said
-                    over.wait(min(5.0, 0.1 * self._tell(name, error)))
-                alive()
-
-        return threading.Thread(target=loop, name=name, daemon=True)
 
     def _receive(self) -> None:
         parts = self._parts
@@ -332,23 +306,16 @@ class Service:
         try:
             membership.leave()
         except UnavailableError as error:
-            self._tell("sharing", error)
+            self._loops.tell("sharing", error)
 
     def _probe(self) -> None:
         """See now and then that the store can be written."""
         self._parts.probe.turn()
-        self._rest("probe", PROBE_S)
+        self._loops.rest("probe", PROBE_S)
 
     def _keep(self) -> None:
         """Once a minute, and sooner after a failure."""
-        self._rest("keeper", HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S)
-
-    def _rest(self, name: str, seconds: float) -> None:
-        """A loop that waits makes progress."""
-        for _ in range(int(seconds / IDLE_S)):
-            if self._stop.wait(IDLE_S):
-                return
-            self._progress[name] = time.monotonic()
+        self._loops.rest("keeper", HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S)
 
     def _watch(self, parts: Parts) -> None:
         """READY at once, for the consent API serves without a broker; then alive while every loop makes progress."""
@@ -367,14 +334,7 @@ class Service:
         systemd.notify("STOPPING=1")
 
     def _stalled(self) -> list[str]:
-        """The loops that have stood still for too long."""
-        now = time.monotonic()
-        progress = {**self._progress, "mqtt": self._parts.link.progress_s}
-        return [
-            name
-            for name, last in progress.items()
-            if now - last > (CONNECT_S_MAX if name.startswith(CONNECTING) else STALLED_S)
-        ]
+        return self._loops.stalled({"mqtt": self._parts.link.progress_s})
 
     def facts(self) -> dict[str, Any]:
         """What ``/healthz`` answers."""
@@ -384,42 +344,8 @@ class Service:
                 "outbox": t.outbox.depth(),
                 "counters": t.counters.all(),
                 "link": {name: getattr(self._parts.link, name) for name in ("dropped", "failed", "unanswered")},
-                "failures": dict(sorted(self._counted.items())),
+                "failures": dict(sorted(self._loops.counted.items())),
             }
-
-    def _tell(self, name: str, error: Exception) -> int:
-        """Count a failure of a loop or duty and say it once; how often it happened."""
-        reason, sentence = type(error).__name__, "unexpected; it goes on"
-        if isinstance(error, Error):
-            reason, sentence = error.reason, str(error)
-        count = self._count(name, reason)
-        if count == 1:
-            extra = told("failure", reason)
-            log.warning("%s: %s: %s (said once, counted on)", name, reason, sentence, extra=extra)
-        return count
-
-    def _count(self, name: str, reason: str) -> int:
-        key = f"{name}: {reason}"
-        self._counted[key] = self._counted.get(key, 0) + 1
-        return self._counted[key]
-
-
-class _ApiServer(uvicorn.Server):
-    """The consent API, which says that it lives: owners who cannot withdraw need a restart."""
-
-    def __init__(self, api: FastAPI, alive: Callable[[], None]) -> None:
-        patience_s = int(SERVED_S_MAX)
-        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
-        super().__init__(uvicorn.Config(api, timeout_graceful_shutdown=patience_s, **quiet))
-        self._alive = alive
-
-    def stop(self) -> None:
-        """Answer what was asked, and nothing more."""
-        self.should_exit = True
-
-    async def on_tick(self, counter: int) -> bool:
-        self._alive()
-        return await super().on_tick(counter)
 
 
 def _token(file: Path | None) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import load
-from carnet_cloud.service import CONNECT_S_MAX, STALLED_S, Service, _ApiServer
+from carnet_cloud.loops import CONNECT_S_MAX, STALLED_S
+from carnet_cloud.service import Service
 from tests.cloud.test_commands import CONFIG, config  # noqa: F401
 
 RECIPIENT = """
@@ -37,11 +39,11 @@ def service(config: Path) -> Iterator[Service]:  # noqa: F811
 
 def test_f21_every_thread_says_that_it_makes_progress(service: Service) -> None:
     opened = socket.create_server(("127.0.0.1", 0))
-    server = _ApiServer(service.parts.api, service._alive("api"))
+    server = ApiServer(service.parts.api, service._loops.alive("api"))
     threads = [*service._threads(), threading.Thread(target=server.run, args=([opened],), daemon=True)]
 
     def told() -> dict[str, float]:
-        return {**service._progress, "mqtt": service.parts.link.progress_s}
+        return {**service._loops.progress, "mqtt": service.parts.link.progress_s}
 
     before = told()
     assert set(before) == set(LOOPS)
@@ -93,7 +95,9 @@ def test_f21_a_thread_that_hangs_ends_in_a_restart(
     now = time.monotonic()
     connecting = hanging.startswith(("forward", "mqtt"))
     late = now - (CONNECT_S_MAX if connecting else STALLED_S) - 1
-    service._progress.update({name: late if name == hanging else now + LIMIT_S for name in LOOPS if name != "mqtt"})
+    service._loops.progress.update(
+        {name: late if name == hanging else now + LIMIT_S for name in LOOPS if name != "mqtt"}
+    )
     service.parts.link.progress_s = late if hanging == "mqtt" else now + LIMIT_S
     said = heard(service, tmp_path, monkeypatch)
     assert (said[0], said[-1]) == ("READY=1", "STOPPING=1")

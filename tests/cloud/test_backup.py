@@ -18,11 +18,12 @@ from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud import backup
 from carnet_cloud.__main__ import main
 from carnet_cloud.api import make_api
+from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import load
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease
 from carnet_cloud.recipients import Event, Outcome
-from carnet_cloud.service import Service, _ApiServer
+from carnet_cloud.service import Service
 from carnet_cloud.statement import statement_of
 from carnet_cloud.store import SqliteStore, sqlite
 from carnet_cloud.store.migrations import STEPS
@@ -280,7 +281,7 @@ def running(config: Path) -> Iterator[Path]:
     listen = f'listen = "127.0.0.1:{port}"\noperator_token_file = "token"'
     config.write_text(CONFIG.replace('listen = "127.0.0.1:0"', listen))
     service = Service(load(config))
-    server = _ApiServer(service.parts.api, lambda: None)
+    server = ApiServer(service.parts.api, lambda: None)
     opened_socket = service._api_socket()
     thread = threading.Thread(target=server.run, args=([opened_socket],), daemon=True)
     thread.start()

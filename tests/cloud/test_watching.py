@@ -118,7 +118,7 @@ def test_the_service_is_ready_part_by_part(config: Path) -> None:
         assert lacks() == set()
         for key in (config.parent / "wrapping").glob("*.key"):
             key.unlink()
-        service._progress["keeper"] = -1000.0
+        service._loops.progress["keeper"] = -1000.0
         service.stop()
         assert lacks() == {"keys", "loops", "running"}
     finally:
