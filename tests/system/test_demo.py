@@ -246,6 +246,7 @@ def test_a_capture_is_played_like_the_car(captures: dict[str, Run], name: str) -
 def test_wrong_use_is_one_sentence_and_leaves_nothing_behind(words: list[str], sentence: str, tmp_path: Path) -> None:
     """Not even the folder in which it would have happened, and nothing is said of one."""
     (tmp_path / "a.log").write_text("(1.0) can0 123#00\n")
+    (tmp_path / "a.dbc").write_text('VERSION ""\nBO_ 100 Other: 1 X\n SG_ S : 0|8@1+ (1,0) [0|0] "" X\n')
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
