@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from carnet.errors import ConfigError, RemoteError
+from carnet.errors import ConfigError, RemoteError, UnavailableError
 from carnet.states import EventKind
+from carnet_cloud.config import StoreSection
 from carnet_cloud.consents import Ended, Waits
 from carnet_cloud.enrol import enrol
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
 from carnet_cloud.membership import MEMBER_MS, Membership
+from carnet_cloud.opening import open_alone
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.sending import Sent
 from carnet_cloud.sharing import SHARDS
@@ -513,3 +515,17 @@ def test_a_receiver_with_a_journal_of_its_own_does_not_start_beside_others(store
     with pytest.raises(ConfigError) as refused:
         second.require_journal(stores[2], known=False)
     assert refused.value.reason == "journal_other"
+
+
+def test_a_command_leaves_a_store_to_the_receivers_that_work_on_it(
+    stores: list[PostgresStore], many: OnPostgres
+) -> None:
+    """It asks the running service, as with a file that is in use; afterwards it opens the store itself."""
+    section = StoreSection(url=many.url, journal=Path("journal/narrowings"), wrapping_keys=Path("keys"))
+    (first,) = members(stores[:1])
+    first.turn()
+    with pytest.raises(UnavailableError) as refused:
+        open_alone(section, b"i" * 16, 1)
+    assert refused.value.reason == "store_in_use"
+    first.leave()
+    open_alone(section, b"i" * 16, 1).close()
