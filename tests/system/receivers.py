@@ -119,7 +119,11 @@ class Recipient:
             def log_message(self, *_: object) -> None:
                 return
 
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """A connection that was cut: that is what a withdrawal and a kill do."""
+
+        self._server = Server((HOST, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
