@@ -8,9 +8,9 @@ ARGS ?=
 demo: run-set            ## a car, an agent, a broker, a receiver and two recipients on this machine
 	@$(BIN)/carnet-sim demo $(ARGS)
 
-test: test-set           ## all tests; the table at the end names the real parts that took part
+test: test-set           ## all tests, on up to four cores; the table at the end names the real parts that took part
 	@$(PYTHON) tools/debian.py
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 nightly: test-set        ## hours: all that follows is run, and the end says whether anything failed
 	@failed=0; \

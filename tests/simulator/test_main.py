@@ -21,6 +21,8 @@ from tests.conftest import CHECKOUT, shared_data
 
 COMMAND = [sys.executable, "-m", "carnet_simulator"]
 OURS = [name for name in COMMANDS if name != "demo"]
+BUS = "can0=multicast:47114"
+"""A port of its own: agents of other tests listen at the usual one."""
 
 
 @pytest.mark.parametrize("words", [[], *[[name] for name in OURS]], ids=lambda words: "".join(words) or "all")
@@ -117,7 +119,7 @@ def test_a_capture_whose_only_buses_are_switched_off_is_read_to_its_end(
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_drive_ends_cleanly(stop: signal.Signals) -> None:
     """Exit code 0, one sentence, no traceback."""
-    words = ["drive", "--speed", "10", "--channel", "can0=multicast"]
+    words = ["drive", "--speed", "10", "--channel", BUS]
     with subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "udp_multicast" in process.stderr.readline()
@@ -131,7 +133,7 @@ def test_a_looped_replay_is_stopped_by_hand(tmp_path: Path) -> None:
     """It would never end by itself."""
     capture = tmp_path / "a.log"
     capture.write_text("(1.0) can0 123#00\n(1.1) can0 123#01\n")
-    words = ["replay", str(capture), "--loop", "--channel", "can0=multicast"]
+    words = ["replay", str(capture), "--loop", "--channel", BUS]
     with subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "udp_multicast" in process.stderr.readline()

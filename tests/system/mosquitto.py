@@ -21,6 +21,7 @@ import pytest
 
 import certificates
 from tests.realparts import real_part
+from tests.workers import is_port_of_ours
 
 HOST = "127.0.0.1"
 SHIPPED = Path(__file__).resolve().parents[2] / "systemd" / "mosquitto"
@@ -165,11 +166,13 @@ def shipped(folder: Path, receivers: Sequence[str] = (), devices: Sequence[str] 
 
 
 def free_port() -> int:
-    """A loopback port that nobody had when this returned."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody had when this returned, and that no other worker of this run is given."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        if is_port_of_ours(port):
+            return port
 
 
 def version(path: str) -> str:
