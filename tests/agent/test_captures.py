@@ -303,17 +303,18 @@ def test_whoever_stops_reading_an_mf4_file_leaves_no_process_behind(tmp_path: Pa
     with can.Logger(path) as logger:
         for number in range(20_000):
             logger(can.Message(timestamp=number, data=b"\1"))
+    before = children()
     with Capture(path) as capture:
         blocks = capture.blocks()
         assert len(next(blocks).frames) == captures.FRAMES_MAX
-        assert children() == 1
+        assert len(children() - before) == 1
         blocks.close()  # type: ignore[attr-defined]
-        assert children() == 0
+        assert children() <= before
 
 
-def children() -> int:
-    """Processes of this one."""
-    return len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+def children() -> set[str]:
+    """Processes of this one: a server of other tests may be among them."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 @pytest.mark.parametrize("name", ["a.mf4.gz", "a.blf.gz"])

@@ -107,6 +107,15 @@ def test_a_marker_is_found_in_any_file_and_form(tmp_path: Path) -> None:
     assert result.control == ("clean",)
 
 
+def test_five_digits_inside_a_longer_number_are_no_part_of_the_vin(tmp_path: Path) -> None:
+    """A time in milliseconds has thirteen: about one demonstration in a hundred would fail by chance."""
+    forms = vin_markers("CARNETSM0AA123456")
+    (tmp_path / "journal").write_bytes(b'{"record":"rec_a","time_ms":1780123456078}')
+    assert search(tmp_path, forms, b"rec_a").found == ()
+    (tmp_path / "log").write_bytes(b"VinCharacters3 was 23456!")
+    assert search(tmp_path, forms, b"rec_a").found == ("log",)
+
+
 def test_the_car_of_a_seed_has_one_marker_and_two_offers_that_stand() -> None:
     """The offers are real documents: car and cloud would refuse them otherwise."""
     from carnet.offers import parse_offer
