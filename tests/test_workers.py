@@ -27,7 +27,7 @@ def test_case(number):
     with pathlib.Path(__file__).parents[2].joinpath(worker).open("a") as log:
         print("{folder}/{file}", file=log)
 """
-FILES = {"agent/test_a": 30, "agent/test_b": 1, "system/test_c": 4, "system/test_d": 4, "system/test_e": 4}
+FILES = {"agent/test_a": 30, "agent/test_b": 20, "system/test_c": 4, "system/test_d": 4, "system/test_e": 4}
 
 
 @pytest.fixture
