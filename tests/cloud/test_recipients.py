@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.lease import LEASE_MS, WRITE_BYTES_MAX, Lease
 from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
 from carnet_cloud.recipients.base import GROUP_MAX
+from carnet_cloud.recipients.cutting import shut
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
 NOW_S = 1_760_000_000
@@ -300,3 +302,28 @@ def test_a_cut_takes_back_what_lies_in_the_sockets_buffer() -> None:
             with pytest.raises(ConnectionResetError):
                 got.extend(iter(lambda: peer.recv(65_536), b""))
     assert sum(map(len, got)) < WRITE_BYTES_MAX
+
+
+def test_a_cut_never_goes_on_in_the_clear() -> None:
+    """ssl takes its cipher away before it shuts the connection; a writer in another thread would come between."""
+    ours, theirs = socket.socketpair()
+    victim = ssl.SSLSocket.__new__(ssl.SSLSocket)
+    socket.socket.__init__(victim, fileno=ours.detach())
+    victim._sslobj = _Cipher()  # type: ignore[attr-defined]
+    shutdown = socket.socket.shutdown
+
+    def come_between(opened: socket.socket, how: int) -> None:
+        opened.send(b"a reading")
+        shutdown(opened, how)
+
+    with pytest.MonkeyPatch.context() as patch, victim, theirs:
+        patch.setattr(socket.socket, "shutdown", come_between)
+        shut(victim)
+        assert theirs.recv(100) == b""
+
+
+class _Cipher:
+    """What it writes goes nowhere."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)

@@ -12,8 +12,6 @@ import hashlib
 import hmac
 import http.client
 import io
-import socket
-import struct
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +20,11 @@ from carnet.errors import ConfigError
 from carnet.loopback import is_loopback
 from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
 from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.cutting import shut
 
 TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 65_536
 RETRY_STATUS = frozenset({408, 425, 429})
-LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class Webhook:
@@ -170,13 +168,8 @@ def _secret(text: str) -> bytes:
 
 
 def _reset(connection: http.client.HTTPConnection) -> None:
-    """Break the connection so that not even buffered bytes leave (SO_LINGER 0 sends a reset)."""
+    """Break the connection so that not even buffered bytes leave."""
     raw = connection.sock
-    if raw is None:
-        return
-    try:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-        raw.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    connection.close()
+    if raw is not None:
+        shut(raw)
+        connection.close()
