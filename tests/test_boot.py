@@ -42,7 +42,7 @@ def stamped(root: Path, name: str) -> None:
     (root / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
     if not boot.PYTHON.exists():
         boot.PYTHON.symlink_to(sys.executable)
-    boot.stamp(name).write_text(boot.digest(name))
+    boot.stamp(name).write_text(boot.digest(boot.files_of(name)))
 
 
 def run(root: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -143,6 +143,24 @@ def test_a_set_up_that_fails_takes_the_old_stamps_with_it(checkout: Path, monkey
     monkeypatch.setattr(boot, "install", fail)
     assert boot.main(["test"]) == 1
     assert not boot.is_ready("run")
+
+
+def test_requirements_that_change_during_the_set_up_are_installed_by_the_next(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment holds what they said before, and is not taken for a complete one."""
+    stamped(checkout, "run")
+
+    def change(wanted: str) -> str:
+        boot.requirements(wanted).write_text("# one package more\n")
+        return "pip"
+
+    monkeypatch.setattr(boot, "install", change)
+    assert boot.main(["test"]) == 0
+    assert not boot.is_ready("test")
+    monkeypatch.setattr(boot, "install", lambda _: "pip")
+    assert boot.main(["test"]) == 0
+    assert boot.is_ready("test")
 
 
 def test_without_ensurepip_and_without_the_right_to_install_it_the_command_is_named(

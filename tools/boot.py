@@ -100,7 +100,7 @@ def is_ready(wanted: str) -> bool:
     """Whether ``.venv`` holds the wanted set, or a larger one, as the files say now."""
     for name in list(SETS)[list(SETS).index(wanted) :]:
         try:
-            if PYTHON.exists() and stamp(name).read_text() == digest(name):
+            if PYTHON.exists() and stamp(name).read_text() == digest(files_of(name)):
                 return True
         except OSError:
             continue
@@ -112,14 +112,19 @@ def stamp(name: str) -> Path:
     return VENV / f".carnet-{name}"
 
 
+def files_of(name: str) -> list[bytes]:
+    """The files that say what is in a set, as they are now: its requirements and this one."""
+    return [requirements(name).read_bytes(), Path(__file__).read_bytes()]
+
+
 def requirements(name: str) -> Path:
     """The file that names what is in a set."""
     return ROOT / "requirements" / f"{name}.txt"
 
 
-def digest(name: str) -> str:
-    """What an environment depends on: requirements, this file, the checkout's place, the Python it was made with."""
-    parts = [requirements(name).read_bytes(), Path(__file__).read_bytes(), bytes(ROOT), bytes(PYTHON.resolve())]
+def digest(files: list[bytes]) -> str:
+    """What an environment depends on: these files, the checkout's place, the Python it was made with."""
+    parts = [*files, bytes(ROOT), bytes(PYTHON.resolve())]
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
@@ -141,9 +146,11 @@ def make(wanted: str) -> None:
     say(f"setting up .venv for 'make {SETS[wanted]}', once")
     for name in SETS:
         stamp(name).unlink(missing_ok=True)
+    # read before they are used: what changes meanwhile is not installed, and the next run sees that
+    files = files_of(wanted)
     how = install(wanted)
     connect()
-    stamp(wanted).write_text(digest(wanted))
+    stamp(wanted).write_text(digest(files))
     say(f"ready after {time.monotonic() - started:.0f} s ({how}, Python {'.'.join(map(str, sys.version_info[:3]))})")
 
 
