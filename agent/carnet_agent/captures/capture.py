@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import logging
 import os
-import sys
 import tempfile
 import zlib
 from collections import Counter
@@ -236,6 +235,7 @@ class Capture:
         yield from _reader_class(self.suffix)(FlatBlf(self._stream()))
 
     def _mf4_messages(self) -> Iterator[can.Message]:
+        mf4.require(self.path.name)
         with self._mf4_path() as path:
             yield from mf4.messages(path)
 
@@ -249,9 +249,6 @@ class Capture:
         except CaptureError:
             raise
         except Exception as error:
-            if isinstance(error, NotImplementedError) and self.suffix == ".mf4":
-                sentence = f"{self.path.name}: .mf4 needs asammdf: {sys.executable} -m pip install asammdf"
-                raise CaptureError("asammdf_missing", sentence) from error
             if not got:
                 sentence = f"{self.path.name}: is not a {self.suffix} file: {error}"
                 raise CaptureError("capture_refused", sentence) from error

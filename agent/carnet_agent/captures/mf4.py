@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from carnet.errors import CaptureError
 from carnet_agent.frames import FD_WIDTH
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ _KINDS: Final = (
 """What a message is, a bit each."""
 
 
-def messages(path: str) -> Iterator[can.Message]:
-    """The messages of the file. NotImplementedError if asammdf is not there, ValueError where it cannot go on."""
+def require(name: str) -> None:
+    """CaptureError ``asammdf_missing`` unless the files' reader is there; ``name`` is the file's."""
     if find_spec("asammdf") is None:
-        raise NotImplementedError
+        raise CaptureError("asammdf_missing", f"{name}: .mf4 needs asammdf: {sys.executable} -m pip install asammdf")
+
+
+def messages(path: str) -> Iterator[can.Message]:
+    """The messages of the file. ValueError where asammdf, which must be there, cannot go on."""
     command = [sys.executable, "-m", __name__, path]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
