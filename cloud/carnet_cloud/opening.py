@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from carnet.errors import ConfigError, UnavailableError
@@ -48,7 +49,8 @@ def open_store(section: StoreSection, incarnation: bytes, now_ms: int) -> Opened
     try:
         from carnet_cloud.store.postgres import PostgresStore
     except ImportError as e:
-        raise ConfigError("store_driver", "store.url needs psycopg: pip install 'carnet[cloud,postgres]'") from e
+        command = f"{sys.executable} -m pip install 'psycopg[binary]'"
+        raise ConfigError("store_driver", f"store.url needs psycopg: {command}") from e
     store = PostgresStore(section.url, incarnation=incarnation, now_ms=now_ms, password=_password(section))
     return Opened(store, store.is_new)
 

@@ -64,7 +64,8 @@ def test_sqlite_needs_no_driver_of_postgresql(tmp_path: Path) -> None:
         "except Exception as error: print(error.reason, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.startswith("store_driver store.url needs psycopg: pip install ")
+    command = f"{sys.executable} -m pip install 'psycopg[binary]'"
+    assert done.stdout == f"store_driver store.url needs psycopg: {command}\n"
 
 
 def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
