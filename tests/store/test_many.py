@@ -32,7 +32,7 @@ from tests import consentkit as kit
 from tests.cloud import kit as cloudkit
 from tests.cloud.kit import VEHICLE, Cloud, Unit
 from tests.cloud.test_enrol import enrolment
-from tests.cloud.test_forward import OTHER, Listener, make_forwarder
+from tests.cloud.test_forward import OTHER, Listener, make_forwarder, outcomes
 from tests.store.backends import OnPostgres
 
 Ask = Callable[[Transaction], object]
@@ -262,6 +262,40 @@ def test_two_forwarders_of_one_recipient_send_every_event_once(clouds: list[Clou
         thread.join()
     got = listeners[0].got + listeners[1].got
     assert len(got) == len(set(got)) == 200
+
+
+class Unanswered(Listener):
+    """Has every event as soon as it is sent; ``during`` runs before its answer comes."""
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
+        lease.guard()
+        self.sends += 1
+        self.got.append(event.event_id)
+        self.during(self.sends)
+        return Outcome.CONFIRMED
+
+
+def test_what_hangs_at_one_and_what_it_had_answered_comes_again_from_another_under_the_same_ids(
+    clouds: list[Cloud], unit: Unit
+) -> None:
+    """A limit (decisions 0013 and 0021): outcomes are written with their group, and its leases run out before."""
+    clouds[0].give()
+    clouds[0].send(unit.schema(), *[unit.data() for _ in range(3)])
+    hangs, answers = Unanswered(), Listener()
+    first, second = make_forwarder(clouds[0], hangs), make_forwarder(clouds[1], answers, b"sender02")
+
+    def hang(sends: int) -> None:
+        if sends == 2:
+            for cloud in clouds:
+                cloud.clock.ms += LEASE_MS + 1
+            while second.step(kit.RECIPIENT):
+                pass
+
+    hangs.during = hang
+    assert first.step(kit.RECIPIENT)
+    assert (len(hangs.got), len(answers.got)) == (2, 3)
+    assert set(hangs.got) < set(answers.got)
+    assert outcomes(clouds[0]) == {"confirmed": 3}
 
 
 class Slow:
