@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test nightly check bench run-set test-set bench-set
+.PHONY: demo test nightly check bench help run-set test-set bench-set
 
 demo: run-set            ## a car, an agent, a broker, a receiver and two recipients on this machine
 	@$(BIN)/carnet-sim demo $(ARGS)
@@ -27,6 +27,9 @@ check: test-set          ## style, types, direction of imports
 
 bench: bench-set         ## every figure of docs/benchmarks.md
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+help:                    ## this list; `make test ARGS="tests/cloud -q"` hands ARGS to the program
+	@sed -n 's/^\([a-z]*\):[a-z -]*## /\1\t/p' Makefile
 
 run-set:
 	@$(PYTHON) tools/boot.py run

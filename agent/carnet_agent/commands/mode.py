@@ -19,8 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "mode",
         help="show or set the driver's mode: normal, no_location, guest or off",
         description="Show what the driver allows or, with MODE, tell the running agent. A mode only takes away: "
-        "no_location stops positions, guest stops positions, identity and unmapped signals, off stops everything. It "
-        "needs no account and no network and stays until it is changed.",
+        "no_location stops positions; guest stops positions, identity, unmapped signals and whatever is more than of "
+        "low sensitivity; off stops everything. It needs no account and no network and stays until it is changed.",
         epilog=EXAMPLE,
     )
     parser.add_argument("mode", nargs="?", choices=[str(mode) for mode in Mode], help="default: show the present one")

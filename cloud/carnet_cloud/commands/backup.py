@@ -22,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="copy the store into a new file",
         description="Copy the store into a new file; a running service makes the copy and goes on meanwhile. The "
         "journal of narrowings and the wrapping keys are not in it and must never be restored; the cloud's own keys "
-        "have a copy of their own. The file holds consents and sealed readings: keep it as the store itself.",
+        "have a copy of their own. The file holds consents and sealed readings: keep it as the store itself. A store "
+        "on PostgreSQL is copied by pg_dump instead.",
         epilog=EXAMPLE,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="what is made; it must not exist")
