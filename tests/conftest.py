@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.lacking import lacking
 from tests.realparts import committed, seen, seen_elsewhere
 from tests.workers import Spread, turn_of, worker_count
 
@@ -58,10 +59,7 @@ def shared_data() -> Path:
     """
     folder = Path(os.environ.get("CARNET_DATA", CHECKOUT.parent / "shared" / "data"))
     if not folder.is_dir():
-        sentence = "the shared vehicle data is missing: set CARNET_DATA to its folder"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("the shared vehicle data is missing: set CARNET_DATA to its folder")
     return folder
 
 

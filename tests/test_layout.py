@@ -159,10 +159,10 @@ def test_nothing_is_left_unfinished() -> None:
 
 
 def test_no_test_is_switched_off() -> None:
-    """A test is skipped only for what this machine lacks, and the helper that says so fails in CI."""
-    switched_off = re.compile("|".join([r"mark\.sk" + "ip", r"mark\.x" + "fail", "importor" + "skip"]))
+    """A test is skipped only for what this machine lacks, and the one helper that says so fails in CI."""
+    switched_off = re.compile("|".join([r"mark\.sk" + "ip", r"mark\.x" + "fail", "importor" + "skip", r"\bskip\("]))
     tests = (CHECKOUT / "tests").rglob("*.py")
-    assert [str(path) for path in tests if switched_off.search(path.read_text(encoding="utf-8"))] == []
+    assert [path.name for path in tests if switched_off.search(path.read_text(encoding="utf-8"))] == ["lacking.py"]
 
 
 def test_the_changelog_has_one_line_a_change() -> None:

@@ -26,6 +26,7 @@ from tests.agent.linekit import World
 from tests.agent.test_buffer import DEVICE, KEY, add, sent
 from tests.cloud.kit import NOW_MS
 from tests.conftest import CHECKOUT
+from tests.lacking import lacking
 
 # a lie
 
@@ -246,7 +247,7 @@ def test_f5_a_start_on_a_read_only_disk_is_refused_in_words_and_changes_nothing(
     """With a real mount, which needs a name space of its own."""
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*alone, "mount", "-t", "tmpfs", "none", tmp_path], check=False, capture_output=True).returncode:
-        pytest.skip("this machine gives nobody a mount of his own")
+        lacking("this machine gives nobody a mount of his own: it forbids user namespaces")
     done = subprocess.run(
         [*alone, sys.executable, "-c", START, tmp_path], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )

@@ -17,9 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
-
 import certificates
+from tests.lacking import lacking
 from tests.realparts import real_part
 from tests.workers import is_port_of_ours
 
@@ -57,10 +56,7 @@ def require_mosquitto() -> str:
     """Mosquitto's path. Without it: skip, saying what to install; where CI=true fail, because there it is promised."""
     path = program()
     if path is None:
-        sentence = "no mosquitto: apt-get install --no-install-recommends mosquitto"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("no mosquitto: apt-get install --no-install-recommends mosquitto")
     return path
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-import pytest
 
+from tests.lacking import lacking
 from tests.realparts import real_part
 from tests.system.mosquitto import HOST, free_port
 
@@ -45,10 +45,7 @@ def require_postgres() -> Path:
     """Without it: skip, saying what to install; where CI=true fail, because there it is promised."""
     folder = programs()
     if folder is None:
-        sentence = "no PostgreSQL: apt-get install --no-install-recommends postgresql"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("no PostgreSQL: apt-get install --no-install-recommends postgresql")
     return folder
 
 

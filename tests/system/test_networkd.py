@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lacking import lacking
 from tests.system.guest import uml
 from tests.system.guest.require import require_guest
 
@@ -35,7 +36,7 @@ journalctl --no-pager -o cat -u systemd-networkd
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     require_guest()
     if not Path("/lib/systemd/systemd-networkd").exists():
-        pytest.skip("no systemd-networkd: apt-get install --no-install-recommends systemd")
+        lacking("no systemd-networkd: apt-get install --no-install-recommends systemd")
     units = tmp_path_factory.mktemp("units")
     outcome = uml.run(["sh", "-c", SCRIPT], timeout_s=60, units=units, environment={"FILES": str(SYSTEMD)})
     assert outcome.code == 0, outcome.output

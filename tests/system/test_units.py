@@ -15,6 +15,7 @@ import pytest
 
 from carnet_agent import config
 from carnet_cloud.config import CloudConfig
+from tests.lacking import lacking
 from tests.realparts import real_part
 from tests.system.guest import page, uml
 from tests.system.guest.require import require_guest
@@ -38,7 +39,7 @@ def lines(unit: str) -> list[str]:
 
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze: apt-get install --no-install-recommends systemd")
+        lacking("no systemd-analyze: apt-get install --no-install-recommends systemd")
     return subprocess.run(["systemd-analyze", "--no-pager", *words], check=False, capture_output=True, text=True)
 
 

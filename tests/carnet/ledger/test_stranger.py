@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.carnet.ledger.kit import NOTE_KEY, OTHER_NOTE_KEY, story
 from tests.conftest import CHECKOUT
+from tests.lacking import lacking
 from tests.realparts import real_part
 from tests.vectors.make_ledger_vectors import FOLDER
 
@@ -22,10 +20,7 @@ def require_node() -> str:
     """Node's path. Without it: skip, saying what to install; where CI=true fail, because there it is promised."""
     path = shutil.which("node")
     if path is None:
-        sentence = "no node: apt-get install --no-install-recommends nodejs"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("no node: apt-get install --no-install-recommends nodejs")
     version = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     real_part("node", version)
     return path
