@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 from carnet.enrolment import parse_enrolment
 from carnet.errors import ConfigError, UnavailableError
 from carnet.ids import device_bytes, device_text
+from carnet_agent import pairing
 from carnet_agent.__main__ import main
 from carnet_agent.identity import read_identity
 from carnet_agent.pairing import Pairing, pair, read_cloud_keys, read_owner_key
 from carnet_agent.statefolder import locked
-from tests.agent.units import CLOUD, OWNER, make_unit
+from tests.agent.units import CLOUD, OWNER, Unit, make_unit
 
 ASKED = Pairing(OWNER.public, CLOUD)
 
@@ -147,6 +150,36 @@ def test_the_command_writes_the_enrolment(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.count("\n") == 1
     assert parse_enrolment(out.read_bytes()) == enrolment
     assert not list(tmp_path.glob(".*.part"))
+
+
+def words(unit: Unit, out: Path) -> list[str]:
+    keys = ["--owner-key", str(unit.owner_key), "--cloud-keys", str(unit.cloud_keys)]
+    return ["pair", "--config", str(unit.config), *keys, "--out", str(out)]
+
+
+def test_an_enrolment_into_a_pipe_goes_through_it_and_leaves_it_there(tmp_path: Path) -> None:
+    """As into any device: a root user's /dev/stdout is no file to be replaced."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert main(words(make_unit(tmp_path), pipe)) == 0
+    assert parse_enrolment(os.read(reader, 65_536)).epoch == 1
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_state_folder_that_takes_nothing_is_told_by_its_own_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pairing, "sync_folder", full)
+    unit, out = make_unit(tmp_path), tmp_path / "enrolment.json"
+    assert main(words(unit, out)) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written: No space left" in said and out.name not in said
+    assert not [path for path in tmp_path.iterdir() if out.name in path.name]
 
 
 def test_a_wrong_vehicle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ import numpy as np
 from carnet.errors import CaptureError, ConfigError
 from carnet_agent.captures.capture import Block, Capture
 from carnet_agent.commands.saying import Voice
+from carnet_agent.commands.wholefile import whole_file
 from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.database import Database
 from carnet_agent.dbc.parse import load_dbc
@@ -145,27 +145,13 @@ def _progress(
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that appears under its name only when it is whole."""
+    """Standard output, or a file."""
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    try:
-        if path.exists() and not path.is_file():
-            # A pipe or device cannot be replaced.
-            with path.open("wb") as stream:
-                yield stream
-            return
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("wb") as stream:
-            try:
-                yield stream
-            except BaseException:
-                part.unlink()
-                raise
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError("out_unwritable", f"{path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as stream:
+        yield stream
 
 
 def _why_nothing(plan: Plan, counts: Counter[str]) -> str:

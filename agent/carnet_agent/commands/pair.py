@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from carnet.commandline import having_form, whole
-from carnet.errors import ConfigError
+from carnet.errors import UnavailableError
 from carnet.ids import device_bytes, device_text
 from carnet.ownerkeys import EPOCH_MAX
 from carnet_agent.commands import CONFIG_DEFAULT
+from carnet_agent.commands.wholefile import whole_file
 
 EXAMPLE = """examples:
   carnet-agent pair --owner-key owner.public.json --cloud-keys cloud.public.json --out enrolment.json
@@ -68,18 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
         renew=arguments.renew,
     )
     # Opened first: a unit must not be paired and its enrolment lost for want of a folder.
-    try:
-        part = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            try:
-                enrolment = pair(settings.unit.state, asked, os.urandom)
-                file.write(enrolment)
-            except BaseException:
-                part.unlink()
-                raise
-        part.replace(arguments.out)
-    except OSError as error:
-        raise ConfigError("out_unwritable", f"{arguments.out} cannot be written: {error.strerror}") from error
+    with whole_file(arguments.out) as file:
+        try:
+            enrolment = pair(settings.unit.state, asked, os.urandom)
+        except OSError as error:
+            sentence = f"{settings.unit.state} cannot be written: {error.strerror}"
+            raise UnavailableError("state_unwritable", sentence) from error
+        file.write(enrolment)
     paired = parse_enrolment(enrolment)
     print(f"paired: device {device_text(paired.device)}")
     print(f"for the owner: vehicle {device_text(paired.vehicle)}, epoch {paired.epoch}")
