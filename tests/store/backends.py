@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from tests.system.postgres import Postgres
 
 INCARNATION = b"i" * 16
 NOW_MS = 1_800_000_000_000
+WAIT_S = 10.0
 
 
 class Backend(Protocol):
@@ -64,3 +66,11 @@ class OnPostgres:
     def rows(self, query: str) -> Sequence[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode()).fetchall()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for what another program or thread does; AssertionError after WAIT_S."""
+    end = time.monotonic() + WAIT_S
+    while not happened():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)

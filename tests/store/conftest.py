@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from carnet_cloud.store import Store
 from carnet_cloud.store.postgres import PostgresStore
+from tests.cloud import kit as cloudkit
+from tests.cloud.kit import Cloud, Unit
 from tests.store.adopted import empty
 from tests.store.backends import Backend, OnPostgres, Sqlite
 from tests.system.postgres import Postgres
@@ -56,3 +59,31 @@ def emptied(shared: PostgresStore) -> PostgresStore:
     """The module's store, without anything in it."""
     empty(shared)
     return shared
+
+
+@pytest.fixture
+def stores(many: OnPostgres) -> Iterator[list[PostgresStore]]:
+    """Two programs' and a third for looking on."""
+    opened = [many.open() for _ in range(3)]
+    yield opened
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def clouds(stores: list[PostgresStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cloud]:
+    """Two receivers, which share journal and wrapping keys."""
+    found = []
+    for store in stores[:2]:
+        monkeypatch.setattr(cloudkit, "memory_store", lambda store=store: store)
+        found.append(Cloud(tmp_path))
+    found[1].wrapping._random = random.Random(6).randbytes
+    return found
+
+
+@pytest.fixture
+def unit(clouds: list[Cloud]) -> Unit:
+    """Enrolled at both."""
+    unit = Unit()
+    clouds[0].enrol(unit)
+    return unit

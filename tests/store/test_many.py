@@ -1,245 +1,24 @@
-"""Several programs on one PostgreSQL: what excludes what, no update is lost, and a dead one holds nobody up."""
+"""Several programs on one PostgreSQL forward, narrow and wrap keys as one would."""
 
 from __future__ import annotations
 
-import contextlib
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from carnet.errors import ConfigError, RemoteError, UnavailableError
-from carnet.states import EventKind
-from carnet_cloud.config import StoreSection
 from carnet_cloud.consents import Ended, Waits
-from carnet_cloud.enrol import enrol
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
-from carnet_cloud.membership import MEMBER_MS, Membership
-from carnet_cloud.opening import open_alone
 from carnet_cloud.recipients import Event, Outcome
-from carnet_cloud.sending import Sent
-from carnet_cloud.sharing import SHARDS
-from carnet_cloud.store import Transaction
-from carnet_cloud.store.outbox import Outbox, Queued
+from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.postgres import PostgresStore
-from carnet_cloud.store.postgres.locks import PostgresLocks
 from tests import consentkit as kit
-from tests.cloud import kit as cloudkit
-from tests.cloud.kit import VEHICLE, Cloud, Unit
-from tests.cloud.test_enrol import enrolment
-from tests.cloud.test_forward import OTHER, Listener, make_forwarder, outcomes
-from tests.store.backends import OnPostgres
-
-Ask = Callable[[Transaction], object]
-OTHER_VEHICLE = bytes([VEHICLE[0] ^ 1]) + VEHICLE[1:]
-MEMBER = b"receiver"
-WAIT_S = 10.0
-
-QUEUED = Queued(bytes(16), kit.RECORD_ID, kit.RECIPIENT, 1, 1, b"", 1)
-
-KEEP: Ask = lambda t: t.others.keep_vehicle(VEHICLE)  # noqa: E731 - a table of questions
-KEEP_DEVICE: Ask = lambda t: t.others.keep_devices([cloudkit.DEVICE])  # noqa: E731
-KEEP_RECORD: Ask = lambda t: t.others.keep_records([kit.RECORD_ID])  # noqa: E731
-CHANGE: Ask = lambda t: t.others.change_vehicle(VEHICLE)  # noqa: E731
-CHANGE_RECORD: Ask = lambda t: t.others.change_records([kit.RECORD_ID])  # noqa: E731
-CHANGE_OTHER: Ask = lambda t: t.others.change_vehicle(OTHER_VEHICLE)  # noqa: E731
-NARROW: Ask = lambda t: t.others.narrow()  # noqa: E731
-FORWARD: Ask = lambda t: t.others.forward(kit.RECIPIENT)  # noqa: E731
-FORWARD_OTHER: Ask = lambda t: t.others.forward("rcp_somebodyelse")  # noqa: E731
-WRAP: Ask = lambda t: t.others.wrap()  # noqa: E731
-REWRAP: Ask = lambda t: t.others.rewrap()  # noqa: E731
-
-
-@pytest.fixture
-def stores(many: OnPostgres) -> Iterator[list[PostgresStore]]:
-    """Two programs' and a third for looking on."""
-    opened = [many.open() for _ in range(3)]
-    yield opened
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def clouds(stores: list[PostgresStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cloud]:
-    """Two receivers, which share journal and wrapping keys."""
-    found = []
-    for store in stores[:2]:
-        monkeypatch.setattr(cloudkit, "memory_store", lambda store=store: store)
-        found.append(Cloud(tmp_path))
-    found[1].wrapping._random = random.Random(6).randbytes
-    return found
-
-
-@pytest.fixture
-def unit(clouds: list[Cloud]) -> Unit:
-    unit = Unit()
-    clouds[0].enrol(unit)
-    return unit
-
-
-def waiting(store: PostgresStore) -> bool:
-    """Whether some program waits for a lock."""
-    with store.transaction() as t:
-        return bool(t.outbox._db.execute("select count(*) from pg_locks where not granted").fetchone()[0])
-
-
-def until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not happened():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
-
-
-def waits(stores: list[PostgresStore], first: Ask, second: Ask) -> bool:
-    """Whether a transaction that asks ``second`` waits for one that has asked ``first`` to end."""
-    through = threading.Event()
-
-    def work() -> None:
-        with stores[1].transaction() as t:
-            second(t)
-        through.set()
-
-    thread = threading.Thread(target=work)
-    with stores[0].transaction() as t:
-        first(t)
-        thread.start()
-        until(lambda: through.is_set() or waiting(stores[2]))
-        waited = not through.is_set()
-    thread.join(WAIT_S)
-    assert through.is_set()
-    return waited
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        (KEEP, KEEP, False),
-        (KEEP, CHANGE, True),
-        (CHANGE, KEEP, True),
-        (CHANGE, CHANGE, True),
-        (CHANGE, CHANGE_OTHER, False),
-        (KEEP_DEVICE, KEEP_RECORD, False),
-        (KEEP_DEVICE, CHANGE_RECORD, True),
-        (CHANGE_RECORD, KEEP_DEVICE, True),
-        (KEEP_RECORD, CHANGE, True),
-        (NARROW, NARROW, True),
-        (FORWARD, FORWARD, True),
-        (FORWARD, FORWARD_OTHER, False),
-        (WRAP, WRAP, False),
-        (WRAP, REWRAP, True),
-        (REWRAP, WRAP, True),
-        (REWRAP, CHANGE, False),
-    ],
-)
-def test_what_waits_for_what(
-    stores: list[PostgresStore], clouds: list[Cloud], unit: Unit, first: Ask, second: Ask, expected: bool
-) -> None:
-    clouds[0].give()
-    assert waits(stores, first, second) is expected
-
-
-def sends(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
-    return cloud.send(unit.data())
-
-
-def leases(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
-    return forwarder._take(kit.RECIPIENT, 0.0)
-
-
-def renews(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
-    return forwarder._renew(QUEUED)
-
-
-def settles(_cloud: Cloud, _unit: Unit, forwarder: Forwarder) -> object:
-    forwarder._settle([Sent(QUEUED, Outcome.CONFIRMED)])
-    return None
-
-
-def gives(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
-    return cloud.give(id=OTHER)
-
-
-def confirms(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
-    cloud.consents.confirm(kit.RECORD_ID)
-    return None
-
-
-def withdraws(cloud: Cloud, _unit: Unit, _: Forwarder) -> object:
-    return cloud.consents.operate(kit.RECORD_ID, EventKind.REVOKE, "test")
-
-
-def enrols(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
-    return enrol(cloud.store, enrolment(unit), kit.TENANT, 1)
-
-
-@pytest.mark.parametrize(
-    ("meanwhile", "work", "lacking"),
-    [
-        (CHANGE, sends, "keep_devices"),
-        (CHANGE, sends, "keep_vehicle"),
-        (CHANGE, leases, ""),
-        (CHANGE, renews, ""),
-        (CHANGE, settles, ""),
-        (KEEP, gives, ""),
-        (KEEP, confirms, ""),
-        (KEEP, withdraws, ""),
-        (KEEP, enrols, ""),
-        (NARROW, withdraws, ""),
-    ],
-)
-def test_whatever_decides_waits_for_who_changes_and_whatever_changes_for_who_decides(
-    stores: list[PostgresStore],
-    clouds: list[Cloud],
-    unit: Unit,
-    monkeypatch: pytest.MonkeyPatch,
-    meanwhile: Ask,
-    work: Callable[[Cloud, Unit, Forwarder], object],
-    lacking: str,
-) -> None:
-    """``lacking``: a way of asking that is not needed where there is the other."""
-    clouds[0].give()
-    clouds[0].send(unit.schema(), unit.data())
-    if lacking:
-        monkeypatch.setattr(PostgresLocks, lacking, lambda *_: None)
-    forwarder = make_forwarder(clouds[1], Listener())
-
-    def there() -> None:
-        with contextlib.suppress(RemoteError):
-            work(clouds[1], unit, forwarder)
-        through.set()
-
-    through = threading.Event()
-    thread = threading.Thread(target=there)
-    with stores[0].transaction() as t:
-        meanwhile(t)
-        thread.start()
-        until(lambda: through.is_set() or waiting(stores[2]))
-        waited = not through.is_set()
-    thread.join(WAIT_S)
-    assert through.is_set()
-    assert waited
-
-
-def test_no_generation_and_no_count_is_lost(stores: list[PostgresStore]) -> None:
-    def work(store: PostgresStore) -> None:
-        for _ in range(25):
-            with store.transaction() as t:
-                t.consents.raise_generation(VEHICLE, 1)
-                t.counters.add("raised")
-
-    threads = [threading.Thread(target=work, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with stores[0].transaction() as t:
-        assert t.consents.generation(VEHICLE, 1) == t.counters.all()["raised"] == 75
-
+from tests.cloud.kit import Cloud, Unit
+from tests.cloud.test_forward import Listener, make_forwarder, outcomes
+from tests.store.backends import WAIT_S, until
 
 # forwarding
 
@@ -363,23 +142,10 @@ def test_a_narrowing_is_told_to_the_other_programs(
 ) -> None:
     """They cut what they have in the air at once, without waiting for a lease to end."""
     token = clouds[0].give()
-    heard: list[str] = []
-    started = threading.Event()
-
-    def listen() -> None:
-        for _ in range(100):
-            started.set()
-            heard.extend(stores[2].narrowed(0.1))
-            if heard:
-                return
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    started.wait()
-    time.sleep(0.05)
+    assert list(stores[2].narrowed(0.0)) == [], "from now on it listens"
     clouds[0].consents.event(kit.event("withdraw", [token], clouds[0].clock.ms), kit.RECORD_ID)
-    thread.join()
-    assert heard == [kit.RECORD_ID]
+    assert next(iter(stores[2].narrowed(WAIT_S))) == kit.RECORD_ID
+    assert list(stores[2].narrowed(0.0)) == []
 
 
 # journal and wrapping keys
@@ -490,76 +256,3 @@ def test_a_key_that_is_destroyed_while_keys_are_wrapped_anew_stays_destroyed(
     monkeypatch.setattr(Outbox, "all_keys", late)
     clouds[1].wrapping.rotate(clouds[1].store)
     assert clouds[0].ask("select count(*) from outbox_key") == (0,)
-
-
-# shards
-
-
-def members(stores: list[PostgresStore]) -> list[Membership]:
-    return [Membership(store, bytes([number]) * 8) for number, store in enumerate(stores)]
-
-
-def test_receivers_share_all_shards_and_give_them_back(many: OnPostgres) -> None:
-    first, second = members([many.open(), many.open()])
-    assert len(first.turn()) == SHARDS
-    assert second.turn() == frozenset()
-    assert len(first.turn()) == SHARDS // 2
-    assert len(second.turn()) == SHARDS // 2
-    assert first.turn() | second.turn() == frozenset(range(SHARDS))
-    first.leave()
-    assert len(second.turn()) == SHARDS
-    second.leave()
-    assert many.rows("select count(*) from receiver") == [(0,)]
-
-
-def test_the_shards_of_a_receiver_that_shows_no_life_are_taken_over(stores: list[PostgresStore]) -> None:
-    """Not before its time is over by the store's clock, and not in the middle of its transaction."""
-    first, second = members(stores[:2])
-    first.turn()
-    assert second.turn() == frozenset()
-    with stores[2].transaction() as t:
-        t.shards.live(bytes(8), t.others.now_ms() - 1)
-    with stores[0].transaction() as t:
-        assert len(first.serving(t)) == SHARDS
-        assert second.turn() == frozenset()
-    assert len(second.turn()) == SHARDS
-    with stores[0].transaction() as t:
-        assert first.serving(t) == frozenset()
-    assert MEMBER_MS < 5000
-
-
-def test_messages_of_a_shard_that_others_serve_are_left_to_them(clouds: list[Cloud], unit: Unit) -> None:
-    """Neither taken nor acknowledged: the car sends them again."""
-    clouds[0].give()
-    number = unit.device[0]
-    clouds[0].receiver._serving = lambda _: frozenset(range(SHARDS)) - {number}
-    payload = unit.schema()
-    assert clouds[0].send(payload) == []
-    assert clouds[0].counters()["shard_of_another"] == 1
-    assert clouds[0].ask("select count(*) from replay") == (0,)
-    clouds[1].receiver._serving = lambda _: frozenset({number})
-    assert len(unit.acks(clouds[1].send(payload))) == 1
-
-
-def test_a_receiver_with_a_journal_of_its_own_does_not_start_beside_others(stores: list[PostgresStore]) -> None:
-    first, second = members(stores[:2])
-    second.require_journal(stores[2], known=False)
-    first.turn()
-    second.require_journal(stores[2], known=True)
-    with pytest.raises(ConfigError) as refused:
-        second.require_journal(stores[2], known=False)
-    assert refused.value.reason == "journal_other"
-
-
-def test_a_command_leaves_a_store_to_the_receivers_that_work_on_it(
-    stores: list[PostgresStore], many: OnPostgres
-) -> None:
-    """It asks the running service, as with a file that is in use; afterwards it opens the store itself."""
-    section = StoreSection(url=many.url, journal=Path("journal/narrowings"), wrapping_keys=Path("keys"))
-    (first,) = members(stores[:1])
-    first.turn()
-    with pytest.raises(UnavailableError) as refused:
-        open_alone(section, b"i" * 16, 1)
-    assert refused.value.reason == "store_in_use"
-    first.leave()
-    open_alone(section, b"i" * 16, 1).close()
