@@ -70,6 +70,15 @@ def test_every_command_of_ours_in_the_document_is_one() -> None:
         assert left.value.code == 0, word
 
 
+def test_every_event_of_the_log_is_described() -> None:
+    """Those that a line of code names, and none that no code names."""
+    rows = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT.partition("\n## Logs\n")[2].partition("\n## ")[0], re.MULTILINE))
+    said = set(re.findall(r'\btold\(\s*"(\w+)"', SOURCE))
+    assert len(said) > 8
+    assert said - rows == set()
+    assert {row for row in rows if f'"{row}"' not in SOURCE} == set()
+
+
 def test_files_that_are_installed_are_there() -> None:
     for name in re.findall(r"(?:/opt/carnet/|\s)(systemd/[\w./-]+)", DOCUMENT):
         assert (CHECKOUT / Path(name)).exists(), name

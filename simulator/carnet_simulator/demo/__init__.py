@@ -33,7 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--seconds", type=float, default=45.0, help="how long readings flow, withdrawal included (default: 45)")
+    add(
+        "--seconds",
+        type=float,
+        default=45.0,
+        help="how long readings flow, withdrawal included; 20 or more (default: 45)",
+    )
     add("--seed", type=int, default=1, help="which car and which drive (default: 1)")
     add("--mode", choices=("normal", "no_location", "guest", "off"), default="normal", help="what the driver set")
     add("--headless", action="store_true", help="no moving picture in the terminal, only lines")
