@@ -1,7 +1,8 @@
 """The end of the service: it stops taking, finishes what it has begun, hands the rest back. Within a bound.
 
 Law: what was taken is committed and acknowledged or comes again; a send that is cut at the end is retried under its id
-by whoever starts next. As long as anything may still be sent the consent API serves, so that an owner can withdraw.
+by whoever starts next. As long as anything may still be sent the consent API serves, so that an owner can withdraw, and
+what other receivers narrow is heard.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ SERVED_S_MAX = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """What has to end, by what it does. ``api`` ends by ``stop_serving``, ``receiver`` by its event `taken`."""
+    """What has to end, by what it does. ``api`` ends by ``stop_serving``, ``receiver`` by its event `taken`; what must
+    not end before the senders, by `sent`.
+    """
 
     receiver: threading.Thread
     senders: Sequence[threading.Thread]
@@ -35,7 +38,12 @@ class Threads:
 
 
 def end(
-    threads: Threads, link: BrokerLink, leases: Leases, taken: threading.Event, stop_serving: Callable[[], None]
+    threads: Threads,
+    link: BrokerLink,
+    leases: Leases,
+    taken: threading.Event,
+    sent: threading.Event,
+    stop_serving: Callable[[], None],
 ) -> list[str]:
     """Called when the loops have been told to stop; the names of threads that did not end in time."""
     started = time.monotonic()
@@ -47,6 +55,7 @@ def end(
     if _join(threads.senders, started + SENT_S_MAX):
         leases.cut_begun_before(math.inf)
         _join(threads.senders, time.monotonic() + CUT_S_MAX)
+    sent.set()
     stop_serving()
     _join([threads.api, *threads.others], time.monotonic() + SERVED_S_MAX)
     return [each.name for each in (threads.receiver, *threads.senders, *threads.others, threads.api) if each.is_alive()]

@@ -103,6 +103,8 @@ class Service:
         self._stop = threading.Event()
         self._taken = threading.Event()
         """The receiver has nothing more to take."""
+        self._sent = threading.Event()
+        """The forwarders have nothing more in the air."""
         self._work = threading.Event()
         self._replayed = False
         """Whether what the journal says has been applied."""
@@ -139,7 +141,12 @@ class Service:
         senders = [thread for name, thread in by_name.items() if name.startswith("forward")]
         others = [by_name[name] for name in ("keeper", "probe", "sharing") if name in by_name]
         left = end(
-            Threads(by_name["receiver"], senders, others, api), parts.link, parts.leases, self._taken, server.stop
+            Threads(by_name["receiver"], senders, others, api),
+            parts.link,
+            parts.leases,
+            self._taken,
+            self._sent,
+            server.stop,
         )
         if parts.membership is not None:
             self._leave(parts.membership)
@@ -263,7 +270,7 @@ class Service:
         sharing = self._parts.membership
         return [
             self._loops.thread("receiver", self._receive, self._taken),
-            *([self._loops.thread("sharing", self._share(sharing))] if sharing else []),
+            *([self._loops.thread("sharing", self._share(sharing), self._sent)] if sharing else []),
             self._loops.thread("keeper", self._keep),
             self._loops.thread("probe", self._probe),
             *(self._loops.thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
@@ -292,11 +299,14 @@ class Service:
         return step
 
     def _share(self, membership: Membership) -> Callable[[], None]:
-        """Serve this receiver's shards, and cut what is sent under a record that another program narrows."""
+        """Serve this receiver's shards until the service ends, and cut what is sent under a record that another program
+        narrows until nothing is sent any more.
+        """
         leases, link = self._parts.leases, self._parts.link
 
         def step() -> None:
-            link.serve([shard_name(each) for each in membership.turn()])
+            if not self._stop.is_set():
+                link.serve([shard_name(each) for each in membership.turn()])
             for record in membership.narrowed(TURN_S):
                 leases.cut(record)
 

@@ -6,14 +6,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import load
+from carnet_cloud.lease import Lease
 from carnet_cloud.loops import CONNECT_S_MAX, STALLED_S
+from carnet_cloud.membership import Membership
 from carnet_cloud.service import Service
+from tests import consentkit as kit
 from tests.cloud.test_commands import CONFIG, config  # noqa: F401
 
 RECIPIENT = """
@@ -102,3 +107,38 @@ def test_f21_a_thread_that_hangs_ends_in_a_restart(
     said = heard(service, tmp_path, monkeypatch)
     assert (said[0], said[-1]) == ("READY=1", "STOPPING=1")
     assert ("WATCHDOG=1" in said) is not bool(hanging)
+
+
+class Others:
+    """Other receivers: ``said`` is what they narrow."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.turns = 0
+
+    def turn(self) -> frozenset[int]:
+        self.turns += 1
+        return frozenset()
+
+    def narrowed(self, wait_s: float) -> list[str]:
+        time.sleep(0.001)
+        said, self.said = self.said, []
+        return said
+
+
+def test_the_end_does_not_stop_hearing_what_others_narrow(service: Service) -> None:
+    """What is in the air then is cut as at any other time; shards are taken no more."""
+    others, heard = Others(), threading.Event()
+    lease = Lease(bytes(16), kit.RECORD_ID, 0.0, time.monotonic, lambda: True)
+    lease.on_cut(heard.set)
+    service.parts.leases.add([lease])
+    service._parts = replace(service.parts, membership=cast("Membership", others))
+    (sharing,) = (thread for thread in service._threads() if thread.name == "sharing")
+    service.stop()
+    sharing.start()
+    others.said = [kit.RECORD_ID]
+    assert heard.wait(LIMIT_S)
+    assert others.turns == 0
+    service._sent.set()
+    sharing.join(LIMIT_S)
+    assert not sharing.is_alive()

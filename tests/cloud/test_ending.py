@@ -49,7 +49,8 @@ def thread(name: str, work: Callable[[], object] = lambda: None) -> threading.Th
 def finish(link: FakeLink, leases: Leases, taken: threading.Event, **threads: Any) -> list[str]:
     every: dict[str, Any] = {"receiver": thread("receiver"), "senders": [], "others": [], "api": thread("api")}
     stop: Callable[[], None] = threads.pop("stop", lambda: link.log.append("stop serving"))
-    return end(Threads(**(every | threads)), cast("BrokerLink", link), leases, taken, stop)
+    sent: threading.Event = threads.pop("sent", threading.Event())
+    return end(Threads(**(every | threads)), cast("BrokerLink", link), leases, taken, sent, stop)
 
 
 def test_what_has_arrived_is_taken_before_the_connection_goes_and_the_api_is_last() -> None:
@@ -129,3 +130,32 @@ def test_all_bounds_together_stay_below_what_systemd_waits() -> None:
     connection_s = FLUSH_S_MAX + JOIN_S_MAX
     worst_s = max(ending.TAKEN_S_MAX + connection_s, ending.SENT_S_MAX) + ending.CUT_S_MAX + ending.SERVED_S_MAX
     assert worst_s < allowed_s
+
+
+def test_what_another_receiver_narrows_is_heard_until_the_last_send_has_ended() -> None:
+    """Its withdrawal returns within the lease: by then nothing of ours may lie in a socket that is not broken off."""
+    leases, sent, asked = Leases(), threading.Event(), threading.Event()
+    cut = threading.Event()
+
+    def send() -> None:
+        lease = Lease(bytes(16), kit.RECORD_ID, 0.0, lambda: 0.0, lambda: True)
+        lease.on_cut(cut.set)
+        leases.add([lease])
+        asked.set()
+        cut.wait(LIMIT_S)
+
+    def listen() -> None:
+        """As `Service._share` hears it: the narrowing comes when the end has begun."""
+        while not sent.wait(0.001):
+            if "stop taking" in link.log:
+                leases.cut(kit.RECORD_ID)
+
+    link = FakeLink()
+    sender = thread("forward 0", send)
+    assert asked.wait(LIMIT_S)
+    started = time.monotonic()
+    others = [thread("sharing", listen)]
+    assert finish(link, leases, threading.Event(), senders=[sender], others=others, sent=sent) == []
+    assert time.monotonic() - started < ending.SENT_S_MAX
+    assert cut.is_set()
+    assert sent.is_set()
