@@ -5,6 +5,7 @@ Law: what is decided is decided from the stored documents; a compiled grant is k
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 
 from carnet.errors import RemoteError
@@ -28,7 +29,7 @@ class GrantBook:
     def __init__(self, recipients: Collection[str], is_pending: Callable[[str], bool] = lambda _: False) -> None:
         self._recipients = frozenset(recipients)
         self._is_pending = is_pending
-        self._compiled: dict[tuple[str, int], Grant | None] = {}
+        self._compiled: dict[bytes, Grant | None] = {}
 
     def standing(self, t: Transaction, record: str) -> Standing | None:
         """How things stand with a record; None if it is unknown or its documents do not compile."""
@@ -46,9 +47,9 @@ class GrantBook:
         return may_send(self.standing(t, record), now_ms) is None
 
     def _grant(self, t: Transaction, stored: StoredRecord) -> Grant | None:
-        # the record's bytes never change and events are only added, so their number names the whole
+        # their number would not do: a store that went back in time comes to the same number with other events
         events = t.consents.events(stored.id)
-        key = (stored.id, len(events))
+        key = hashlib.blake2b("\n".join((stored.jws, *events)).encode(), digest_size=16).digest()
         if key not in self._compiled:
             if len(self._compiled) >= CACHE_MAX:
                 self._compiled.clear()

@@ -65,7 +65,6 @@ def backup(cloud: Cloud) -> sqlite3.Connection:
 def restore(cloud: Cloud, copy: sqlite3.Connection) -> None:
     """The backup comes back and the service starts; nothing of the old process lives on."""
     copy.backup(cloud.store._connection)
-    cloud.book._compiled.clear()
     cloud.consents.replay_journal()
     cloud.consents.finish_endings()
 

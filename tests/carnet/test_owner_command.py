@@ -208,7 +208,6 @@ def test_a_cloud_that_was_restored_is_silent_from_the_tools_next_command_on(
     cloud.store._connection.backup(copy)
     second = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
     copy.backup(cloud.store._connection)
-    cloud.book._compiled.clear()
     owned("offers")
     assert cloud.counters()["behind_floor"] == 1
     code, out, err = owned("list")

@@ -222,11 +222,28 @@ def test_a_restored_backup_cannot_unwithdraw(cloud: Cloud, unit: Unit, forwarder
     cloud.store._connection.backup(backup)
     happen(cloud, "withdraw", [token])
     backup.backup(cloud.store._connection)
-    cloud.book._compiled.clear()
     assert cloud.consents.replay_journal() == 1
     assert not forwarder.step(kit.RECIPIENT)
     cloud.send(unit.data())
     assert cloud.events() == []
+
+
+def test_what_was_compiled_of_a_history_that_is_gone_decides_nothing(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
+) -> None:
+    """A database that failed over behind a running receiver has lost a renewal; then the owner pauses."""
+    token = queued(cloud, unit)
+    expires = kit.GIVEN_MS + 100 * kit.DAY_MS
+    renew = kit.event("renew", [token], cloud.clock.ms, expires_ms=expires)
+    cloud.consents.event(renew, kit.RECORD_ID)
+    assert forwarder.step(kit.RECIPIENT)
+    with cloud.store.transaction() as t:
+        t.outbox._db.execute("delete from event")
+    cloud.consents.event(kit.event("pause", [token, renew], cloud.clock.ms), kit.RECORD_ID)
+    cloud.send(unit.data())
+    assert not forwarder.step(kit.RECIPIENT)
+    assert cloud.events() == []
+    assert len(listener.got) == 1
 
 
 def test_without_its_journal_a_store_is_silent_until_owners_confirm(
