@@ -136,18 +136,20 @@ class Consents:
                 raise ConsentError("event_record", "an event is of another record")
             if event.kind in WIDENING and abs(event.time_ms - now_ms) > CLOCK_MS_MAX:
                 raise ConsentError("event_clock", "the event is dated far from now: check the clock of this machine")
-            done = None
+            done: _Written | Grant | None = None
             if not _is_known(t, stored, event, entry):
                 try:
-                    grant = self._follow(t, stored, entry)
+                    grant = self._grant(t, stored, entry)
                 except ConsentError:
                     if event.kind not in ON_OWNERS_WORD:
                         raise
                     entry = self._operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked")
-                    grant = self._follow(t, stored, entry)
+                    grant = self._grant(t, stored, entry)
                 done = self._write(t, stored, entry, grant)
             elif State(stored.state) in ALIVE:
-                return self._grant(t, stored)
+                done = self._grant(t, stored)
+        if isinstance(done, Grant):
+            return self._silent_unless_given(done)
         return self._finish(done) if done else self._drain(record)
 
     def operate(self, record: str, kind: EventKind, reason: str) -> Ended | Grant:
@@ -155,7 +157,7 @@ class Consents:
         with self._narrowing(record) as t:
             stored = _known(t, record)
             entry = self._operator_entry(t, stored, kind, reason)
-            done = self._write(t, stored, entry, self._follow(t, stored, entry))
+            done = self._write(t, stored, entry, self._grant(t, stored, entry))
         return self._finish(done)
 
     def end_tenures(self, vehicle: bytes) -> int:
@@ -270,16 +272,11 @@ class Consents:
         t.counters.add("journal_applied", mended)
         return mended
 
-    def _follow(self, t: Transaction, stored: StoredRecord, entry: str) -> Grant:
-        """The grant after one more entry; ConsentError if it does not belong there."""
+    def _grant(self, t: Transaction, stored: StoredRecord, *more: str) -> Grant:
+        """The grant as stored, or after one ``more`` entry; ConsentError if that does not belong there."""
         offer = t.consents.offer(stored.offer) or b""
-        events = [*t.consents.events(stored.id), entry]
+        events = [*t.consents.events(stored.id), *more]
         return compile_grant(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
-
-    def _grant(self, t: Transaction, stored: StoredRecord) -> Grant:
-        offer = t.consents.offer(stored.offer) or b""
-        keys = owner_keys(t, stored.vehicle, stored.epoch)
-        return compile_grant(offer, stored.jws, t.consents.events(stored.id), keys)
 
     def _write(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> _Written:
         """Event, state, generation and, for a narrowing, journal and the destruction of key and payloads.
@@ -314,14 +311,11 @@ class Consents:
         """After the commit: cut what flies, tell the car, and wait until a narrowed record is silent."""
         stored, grant = written.stored, written.grant
         self._journal.applied(written.journal_lines)
-        if not written.narrows:
-            self._changed(stored.vehicle)
-            return grant
-        self._leases.cut(stored.id)
+        if written.narrows:
+            self._leases.cut(stored.id)
         self._changed(stored.vehicle)
         if grant.state in ALIVE:
-            self._wait_silent(stored.id)
-            return grant
+            return self._silent_unless_given(grant)
         return self._drain(stored.id, written.time_ms)
 
     def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind) -> bool:
@@ -332,11 +326,18 @@ class Consents:
         t.outbox.destroy(stored.id, self._waits.now_ms())
         try:
             entry = self._operator_entry(t, stored, again, "journal")
-            self._keep(t, stored, entry, self._follow(t, stored, entry))
+            self._keep(t, stored, entry, self._grant(t, stored, entry))
         except RemoteError:
             # documents that no longer compile forward nothing anyway
             t.consents.set_silent(stored.id, True)
         return True
+
+    def _silent_unless_given(self, grant: Grant) -> Grant:
+        """A pause that is asked for again may find in the air what was sent before it, and waits like the first."""
+        if grant.state is not State.GIVEN:
+            self._leases.cut(grant.record_id)
+            self._wait_silent(grant.record_id)
+        return grant
 
     def _drain(self, record: str, since_ms: int | None = None) -> Ended:
         """Wait for what is in flight, at most DRAIN_MS, then write that it is silent.
@@ -352,7 +353,7 @@ class Consents:
             state = State(stored.state)
             if state in ENDINGS:
                 entry = self._operator_entry(t, stored, ENDINGS[state], "drained")
-                grant = self._follow(t, stored, entry)
+                grant = self._grant(t, stored, entry)
                 self._keep(t, stored, entry, grant)
                 state = grant.state
             last = t.outbox.last_event(record)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from carnet.errors import ConsentError
+from carnet.errors import ConsentError, UnavailableError
 from carnet_cloud.consents import Ended
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.journal import Journal
-from carnet_cloud.lease import Lease, LeaseOver
+from carnet_cloud.lease import Lease, LeaseOver, Leases
 from carnet_cloud.recipients import Event, Outcome
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
@@ -180,6 +180,30 @@ def test_a_pause_keeps_events_back_and_what_waited_is_not_sent_after_it(
     cloud.consents.event(resume, kit.RECORD_ID)
     assert not forwarder.step(kit.RECIPIENT)
     assert listener.got == []
+
+
+def test_a_pause_that_is_asked_for_again_returns_when_silent_too(
+    cloud: Cloud, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time the store was lost behind its commit, while another receiver was sending."""
+    token = queued(cloud, unit)
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    there = Forwarder(
+        cloud.store, {kit.RECIPIENT: Listener()}, cloud.wrapping, Leases(), cloud.book.may_send, clocks, b"sender02"
+    )
+    assert len(there._take(kit.RECIPIENT, cloud.clock.monotonic_ms())) == 1
+    pause = kit.event("pause", [token], cloud.clock.ms)
+
+    def lost(*_: object) -> None:
+        raise UnavailableError("store_unavailable", "lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.consents, "_finish", lost)
+        with pytest.raises(UnavailableError):
+            cloud.consents.event(pause, kit.RECORD_ID)
+    cloud.consents.event(pause, kit.RECORD_ID)
+    with cloud.store.transaction() as t:
+        assert t.outbox.in_flight(kit.RECORD_ID, cloud.clock.ms) == 0
 
 
 def test_an_unconfirmed_event_comes_again_with_the_same_id(
