@@ -45,8 +45,7 @@ class Wrapping:
 
     def is_there(self) -> bool:
         """Whether the key in use still lies on the disk: without it the next start reads nothing that waits."""
-        newest = next(reversed(self._keys), None)
-        return newest is not None and self._path(newest).exists()
+        return self._path(next(reversed(self._keys))).exists()
 
     def wrap(self, key: bytes) -> tuple[bytes, bytes]:
         """(wrapped, id of the wrapping key). Called while nobody changes the wrapping keys (`Others.wrap`)."""
@@ -85,16 +84,24 @@ class Wrapping:
         return count
 
     def _wrapped(self, key: bytes) -> tuple[bytes, bytes]:
-        newest = next(reversed(self._keys), None)
-        if newest is None:
-            raise UnavailableError("wrapping_keys_missing", "no wrapping key is left: start the cloud again")
+        newest = next(reversed(self._keys))
         return seal(key, self._keys[newest], newest, self._random), newest
 
     def _look(self) -> None:
-        """Know what lies in the folder, and nothing else: what another program has destroyed is forgotten here too."""
+        """Know what lies in the folder, and nothing else: what another program has destroyed is forgotten here too.
+
+        UnavailableError if nothing lies there any more: no program destroys the last one, so what was there may come
+        back (a disk that is not mounted), and nothing may be given up for it.
+        """
         found = [(_made_ns(path) or 0, path) for path in self._folder.glob("*.key")]
         keys = {bytes.fromhex(path.stem): _read(path) for _, path in sorted(found)}
-        self._keys = {name: key for name, key in keys.items() if key is not None}
+        left = {name: key for name, key in keys.items() if key is not None}
+        if self._keys and not left:
+            raise UnavailableError(
+                "wrapping_keys_missing",
+                "store.wrapping_keys: no key is left in the folder: put them back, or start the cloud again without",
+            )
+        self._keys = left
 
     def _make(self) -> None:
         name, key = self._random(ID_BYTES), self._random(KEY_BYTES)

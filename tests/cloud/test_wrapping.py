@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from carnet.errors import ConfigError
+from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.store import SqliteStore, Store
 from carnet_cloud.wrapping import Wrapping, open_sealed, seal
 
@@ -59,3 +59,34 @@ def test_key_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     file.write_bytes(b"short")
     with pytest.raises(ConfigError):
         Wrapping(tmp_path, random.Random(1).randbytes)
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["gone", "empty"])
+def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: Store, empty: bool) -> None:
+    """A disk that is not mounted: nothing is wrapped, nothing is given up, and it all opens when it is back."""
+    folder, away = tmp_path / "keys", tmp_path / "away"
+    wrapping = Wrapping(folder, random.Random(1).randbytes)
+    with store.transaction() as t:
+        t.outbox.set_key("rec", "rcp", *wrapping.wrap(KEY))
+    folder.rename(away)
+    if empty:
+        folder.mkdir()
+    assert not wrapping.is_there()
+    with pytest.raises(UnavailableError):
+        wrapping.wrap(KEY)
+    with pytest.raises(UnavailableError):
+        wrapping.rotate(store)
+    with pytest.raises(UnavailableError):
+        wrapping.unwrap(b"wrapped", b"by one that another program made")
+    with store.transaction() as t:
+        kept = t.outbox.key("rec", "rcp")
+    assert kept is not None
+    assert wrapping.unwrap(*kept) == KEY
+    if empty:
+        folder.rmdir()
+    away.rename(folder)
+    assert wrapping.rotate(store) == 1
+    with store.transaction() as t:
+        again = t.outbox.key("rec", "rcp")
+    assert again is not None
+    assert wrapping.unwrap(*again) == KEY
