@@ -132,7 +132,13 @@ class Forwarder:
 
     def _key(self, t: Transaction, queued: Queued) -> bytes | None:
         wrapped = t.outbox.key(queued.record, queued.recipient)
-        return self._wrapping.unwrap(*wrapped) if wrapped else None
+        key = self._wrapping.unwrap(*wrapped) if wrapped else None
+        if wrapped and key is None:
+            # another program may have wrapped it anew between the two: read it while nobody can
+            t.others.wrap()
+            wrapped = t.outbox.key(queued.record, queued.recipient)
+            key = self._wrapping.unwrap(*wrapped) if wrapped else None
+        return key
 
     def _schema(self, digest: bytes) -> Schema:
         with self._store.transaction() as t:

@@ -240,6 +240,28 @@ def test_a_key_wrapped_anew_by_one_program_opens_at_the_other(clouds: list[Cloud
     assert len(listener.got) == 2
 
 
+def test_a_key_that_is_wrapped_anew_while_it_is_read_is_not_taken_for_lost(
+    clouds: list[Cloud], unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rotations since this program last looked, the second one between the reading of the row and of the file."""
+    clouds[0].give()
+    clouds[0].send(unit.schema(), unit.data())
+    clouds[1].wrapping.rotate(clouds[1].store)
+    read, late = Outbox.key, [lambda: clouds[1].wrapping.rotate(clouds[1].store)]
+
+    def key(outbox: Outbox, *names: str) -> Any:
+        found = read(outbox, *names)
+        while late:
+            late.pop()()
+        return found
+
+    monkeypatch.setattr(Outbox, "key", key)
+    listener = Listener()
+    assert make_forwarder(clouds[0], listener).step(kit.RECIPIENT)
+    assert len(listener.got) == 1
+    assert "outbox_key_gone" not in clouds[0].counters()
+
+
 def test_a_key_that_is_destroyed_while_keys_are_wrapped_anew_stays_destroyed(
     clouds: list[Cloud], unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
