@@ -200,7 +200,7 @@ class Consents:
         """
         with self._store.transaction() as t:
             self._narrow_alone(t)
-            if not self._journal.known:
+            if not self._journal.covers(t.consents.journal_lines(), t.consents.journal_digest()):
                 t.consents.set_journal_lines(0)
                 t.others.change_records([record.id for record in t.consents.all_records()])
                 for record in t.consents.all_records():
@@ -268,7 +268,8 @@ class Consents:
         for narrowing in missing:
             stored = t.consents.record(narrowing.record)
             mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
-        t.consents.set_journal_lines(len(self._journal.narrowings))
+        lines = len(self._journal.narrowings)
+        t.consents.set_journal_lines(lines, self._journal.digest(lines))
         t.counters.add("journal_applied", mended)
         return mended
 

@@ -1,7 +1,8 @@
 """The journal of narrowings: outside the database and its backups, fsynced before a withdrawal returns.
 
 Law: a restored backup cannot un-withdraw. At each start, before the first send, every line is applied again; with the
-journal missing or of another store, every record stays silent until its owner's tool has confirmed it.
+journal missing, of another store, or not beginning with the lines that the store has applied, every record stays silent
+until its owner's tool has confirmed it.
 
 A line whose transaction did not commit (full disk) is pending: its record is silent from that moment, and the sweeper
 or the next start applies it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ from carnet import canonical
 from carnet.errors import ConfigError, FormatError, UnavailableError
 
 LINE_BYTES_MAX = 512
+DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Narrowing:
 
 
 class Journal:
-    """Append-only file; ``known`` is False when it was missing or belonged to another store when it was opened.
+    """Append-only file; ``known`` is False when it was missing or belonged to another store when it was opened,
+    and until it is adopted.
 
     A store that does not know it calls `adopt` once it has done what that asks for: a crash before comes here again.
     """
@@ -57,6 +61,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.narrowings: list[Narrowing] = []
         """Of another store too: applying what it narrowed once more can only silence."""
+        self._digests = [b""]
+        """Of the first so many lines."""
         self._records: set[str] = set()
         self._adopted = False
         self._size = 0
@@ -74,6 +80,7 @@ class Journal:
             self._write(self._head)
             self._sync_folder()
             self.refresh()
+        self.known = True
 
     def append(self, narrowing: Narrowing) -> None:
         """On disk when it returns. Raises UnavailableError: then the narrowing must not be reported as done."""
@@ -111,7 +118,20 @@ class Journal:
             return
         narrowing = _parse(line)
         self.narrowings.append(narrowing)
+        self._digests.append(hashlib.blake2b(self._digests[-1] + line, digest_size=DIGEST_BYTES).digest())
         self._records.add(narrowing.record)
+
+    def digest(self, lines: int) -> bytes:
+        """Tells the first so many lines from any others."""
+        return self._digests[lines]
+
+    def covers(self, lines: int, digest: bytes) -> bool:
+        """Whether what a store has applied is the beginning of this journal: else lines of one of them are missing.
+
+        An empty ``digest`` is of a store that did not write it down yet.
+        """
+        self.refresh()
+        return self.known and lines <= len(self.narrowings) and digest in (b"", self.digest(lines))
 
     def names(self, record: str) -> bool:
         """Whether a narrowing of this record was ever written."""
@@ -132,8 +152,15 @@ class Journal:
         """A commit has applied so many lines."""
         self._applied = max(self._applied, lines)
 
-    def returned(self, lines: int) -> None:
-        """The store is back and has applied no more than so many lines: it may be from before the others."""
+    def returned(self, lines: int, digest: bytes) -> None:
+        """The store is back and has applied no more than these lines: it may be from before the others.
+
+        UnavailableError if they are not of this journal: what the store lacks only a start can silence.
+        """
+        if not self.covers(lines, digest):
+            raise UnavailableError(
+                "journal_other", "the store comes from before this journal was begun: start this program again"
+            )
         self._applied = min(self._applied, lines)
 
     def _mend(self) -> None:

@@ -6,7 +6,7 @@ from before it ends. A receiver that shows no life for MEMBER_MS loses its shard
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from carnet.errors import ConfigError
@@ -32,11 +32,12 @@ class Membership:
         self._company = company
         self._member = member
 
-    def require_journal(self, store: Store, known: bool) -> None:
-        """ConfigError ``journal_other`` if our journal is not the store's while other receivers write it."""
+    def require_journal(self, store: Store, covers: Callable[[int, bytes], bool]) -> None:
+        """ConfigError ``journal_other`` if our journal (`Journal.covers`) is not the store's while others write it."""
         with store.transaction() as t:
             others = [until_ms for until_ms in t.shards.receivers().values() if until_ms > t.others.now_ms()]
-        if others and not known:
+            applied = t.consents.journal_lines(), t.consents.journal_digest()
+        if others and not covers(*applied):
             raise ConfigError(
                 "journal_other", "store.journal: the other receivers on this store write another file: name theirs"
             )

@@ -181,7 +181,7 @@ class Service:
         membership = Membership(company, secrets.token_bytes(8)) if company else None
         journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
         if membership is not None:
-            membership.require_journal(store, journal.known)
+            membership.require_journal(store, journal.covers)
             store.on_return = journal.returned
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
         book = GrantBook(recipients, pending_in(store, journal))

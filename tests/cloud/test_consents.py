@@ -252,6 +252,55 @@ def test_a_restored_backup_cannot_unwithdraw(cloud: Cloud, unit: Unit, forwarder
     assert cloud.events() == []
 
 
+def ended(cloud: Cloud, record: str) -> str:
+    """A record that was given and withdrawn; the narrowing's line is in the journal."""
+    token = cloud.give(id=record)
+    cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms, record=record), record)
+    return token
+
+
+def restart(cloud: Cloud, folder: Path) -> None:
+    """With the journal that lies in this folder."""
+    cloud.consents._journal = Journal(folder / "narrowings", cloud.store.incarnation, new_store=False)
+    cloud.consents.replay_journal()
+
+
+def test_a_backup_from_before_the_journal_was_lost_cannot_unwithdraw(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, tmp_path: Path
+) -> None:
+    """It has applied as many lines as the new journal has, and other ones."""
+    ended(cloud, "rec_" + "a" * 16)
+    token = queued(cloud, unit)
+    backup = sqlite3.connect(":memory:", check_same_thread=False)
+    cloud.store._connection.backup(backup)
+    restart(cloud, tmp_path / "new")
+    cloud.consents.confirm(kit.RECORD_ID)
+    happen(cloud, "withdraw", [token])
+    backup.backup(cloud.store._connection)
+    restart(cloud, tmp_path / "new")
+    assert not forwarder.step(kit.RECIPIENT)
+    cloud.send(unit.data())
+    assert cloud.events() == []
+
+
+def test_a_journal_without_its_last_lines_silences_like_none(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, tmp_path: Path
+) -> None:
+    """An old copy was put in its place: nobody can say what else it lacks. Once owners have confirmed it goes on."""
+    queued(cloud, unit)
+    (tmp_path / "old").mkdir()
+    ended(cloud, "rec_" + "a" * 16)
+    (tmp_path / "old" / "narrowings").write_bytes((tmp_path / "journal" / "narrowings").read_bytes())
+    ended(cloud, "rec_" + "b" * 16)
+    restart(cloud, tmp_path / "old")
+    assert not forwarder.step(kit.RECIPIENT)
+    assert cloud.counters()["journal_missing"] == 1
+    cloud.consents.confirm(kit.RECORD_ID)
+    restart(cloud, tmp_path / "old")
+    cloud.clock.ms += 10_000
+    assert forwarder.step(kit.RECIPIENT)
+
+
 def test_what_was_compiled_of_a_history_that_is_gone_decides_nothing(
     cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener
 ) -> None:

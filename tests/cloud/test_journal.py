@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,24 @@ def test_a_journal_of_another_store_is_not_known_but_its_narrowings_stay(tmp_pat
     found = journal(tmp_path)
     assert not found.known
     assert WITHDRAWN in found.narrowings
+
+
+def test_a_store_that_has_applied_other_lines_does_not_return(tmp_path: Path) -> None:
+    """As many, but of a journal that was lost: what it has narrowed since is not known to be applied."""
+    lost, found = journal(tmp_path / "lost", new=True), journal(tmp_path)
+    lost.append(replace(WITHDRAWN, record="rec_" + "b" * 16))
+    found.adopt()
+    found.append(WITHDRAWN)
+    found.applied(1)
+    found.returned(1, found.digest(1))
+    assert not found.pending
+    found.returned(1, b"")
+    with pytest.raises(UnavailableError):
+        found.returned(1, lost.digest(1))
+    with pytest.raises(UnavailableError):
+        found.returned(2, b"")
+    found.returned(0, b"")
+    assert found.pending == [WITHDRAWN]
 
 
 def test_a_broken_line_in_the_middle_stops_the_start(tmp_path: Path) -> None:

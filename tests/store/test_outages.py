@@ -167,14 +167,29 @@ def test_another_store_in_the_same_place_is_refused(place: OnPostgres, store: Po
 def test_a_return_is_told_with_what_the_store_has_applied_of_the_journal(store: PostgresStore) -> None:
     """It may have gone back in time: a backup was restored while we were away."""
     with store.transaction() as t:
-        t.consents.set_journal_lines(3)
-    told: list[int] = []
-    store.on_return = told.append
+        t.consents.set_journal_lines(3, b"three")
+    told: list[tuple[int, bytes]] = []
+    store.on_return = lambda *applied: told.append(applied)
     found(store)
     assert told == []
     store._db.connection.close()
     found(store)
-    assert told == [3]
+    assert told == [(3, b"three")]
+
+
+def test_a_store_that_must_not_be_used_as_it_is_stays_away(store: PostgresStore) -> None:
+    """It came back from before the journal of narrowings was begun: only a start can silence what it lacks."""
+
+    def refuse(_lines: int, _digest: bytes) -> None:
+        raise UnavailableError("journal_other", "start again")
+
+    store.on_return = refuse
+    store._db.connection.close()
+    for _ in range(2):
+        store._again_s = 0.0
+        with pytest.raises(UnavailableError), store.transaction():
+            raise AssertionError("nothing may be done in it")
+        assert store._db.connection.closed
 
 
 # what the product does meanwhile

@@ -157,5 +157,9 @@ class Consents:
         """How many narrowings of the journal this store has applied."""
         return int(self._db.execute("select journal_lines from incarnation").fetchone()[0])
 
-    def set_journal_lines(self, lines: int) -> None:
-        self._db.execute("update incarnation set journal_lines = ?", (lines,))
+    def journal_digest(self) -> bytes:
+        """Which lines those are (`Journal.digest`); empty if that was not written down."""
+        return bytes(self._db.execute("select journal_digest from incarnation").fetchone()[0] or b"")
+
+    def set_journal_lines(self, lines: int, digest: bytes = b"") -> None:
+        self._db.execute("update incarnation set journal_lines = ?, journal_digest = ?", (lines, digest))

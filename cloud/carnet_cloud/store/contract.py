@@ -23,8 +23,10 @@ class Store(Protocol):
         it rolls back and passes through.
         """
 
-    on_return: Callable[[int], object]
-    """Told behind every connection but the first how many lines of the journal of narrowings the store has applied."""
+    on_return: Callable[[int, bytes], object]
+    """Told behind every connection but the first how many lines of the journal of narrowings the store has applied, and
+    which (`Consents.journal_digest`). UnavailableError from it: the store must not be used as it is.
+    """
 
     @property
     def incarnation(self) -> bytes:

@@ -125,6 +125,8 @@ STEPS: tuple[str, ...] = (
     create table shard (shard integer primary key, member blob not null) without rowid;
     create index shard_by_member on shard (member, shard);
     """,
+    # which lines of the journal those are that this store has applied; null: written down at the next narrowing
+    "alter table incarnation add column journal_digest blob;",
 )
 
 

@@ -23,7 +23,7 @@ class Turns(ABC):
         self._turn = threading.RLock()
         self._tables = Transaction.over(db, others)
         self._is_open = False
-        self.on_return: Callable[[int], object] = lambda _: None
+        self.on_return: Callable[[int, bytes], object] = lambda *_: None
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -104,9 +104,13 @@ class PostgresStore(Turns):
             raise UnavailableError("store_unavailable", "the store cannot be reached: it was tried a moment ago")
         self._again_s = monotonic() + AGAIN_S
         self._db.connection = connect(self._url, self._password)
-        incarnation, lines = self._db.one("select id, journal_lines from incarnation")
+        incarnation, lines, digest = self._db.one("select id, journal_lines, journal_digest from incarnation")
         if bytes(incarnation) != self._incarnation:
             self._db.connection.close()
             raise UnavailableError("store_other", "another store answers now: start this program again")
-        self.on_return(int(lines))
+        try:
+            self.on_return(int(lines), bytes(digest or b""))
+        except UnavailableError:
+            self._db.connection.close()
+            raise
         self._again_s = 0.0
