@@ -9,13 +9,16 @@ from carnet_cloud.store import Store
 
 
 def pending_in(store: Store, journal: Journal) -> Callable[[str], bool]:
-    """`Journal.is_pending` for a store that other programs narrow too: what it has applied is asked of the store."""
+    """`Journal.is_pending` for a store that other programs narrow too: what it has applied is asked of the store.
+
+    Whatever record it is about, or a line that another program has long applied would look like one that waits.
+    """
 
     def is_pending(record: str) -> bool:
-        if not journal.is_pending(record):
-            return False
-        with store.transaction() as t:
-            journal.applied(t.consents.journal_lines())
+        journal.refresh()
+        if journal.pending:
+            with store.transaction() as t:
+                journal.applied(t.consents.journal_lines())
         return journal.is_pending(record)
 
     return is_pending

@@ -17,10 +17,16 @@ FRESH_MS = 15_000.0
 
 
 class StoreProbe:
-    """Writes a counter through the store; `is_fresh` tells from memory how that went."""
+    """Writes a counter through the store; `is_fresh` tells from memory how that went.
 
-    def __init__(self, store: Store, monotonic_ms: Callable[[], float]) -> None:
+    ``applied`` is told how many lines of the journal of narrowings the store has applied: another program may have.
+    """
+
+    def __init__(
+        self, store: Store, monotonic_ms: Callable[[], float], applied: Callable[[int], object] = lambda _: None
+    ) -> None:
         self._store = store
+        self._applied = applied
         self._monotonic_ms = monotonic_ms
         self._written_ms: float | None = None
 
@@ -29,6 +35,7 @@ class StoreProbe:
         try:
             with self._store.transaction() as t:
                 t.counters.add("store_probes")
+                self._applied(t.consents.journal_lines())
         except UnavailableError:
             self._written_ms = None
             raise

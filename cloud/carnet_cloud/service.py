@@ -186,7 +186,7 @@ class Service:
         wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
         book = GrantBook(recipients, pending_in(store, journal))
         leases = Leases()
-        probe = StoreProbe(store, monotonic_ms)
+        probe = StoreProbe(store, monotonic_ms, journal.applied)
         readiness = self._readiness(probe, link, journal, wrapping)
         numbers = Numbers(
             store, tuple(recipients), readiness, link.state, self._loops.counted, lambda: _held(leases), now_ms

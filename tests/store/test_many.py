@@ -12,6 +12,7 @@ import pytest
 from carnet_cloud.consents import Ended, Waits
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
+from carnet_cloud.readiness import StoreProbe
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.postgres import PostgresStore
@@ -159,6 +160,25 @@ def test_what_one_program_narrowed_is_not_pending_at_the_other(clouds: list[Clou
     clouds[0].consents.event(kit.event("resume", [token, pause], clouds[0].clock.ms), kit.RECORD_ID)
     with clouds[1].store.transaction() as t:
         assert clouds[1].book.may_send(t, kit.RECORD_ID, clouds[1].clock.ms)
+
+
+@pytest.mark.parametrize("way", ["a question about another record", "the probe"])
+def test_what_another_program_narrowed_and_finished_does_not_wait_here(
+    clouds: list[Cloud], unit: Unit, way: str
+) -> None:
+    """Or this one would call itself not ready, for its journal, until its keeper's next turn."""
+    token = clouds[0].give()
+    clouds[0].give(id=OTHER)
+    clouds[0].consents.event(kit.event("withdraw", [token], clouds[0].clock.ms), kit.RECORD_ID)
+    here = clouds[1]
+    if way == "the probe":
+        here.journal.refresh()
+        StoreProbe(here.store, here.clock.monotonic_ms, here.journal.applied).turn()
+    else:
+        with here.store.transaction() as t:
+            assert here.book.may_send(t, OTHER, here.clock.ms)
+    assert [each.record for each in here.journal.narrowings] == [kit.RECORD_ID]
+    assert here.journal.pending == []
 
 
 def test_a_program_that_starts_takes_nothing_back_of_what_others_have_applied(clouds: list[Cloud], unit: Unit) -> None:
