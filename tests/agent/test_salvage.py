@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from carnet_agent.buffer.tables import PAGE_BYTES
 from tests.agent.test_buffer import DEVICE, KEY, SIZE_MAX, add, sent
 
 ROWS = 12
+MANY = 300
+LEAF_OF_TABLE, LEAF_OF_INDEX = 13, 10
 STEPS_MAX = 40
 
 
@@ -91,13 +94,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     machine.stop()
 
 
-def damaged(machine: Machine, path: Path, rows: int) -> None:
+def damaged(machine: Machine, path: Path, rows: int, *statements: str) -> None:
     """Add rows to the buffer, the later half of them in the log alone, and write over the page of another table."""
     opened = machine.start(path)
     assert opened is not None
     add(opened.buffer, rows // 2)
     opened.buffer.scrub()
     add(opened.buffer, rows - rows // 2)
+    for statement in statements:
+        opened.buffer._db.execute(statement)
     (page,) = opened.buffer._db.execute("select rootpage from sqlite_master where name = 'checkpoint'").fetchone()
     files = {file: file.read_bytes() for file in (path, path.with_name(path.name + "-wal"))}
     machine.stop()
@@ -137,6 +142,48 @@ def test_whatever_a_crash_is_in_the_middle_of_every_good_row_comes_back_once(
         assert numbers(again) == list(range(1, ROWS + 1))
         machine.stop()
     assert len(crashed) > 5
+
+
+def leaves(data: bytes, page: int) -> list[int]:
+    """The pages of a tree that hold its rows, in order, as SQLite's file format has them; the root is not page 1."""
+    at = (page - 1) * PAGE_BYTES
+    kind, _, count = struct.unpack_from(">BHH", data, at)
+    if kind in (LEAF_OF_TABLE, LEAF_OF_INDEX):
+        return [page]
+    cells = struct.unpack_from(f">{count}H", data, at + 12)
+    children = [struct.unpack_from(">I", data, at + cell)[0] for cell in cells]
+    (last,) = struct.unpack_from(">I", data, at + 8)
+    return [leaf for child in [*children, last] for leaf in leaves(data, child)]
+
+
+@pytest.mark.parametrize("table", ["row", "box", "row_waiting"])
+def test_a_bad_page_costs_what_was_on_it(machine: Machine, tmp_path: Path, table: str) -> None:
+    """Not what comes behind it."""
+    path = tmp_path / "buffer.db"
+    opened = machine.start(path)
+    assert opened is not None
+    add(opened.buffer, MANY)
+    opened.buffer.scrub()
+    (root,) = opened.buffer._db.execute("select rootpage from sqlite_master where name = ?", (table,)).fetchone()
+    machine.stop()
+    data = bytearray(path.read_bytes())
+    pages = leaves(bytes(data), root)
+    at = (pages[len(pages) // 4] - 1) * PAGE_BYTES
+    data[at : at + PAGE_BYTES] = b"no page." * (PAGE_BYTES // 8)
+    path.write_bytes(data)
+    again = machine.start(path)
+    assert again is not None
+    assert again.quarantined
+    lost = MANY - again.salvaged
+    assert lost <= (0 if table == "row_waiting" else 2 * MANY // len(pages))
+
+
+@pytest.mark.parametrize("wrong", ["priority = 'high'", "samples = 9e999", "envelope = 1 << 60", "envelope = 'text'"])
+def test_a_row_of_types_that_nobody_wrote_costs_no_other(machine: Machine, tmp_path: Path, wrong: str) -> None:
+    """One bit of a row's head makes another type of a column; the page around it is sound."""
+    path = tmp_path / "buffer.db"
+    damaged(machine, path, ROWS, f"update row set {wrong} where number = 3")
+    assert numbers(machine.start(path)) == [number for number in range(1, ROWS + 1) if number != 3]
 
 
 @pytest.mark.parametrize("step", [2, 3])

@@ -23,6 +23,8 @@ from carnet_agent.buffer.rows import Saved
 TRIES = 3
 _DONE, _TRIES = "salvaged", "salvage_tries"
 _NUMBER_BYTES = 8
+BROKEN = (sqlite3.DatabaseError, Error, TypeError, ValueError, OverflowError)
+"""What a row may raise that cannot be read, or is of types that nobody wrote."""
 
 
 class Salvages:
@@ -67,14 +69,26 @@ def salvage(files: Iterable[Path], device: bytes, key: SigningKey) -> tuple[list
             with contextlib.suppress(sqlite3.DatabaseError):
                 for (document,) in db.execute("select document from schema order by hash"):
                     schemas[digest(SCHEMA, bytes(document))] = bytes(document)
-            for row in db.execute(
-                "select number, priority, samples, envelope from row where acked = 0 order by number"
-            ):
-                with contextlib.suppress(Error, TypeError):
-                    one = _vouched(_saved(db, *row), device, key)
+            for number in _numbers(db):
+                with contextlib.suppress(*BROKEN):
+                    one = _vouched(_saved(db, number), device, key)
                     header = parse_envelope(one.envelope).header
                     saved[header.stream, header.seq] = one
     return list(saved.values()), schemas
+
+
+def _numbers(db: sqlite3.Connection) -> list[int]:
+    """Every row that waits, ascending, as far as the damage lets anybody tell.
+
+    A scan ends at the first bad page, so the rows and their index are read from both ends.
+    """
+    found: set[int] = set()
+    for source, order in (("not indexed", "number {}"), ("indexed by row_waiting", "priority {0}, number {0}")):
+        for way in ("asc", "desc"):
+            with contextlib.suppress(sqlite3.DatabaseError):
+                query = f"select number from row {source} where acked = 0 order by {order.format(way)}"
+                found.update(number for (number,) in db.execute(query))
+    return sorted(found)
 
 
 def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
@@ -88,6 +102,11 @@ def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
     return one
 
 
-def _saved(db: sqlite3.Connection, number: int, priority: int, samples: int, envelope: bytes) -> Saved:
+def _saved(db: sqlite3.Connection, number: int) -> Saved:
+    """One row, by itself: whatever is wrong with it (`BROKEN`) costs no other."""
+    query = "select priority, samples, envelope from row where number = ? and acked = 0"
+    priority, samples, envelope = db.execute(query, (number,)).fetchone()
+    if not isinstance(envelope, bytes):
+        raise TypeError
     query = "select idx, handle, samples, schema from box where number = ? order by idx"
-    return Saved(bytes(envelope), int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))
+    return Saved(envelope, int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))
