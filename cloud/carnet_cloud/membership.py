@@ -78,7 +78,8 @@ class Membership:
         return self._company.narrowed(wait_s)
 
     def leave(self) -> None:
-        """Give everything back: the others need not wait."""
+        """Give everything back, so that the others need not wait; not in the middle of a transaction that hangs."""
         with self._company.transaction() as t:
-            t.shards.bury(self._member)
+            if t.others.take_over(self._member):
+                t.shards.bury(self._member)
         self._company.close()

@@ -18,7 +18,7 @@ from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.postgres import PostgresStore
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
-from tests.cloud.test_forward import Listener, make_forwarder, outcomes
+from tests.cloud.test_forward import OTHER, Listener, make_forwarder, outcomes
 from tests.store.backends import WAIT_S, until
 
 # forwarding

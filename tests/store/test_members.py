@@ -33,6 +33,19 @@ def test_receivers_share_all_shards_and_give_them_back(many: OnPostgres) -> None
     assert many.rows("select count(*) from receiver") == [(0,)]
 
 
+def test_a_receiver_that_leaves_gives_back_nothing_in_the_middle_of_its_transaction(
+    stores: list[PostgresStore],
+) -> None:
+    """Its loop did not end in time: another one that served the shard would take what it is about to commit."""
+    (first,) = members(stores[:1])
+    first.turn()
+    with stores[1].transaction() as t:
+        assert len(first.serving(t)) == SHARDS
+        first.leave()
+    with stores[2].transaction() as t:
+        assert len(t.shards.of(bytes(8))) == SHARDS
+
+
 def test_the_shards_of_a_receiver_that_shows_no_life_are_taken_over(stores: list[PostgresStore]) -> None:
     """Not before its time is over by the store's clock, and not in the middle of its transaction."""
     first, second = members(stores[:2])
