@@ -81,6 +81,7 @@ def end_unit(store: Store, device: str, now_ms: int) -> EndedUnit:
                 "device_unknown",
                 "no unit with this id is enrolled here: name the unit, not its vehicle",
             )
+        t.others.change_vehicle(known.vehicle)
         t.devices.end(name, now_ms)
         others = sum(unit.state == "active" for unit in t.devices.of_vehicle(known.vehicle))
     return EndedUnit(device, device_text(known.vehicle), others)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from carnet.errors import RemoteError
+from carnet.ids import device_text
 from carnet.states import EventKind
-from carnet_cloud.enrol import enrol
+from carnet_cloud.enrol import end_unit, enrol
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.recipients import Outcome
 from carnet_cloud.sending import Sent
@@ -131,6 +132,10 @@ def enrols(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
     return enrol(cloud.store, enrolment(unit), kit.TENANT, 1)
 
 
+def ends(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
+    return end_unit(cloud.store, device_text(unit.device), 1)
+
+
 @pytest.mark.parametrize(
     ("meanwhile", "work", "lacking"),
     [
@@ -143,6 +148,7 @@ def enrols(cloud: Cloud, unit: Unit, _: Forwarder) -> object:
         (KEEP, confirms, ""),
         (KEEP, withdraws, ""),
         (KEEP, enrols, ""),
+        (KEEP, ends, ""),
         (NARROW, withdraws, ""),
     ],
 )
