@@ -6,7 +6,7 @@ the same id. A group is leased in one transaction and settled in another; a cras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,22 +87,33 @@ class Forwarder:
         The leases are among those held before the transaction ends, so that whoever narrows after it finds them.
         """
         now_ms = self._clocks.now_ms()
-        with self._store.transaction() as t:
-            t.others.forward(recipient)
-            while records := t.outbox.due_records(recipient, now_ms, self._sizes[recipient]):
-                # read behind that only: what was due before may have been narrowed meanwhile
-                t.others.keep_records(records)
-                due = t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
-                due = [queued for queued in due if queued.record in records]
-                given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
-                for record in sorted(record for record in given if not given[record]):
-                    self._keep_back(t, record, recipient, now_ms)
-                group = list(self._opened(t, [each for each in due if given[each.record]], started_ms, now_ms))
-                if group:
-                    t.outbox.lease([taken.queued.event_id for taken in group], self._owner, now_ms + LEASE_MS)
-                    self._leases.add(taken.lease for taken in group)
-                    return group
-        return []
+        group: list[Taken] = []
+        try:
+            with self._store.transaction() as t:
+                t.others.forward(recipient)
+                while not group and (records := t.outbox.due_records(recipient, now_ms, self._sizes[recipient])):
+                    # read behind that only: what was due before may have been narrowed meanwhile
+                    t.others.keep_records(records)
+                    group = self._lease_due(t, recipient, records, started_ms, now_ms)
+        except BaseException:
+            # a commit that failed has taken no lease, and nobody else would ever say that it is over
+            self._leases.remove(taken.lease for taken in group)
+            raise
+        return group
+
+    def _lease_due(
+        self, t: Transaction, recipient: str, records: Collection[str], started_ms: float, now_ms: int
+    ) -> list[Taken]:
+        """What is due of these records, leased, as far as it may be sent."""
+        due = t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
+        due = [queued for queued in due if queued.record in records]
+        given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
+        for record in sorted(record for record in given if not given[record]):
+            self._keep_back(t, record, recipient, now_ms)
+        group = list(self._opened(t, [each for each in due if given[each.record]], started_ms, now_ms))
+        t.outbox.lease([taken.queued.event_id for taken in group], self._owner, now_ms + LEASE_MS)
+        self._leases.add(taken.lease for taken in group)
+        return group
 
     def _keep_back(self, t: Transaction, record: str, recipient: str, now_ms: int) -> None:
         stored = t.consents.record(record)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from carnet.errors import FormatError
+from carnet.errors import FormatError, UnavailableError
 from carnet.ids import format_id
 from carnet_cloud import forward
 from carnet_cloud.consents import Ended
@@ -617,3 +617,22 @@ def test_a_recipient_that_comes_back_within_three_days_has_everything(
     try_for(cloud, forwarder, days=0.1)
     assert len(set(listener.got)) == 2
     assert outcomes(cloud) == {"confirmed": 2}
+
+
+def test_a_lease_whose_commit_failed_is_not_held(
+    cloud: Cloud, unit: Unit, forwarder: Forwarder, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its age would be told until the end of the program."""
+    token = queued(cloud, unit, 2)
+
+    def full() -> None:
+        raise UnavailableError("store_unavailable", "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.store, "_commit", full)
+        with pytest.raises(UnavailableError):
+            forwarder.step(kit.RECIPIENT)
+    cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms), kit.RECORD_ID)
+    assert not forwarder.step(kit.RECIPIENT)
+    assert cloud.leases.taken_ms() == []
+    assert listener.got == []
