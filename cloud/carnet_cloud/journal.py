@@ -168,15 +168,15 @@ class Journal:
         if not self._path.exists():
             return
         with self._locked(os.O_RDWR, fcntl.LOCK_EX) as file:
-            data = self._path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole != len(data):
-                file.truncate(whole)
+            if _cut_torn(file):
                 self._fsync(file.fileno())
 
     def _write(self, line: bytes) -> None:
-        """Add a whole line or nothing: half a line would make one unreadable line with the next."""
-        with self._locked(os.O_WRONLY | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as file:
+        """Add a whole line or nothing: half a line would make one unreadable line with the next, also the half that
+        another program left which has ended since.
+        """
+        with self._locked(os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as file:
+            _cut_torn(file)
             size = os.fstat(file.fileno()).st_size
             try:
                 _write_whole(file, line + b"\n")
@@ -203,6 +203,19 @@ class Journal:
 
 def _head(incarnation: bytes) -> bytes:
     return canonical.encode({"journal": 1, "store": incarnation.hex()})
+
+
+def _cut_torn(file: FileIO) -> bool:
+    """Cut off a last line without its end; whether there was one."""
+    size = os.fstat(file.fileno()).st_size
+    tail = os.pread(file.fileno(), LINE_BYTES_MAX, max(0, size - LINE_BYTES_MAX))
+    if b"\n" not in tail:
+        # longer than any line: whatever a power cut has left
+        tail = os.pread(file.fileno(), size, 0)
+    torn = len(tail) - (tail.rfind(b"\n") + 1)
+    if torn:
+        file.truncate(size - torn)
+    return torn > 0
 
 
 def _write_whole(file: FileIO, data: bytes) -> None:

@@ -49,6 +49,20 @@ def test_a_torn_last_line_was_never_promised_and_is_cut_off(tmp_path: Path) -> N
     assert len(journal(tmp_path).narrowings) == 2
 
 
+@pytest.mark.parametrize("half", [b'{"by":"owner","ev', bytes(5000)], ids=["half", "zeros"])
+def test_half_a_line_of_another_program_is_cut_off_before_the_next_one(tmp_path: Path, half: bytes) -> None:
+    """Its machine lost its power while it wrote; this one goes on, and both lines would be one that nobody can read."""
+    here = journal(tmp_path, new=True)
+    here.append(WITHDRAWN)
+    with (tmp_path / "j" / "narrowings").open("ab") as file:
+        file.write(half)
+    here.refresh()
+    assert here.narrowings == [WITHDRAWN]
+    here.append(WITHDRAWN)
+    assert here.narrowings == [WITHDRAWN] * 2
+    assert journal(tmp_path).narrowings == [WITHDRAWN] * 2
+
+
 def test_a_missing_journal_of_an_old_store_is_not_known(tmp_path: Path) -> None:
     """Nobody can say what was withdrawn."""
     assert not journal(tmp_path).known
