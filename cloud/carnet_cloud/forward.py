@@ -91,7 +91,8 @@ class Forwarder:
         try:
             with self._store.transaction() as t:
                 t.others.forward(recipient)
-                while not group and (records := t.outbox.due_records(recipient, now_ms, self._sizes[recipient])):
+                size = self._sizes[recipient]
+                while not group and (records := t.outbox.due_records(recipient, self._owner, now_ms, size)):
                     # read behind that only: what was due before may have been narrowed meanwhile
                     t.others.keep_records(records)
                     group = self._lease_due(t, recipient, records, started_ms, now_ms)
@@ -105,7 +106,7 @@ class Forwarder:
         self, t: Transaction, recipient: str, records: Collection[str], started_ms: float, now_ms: int
     ) -> list[Taken]:
         """What is due of these records, leased, as far as it may be sent."""
-        due = t.outbox.due(recipient, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
+        due = t.outbox.due(recipient, self._owner, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
         due = [queued for queued in due if queued.record in records]
         given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
         for record in sorted(record for record in given if not given[record]):
@@ -121,7 +122,7 @@ class Forwarder:
             # nothing brings it back, and an expiry has no event that would have destroyed what waits
             t.outbox.destroy(record, now_ms)
         else:
-            t.outbox.postpone(record, recipient, now_ms, now_ms + POSTPONE_MS)
+            t.outbox.postpone(record, recipient, self._owner, now_ms, now_ms + POSTPONE_MS)
 
     def _opened(self, t: Transaction, due: Sequence[Queued], started_ms: float, now_ms: int) -> Iterator[Taken]:
         """Every event that its key opens, with a lease that is still to be written down."""

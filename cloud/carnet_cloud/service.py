@@ -178,7 +178,8 @@ class Service:
         opened = open_store(config.store, os.urandom(16), now_ms())
         store = opened.store
         company = open_company(config.store, store, now_ms())
-        membership = Membership(company, secrets.token_bytes(8)) if company else None
+        owner = secrets.token_bytes(8)
+        membership = Membership(company, owner) if company else None
         journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
         if membership is not None:
             membership.require_journal(store, journal.covers)
@@ -200,7 +201,6 @@ class Service:
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
         consents = Consents(store, journal, leases, waits, self._changed(pusher))
         clocks = Clocks(now_ms, monotonic_ms, random.random)
-        owner = secrets.token_bytes(8)
         forwarders = {
             name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
         }

@@ -243,7 +243,7 @@ def test_a_thousand_events_of_a_silent_record_stand_before_nobody(cloud: Cloud) 
     forwarder = make_forwarder(cloud, picky)
     assert not forwarder.step(kit.RECIPIENT)
     with cloud.store.transaction() as t:
-        assert t.outbox.due(kit.RECIPIENT, cloud.clock.ms, 10) == []
+        assert t.outbox.due(kit.RECIPIENT, b"sender01", cloud.clock.ms, 10) == []
         t.consents.set_silent(kit.RECORD_ID, False)
     cloud.clock.ms += 10_000
     assert forwarder.step(kit.RECIPIENT)

@@ -157,7 +157,7 @@ class Cloud:
 
         found = []
         with self.store.transaction() as t:
-            due = t.outbox.due(recipient, 2**52, 1000)
+            due = t.outbox.due(recipient, b"sender01", 2**52, 1000)
             for queued in due:
                 wrapped = t.outbox.key(queued.record, queued.recipient)
                 assert wrapped is not None

@@ -115,7 +115,7 @@ def test_a_send_that_hangs_is_cut_and_comes_again_under_its_id(tmp_path: Path, m
     assert finish(FakeLink(), cloud.leases, threading.Event(), senders=[sender]) == []
     with cloud.store.transaction() as t:
         assert t.outbox.depth() == {"queued": 1}
-        (queued,) = t.outbox.due(kit.RECIPIENT, 2**52, 10)
+        (queued,) = t.outbox.due(kit.RECIPIENT, b"sender01", 2**52, 10)
         (delivery,) = t.outbox.deliveries(kit.RECORD_ID)
     assert (queued.event_id, queued.attempts, delivery.outcome) == (delivery.event_id, 1, "queued")
     assert cloud.leases.taken_ms() == []

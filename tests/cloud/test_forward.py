@@ -133,7 +133,7 @@ def test_a_group_has_a_bounded_number_of_bytes(
     """Two fit, a third does not; what is larger than all goes alone."""
     queued(cloud, unit, 5)
     with cloud.store.transaction() as t:
-        size_bytes = max(len(each.payload) for each in t.outbox.due(kit.RECIPIENT, cloud.clock.ms, 5))
+        size_bytes = max(len(each.payload) for each in t.outbox.due(kit.RECIPIENT, b"sender01", cloud.clock.ms, 5))
     sent = []
     for bound in (2 * size_bytes, 1, 100 * size_bytes):
         monkeypatch.setattr(forward, "GROUP_BYTES_MAX", bound)
@@ -183,7 +183,7 @@ def test_what_a_slow_recipient_leaves_no_time_for_is_put_back_as_it_was(
     assert forwarder.step(kit.RECIPIENT)
     assert len(listener.got) == 2
     with cloud.store.transaction() as t:
-        due = t.outbox.due(kit.RECIPIENT, cloud.clock.ms, 100)
+        due = t.outbox.due(kit.RECIPIENT, b"sender01", cloud.clock.ms, 100)
         assert t.outbox.depth() == {"queued": 8}
     assert [each.attempts for each in due] == [0] * 8
     assert cloud.counters()["send_unsent"] == 8

@@ -44,6 +44,9 @@ def test_two_forwarders_of_one_recipient_send_every_event_once(clouds: list[Clou
     assert len(got) == len(set(got)) == 200
 
 
+FIRST, SECOND = b"sender01", b"sender02"
+
+
 class Unanswered(Listener):
     """Has every event as soon as it is sent; ``during`` runs before its answer comes."""
 
@@ -55,27 +58,54 @@ class Unanswered(Listener):
         return Outcome.CONFIRMED
 
 
-def test_what_hangs_at_one_and_what_it_had_answered_comes_again_from_another_under_the_same_ids(
-    clouds: list[Cloud], unit: Unit
-) -> None:
-    """A limit (decisions 0013 and 0021): outcomes are written with their group, and its leases run out before."""
+def hung(clouds: list[Cloud], unit: Unit, meanwhile: Callable[[], object]) -> tuple[list[bytes], list[bytes]]:
+    """What two receivers send of three events if the first waits for its second answer longer than a lease lasts, and
+    the other looks for work then, after ``meanwhile``.
+    """
     clouds[0].give()
     clouds[0].send(unit.schema(), *[unit.data() for _ in range(3)])
     hangs, answers = Unanswered(), Listener()
-    first, second = make_forwarder(clouds[0], hangs), make_forwarder(clouds[1], answers, b"sender02")
+    first, second = make_forwarder(clouds[0], hangs, FIRST), make_forwarder(clouds[1], answers, SECOND)
 
     def hang(sends: int) -> None:
         if sends == 2:
             for cloud in clouds:
                 cloud.clock.ms += LEASE_MS + 1
+            meanwhile()
             while second.step(kit.RECIPIENT):
                 pass
 
     hangs.during = hang
-    assert first.step(kit.RECIPIENT)
-    assert (len(hangs.got), len(answers.got)) == (2, 3)
-    assert set(hangs.got) < set(answers.got)
+    while first.step(kit.RECIPIENT):
+        pass
     assert outcomes(clouds[0]) == {"confirmed": 3}
+    return hangs.got, answers.got
+
+
+def live(clouds: list[Cloud]) -> None:
+    with clouds[0].store.transaction() as t:
+        for member in (FIRST, SECOND):
+            t.shards.live(member, clouds[0].clock.ms)
+
+
+def test_what_hangs_at_one_receiver_is_left_to_it(clouds: list[Cloud], unit: Unit) -> None:
+    """With what it had answered already: an outcome is written down with its group, after the leases ran out."""
+    live(clouds)
+    got, others = hung(clouds, unit, lambda: None)
+    assert (len(set(got)), others) == (3, [])
+
+
+def test_what_a_buried_receiver_had_taken_is_sent_again_under_the_same_ids(clouds: list[Cloud], unit: Unit) -> None:
+    """It may be dead in the middle of its group; if it was only frozen, the recipient hears some of it twice."""
+    live(clouds)
+
+    def bury() -> None:
+        with clouds[1].store.transaction() as t:
+            t.shards.bury(FIRST)
+
+    got, others = hung(clouds, unit, bury)
+    assert (len(got), len(set(others))) == (2, 3)
+    assert set(got) < set(others)
 
 
 class Slow:

@@ -47,6 +47,8 @@ class Delivery:
 
 _DUE = (("leased", "lease_until_ms"), ("queued", "next_ms"))
 """What waits for its turn: in which state, and since when."""
+_NOBODYS = "(lease_owner is null or lease_owner = ? or not exists (select 1 from receiver where member = lease_owner))"
+"""Not another receiver's: one that nobody has buried writes down what became of its group, however long that takes."""
 _DELIVERY = (
     "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms,"
     " log_position"
@@ -127,8 +129,11 @@ class Outbox:
         )  # fmt: skip
         return True
 
-    def due(self, recipient: str, now_ms: int, limit: int, size_bytes_max: int | None = None) -> list[Queued]:
-        """Events of a recipient whose time has come, by that time; those with a lease that ran out come first.
+    def due(
+        self, recipient: str, owner: bytes, now_ms: int, limit: int, size_bytes_max: int | None = None
+    ) -> list[Queued]:
+        """Events of a recipient whose time has come for ``owner`` to send them, by that time; those with a lease that
+        ran out come first.
 
         Their payloads have at most ``size_bytes_max`` together, or it is one alone.
         """
@@ -137,8 +142,9 @@ class Outbox:
         for state, time_of in _DUE:
             rows = self._db.execute(
                 "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
-                f" where recipient = ? and state = ? and {time_of} <= ? order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, limit - len(found)),
+                f" where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS}"
+                f" order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, owner, limit - len(found)),
             )
             for row in rows:
                 queued = Queued(*row)
@@ -149,28 +155,28 @@ class Outbox:
                 found.append(queued)
         return found
 
-    def due_records(self, recipient: str, now_ms: int, limit: int) -> set[str]:
+    def due_records(self, recipient: str, owner: bytes, now_ms: int, limit: int) -> set[str]:
         """The records of what `due` would find."""
         found: list[str] = []
         for state, time_of in _DUE:
             rows = self._db.execute(
-                f"select record from outbox where recipient = ? and state = ? and {time_of} <= ?"
+                f"select record from outbox where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS}"
                 f" order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, limit - len(found)),
+                (recipient, state, now_ms, owner, limit - len(found)),
             )
             found += [row[0] for row in rows]
         return set(found)
 
-    def postpone(self, record: str, recipient: str, now_ms: int, next_ms: int) -> None:
-        """Look at a record's due events again later: it may not be sent now, but has not ended.
+    def postpone(self, record: str, recipient: str, owner: bytes, now_ms: int, next_ms: int) -> None:
+        """Look at a record's events that are due for ``owner`` again later: it may not be sent now, but has not ended.
 
         All at once, or a thousand events of one silent record would stand before everybody else's.
         """
         self._db.execute(
             "update outbox set state = 'queued', next_ms = ?, lease_owner = null, lease_until_ms = null"
             " where record = ? and recipient = ? and"
-            " (state = 'queued' and next_ms <= ? or state = 'leased' and lease_until_ms <= ?)",
-            (next_ms, record, recipient, now_ms, now_ms),
+            f" (state = 'queued' and next_ms <= ? or state = 'leased' and lease_until_ms <= ?) and {_NOBODYS}",
+            (next_ms, record, recipient, now_ms, now_ms, owner),
         )
 
     def lose(self, event_id: bytes, now_ms: int) -> None:
