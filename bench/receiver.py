@@ -89,8 +89,9 @@ def fill(store: Store) -> None:
             given = kit.record(offer, optional=(), id=record, expires_ms=NOW_MS + 300 * kit.DAY_MS)
             token = sign_record(given, kit.OWNER_KEY.secret)
             stored = StoredRecord(
-                record, VEHICLE, 1, kit.TENANT, recipient, name, token, "given", given.expires_ms, False
-            )
+                record, VEHICLE, 1, kit.TENANT, recipient, name, token, "given", given.expires_ms, False,
+                in_force=1, until_ms=given.expires_ms, log_position=1,
+            )  # fmt: skip
             t.consents.add_record(stored, NOW_MS)
         t.consents.raise_generation(VEHICLE, 1)
 

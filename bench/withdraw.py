@@ -45,7 +45,7 @@ from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS, SCHEMA, VEHICLE, Unit, readings
+from tests.cloud.kit import DEVICE, KEYS, SCHEMA, VEHICLE, Unit, log_at_once, readings
 
 SECRET = "whsec_" + "A" * 32
 SAMPLES, EVENTS = 8000, 4
@@ -99,7 +99,8 @@ class Scene:
         self._receiver = Receiver(self.store, KEYS, outlet, os.urandom)
         journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=True)
         waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
-        self.consents = Consents(self.store, journal, self._leases, waits, lambda _vehicle: None)
+        log = log_at_once(self.store, folder / "journal", os.urandom, now_ms, lambda _vehicle: None)
+        self.consents = Consents(self.store, journal, self._leases, waits, lambda _vehicle: None, *log)
         self.offers = Offers(self.store, catalogue, {kit.RECIPIENT: kit.RECIPIENT_NAME}, now_ms)
         self._stopping = threading.Event()
         url = f"http://127.0.0.1:{port}/"

@@ -19,6 +19,7 @@ from carnet.ack import Ack, parse_ack
 from carnet.checked import checked
 from carnet.envelopetype import SUITE
 from carnet.errors import FormatError, LocalProtocolError, OpenError, SignatureError
+from carnet.growth import Growth
 from carnet.keys import BoxKey, SigningKey, key_id
 from carnet.keyset import KeySet
 from carnet.limits import BODY_BYTES_MAX, MESSAGE_BYTES_MAX
@@ -40,6 +41,7 @@ class DownType(IntEnum):
     GRANT_SET = 3
     KEY_SET = 4
     SCHEMA_REQUEST = 5
+    GROWTH = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class SchemaRequest:
         return SchemaRequest(fields.ascending(parsed))
 
 
-SealedMessage = Refusal | GrantSetMessage | KeySet | SchemaRequest
+SealedMessage = Refusal | GrantSetMessage | KeySet | SchemaRequest | Growth
 DownMessage = Ack | SealedMessage
 
 _TYPE_OF: Final[Mapping[type[SealedMessage], DownType]] = {
@@ -111,6 +113,7 @@ _TYPE_OF: Final[Mapping[type[SealedMessage], DownType]] = {
     GrantSetMessage: DownType.GRANT_SET,
     KeySet: DownType.KEY_SET,
     SchemaRequest: DownType.SCHEMA_REQUEST,
+    Growth: DownType.GROWTH,
 }
 _PARSE: Final[Mapping[int, Callable[[bytes], SealedMessage]]] = {kind: one.parse for one, kind in _TYPE_OF.items()}
 

@@ -19,6 +19,7 @@ class Kind(Enum):
     """What a single value is."""
 
     TEXT = "text without control characters"
+    LINES = "text without control characters but the line feed"
     NUMBER = "whole number from 0, below 2^53"
     TIME = "milliseconds since 1970 that a calendar can show"
     TIME_OR_NONE = "such a time, or null"
@@ -52,6 +53,8 @@ def fits(value: object, shape: Shape) -> bool:
 def _is(value: object, kind: Kind) -> bool:
     if kind is Kind.TEXT:
         return isinstance(value, str) and not any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
+    if kind is Kind.LINES:
+        return isinstance(value, str) and _is(value.replace("\n", ""), Kind.TEXT)
     if kind is Kind.FLAG:
         return isinstance(value, bool)
     if kind is Kind.TIME_OR_NONE and value is None:

@@ -74,7 +74,7 @@ def test_a_number_that_no_decision_has_is_explained() -> None:
 
 def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
-    api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, *cloud.tell)
     add_watching(api, Readiness({}), lambda _: (b"", ""), ())
     add_backups(api, Door(cloud.store, cloud.consents, "x" * 32, cloud.clock.now_ms), int)
     served = {f"{method.upper()} {path}" for path, methods in api.openapi()["paths"].items() for method in methods}

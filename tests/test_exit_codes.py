@@ -43,6 +43,9 @@ carnet owner list --vehicle {"a" * 26}
 carnet owner list --vehicle {"a" * 26} --key EMPTY
 carnet owner list --vehicle {"a" * 26} --key BINARY
 carnet owner statement --vehicle {"a" * 26} --key NOWHERE
+carnet owner receipts {OWNER}
+carnet owner receipts {OWNER} --out NEW --checkpoint-key NOWHERE
+carnet owner receipts --vehicle {"a" * 26} --key NOWHERE --out NEW
 carnet owner grant bad {OWNER}
 carnet owner grant rec_{ID} {OWNER}
 carnet owner grant off_{ID} {OWNER} --days 0

@@ -219,6 +219,41 @@ BUGS = (
         "not after.total.covers(ended.total)",
         "tests/carnet/ledger",
     ),
+    Bug(
+        "what widens waits for no log",
+        "cloud/carnet_cloud/gate.py",
+        "return Blocked.LOG if _refused(standing, standing.coming, now_ms) is None else refused",
+        "return refused",
+        "tests/cloud/test_sequencer.py",
+    ),
+    Bug(
+        "a restored log signs its places anew",
+        "cloud/carnet_cloud/loghashes.py",
+        "return path.stat().st_size // HASH_BYTES if path.exists() else 0",
+        "return 0",
+        "tests/attacks/test_log_attacks.py",
+    ),
+    Bug(
+        "an end has its account again",
+        "cloud/carnet_cloud/accounts.py",
+        "if stored.ended:",
+        "if False:",
+        "tests/cloud/test_accounts.py",
+    ),
+    Bug(
+        "a late proof is called a fork",
+        "agent/carnet_agent/following.py",
+        "if growth.first != seen.size:",
+        "if False:",
+        "tests/agent/test_following.py",
+    ),
+    Bug(
+        "an old acknowledgement makes a log look cut",
+        "agent/carnet_agent/following.py",
+        "if verdict is Verdict.UNPROVEN or (not fresh and verdict is not Verdict.FORKED):",
+        "if verdict is Verdict.UNPROVEN:",
+        "tests/agent/test_following.py",
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from carnet.ack import NO_HASH, Ack
 from carnet.consent import Mode, State
 from carnet.down import DownMessage, GrantSetMessage, Refusal, SchemaRequest, open_down
 from carnet.errors import Error
+from carnet.growth import Growth
 from carnet.keyset import KeySet
 from carnet_agent.buffer import Buffer, DiskFailed
 from carnet_agent.clock import Clock
@@ -24,6 +25,7 @@ from carnet_agent.collecting import Collecting
 from carnet_agent.consent.store import GrantStore
 from carnet_agent.consent.untimed import Untimed
 from carnet_agent.effects import Effect, Identifiers, Note, SetIdentifiers
+from carnet_agent.following import Following
 from carnet_agent.frames import Frames
 from carnet_agent.moment import Moment
 from carnet_agent.operating import Operating
@@ -67,6 +69,7 @@ class Agent:
         sealer = Sealer(unit.device, unit.sign, random, store.handle_of)
         self._out = Outgoing(buffer, sealer, store, self._clock, store.key_set(unit.cloud))
         self._contact = Contact()
+        self._log = Following(store)
         self._operating = Operating(unit.voltage_min)
         self._untimed = Untimed(store, unit.untimed_ms_max)
         self._window = Window(0)
@@ -134,7 +137,7 @@ class Agent:
         effects: list[Effect] = []
         try:
             message = open_down(payload, self._unit.device, self._out.cloud.signing_keys, self._unit.receive)
-            effects += self._take(message, moment)
+            effects += self._take(message, payload, moment)
         except Error as error:
             self._counters[f"down_{error.reason}"] += 1
         return effects + self._work(moment)
@@ -171,6 +174,7 @@ class Agent:
                 for grant in self._store.grants
             ],
             "in_force": list(self._in_force),
+            "log": self._log.status(),
             "blocked": Counter(reason for _, _, reason in self._collector.blocked),
             "stream": self._buffer.stream.hex(),
             "last_seq": self._buffer.last_seq,
@@ -181,7 +185,7 @@ class Agent:
 
     def counters(self) -> dict[str, int]:
         """Everything that is counted, by names that a health report may have."""
-        found = Counter(self._counters) + self._out.counters
+        found = Counter(self._counters) + self._out.counters + self._log.counters
         found.update({f"dropped_{reason}": count for reason, count in self._collector.dropped.items()})
         found.update(self._buffer.counts())
         found["clock_refused"] = self._clock.refused
@@ -190,11 +194,11 @@ class Agent:
 
     # what the cloud says
 
-    def _take(self, message: DownMessage, moment: Moment) -> list[Effect]:
+    def _take(self, message: DownMessage, payload: bytes, moment: Moment) -> list[Effect]:
         if isinstance(message, Ack):
-            return self._acknowledged(message, moment)
-        if isinstance(message, Refusal):
-            return self._refused(message)
+            return self._acknowledged(message, payload, moment)
+        if isinstance(message, Growth | Refusal):
+            return self._log.grown(message, payload) if isinstance(message, Growth) else self._refused(message)
         if isinstance(message, GrantSetMessage):
             return self._granted(message.grant_set, moment)
         if isinstance(message, KeySet):
@@ -205,7 +209,7 @@ class Agent:
             self._out.schemas(wanted, moment)
         return []
 
-    def _acknowledged(self, ack: Ack, moment: Moment) -> list[Effect]:
+    def _acknowledged(self, ack: Ack, payload: bytes, moment: Moment) -> list[Effect]:
         """Free what it names; if it answers our last check-in, find out what the cloud has and what time it is."""
         if not self._buffer.knows(ack.stream):
             ack.require_stream(self._buffer.stream)
@@ -223,7 +227,7 @@ class Agent:
             self._counters["rows_acknowledged"] += len(freed)
             self._acknowledged_ms = moment.boot_ms if freed else self._acknowledged_ms
             self._out.stirred = True
-        return effects
+        return effects + self._log.told(ack, payload, fresh=asked_ms is not None)
 
     def _compare(self, ack: Ack, moment: Moment) -> list[Effect]:
         """Whether the cloud has more or other than we (a restored card, a lying disk), or less (a restored cloud)."""

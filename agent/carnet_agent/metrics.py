@@ -51,6 +51,7 @@ CORE: Final = (
     _counter("messages_refused", "down_*", "Messages to this unit that did not verify or were old.", "reason"),
     _counter("flushes", "flush_*", "Windows written before their time.", "reason"),
     _counter("contacts", "connections", "Times that the broker was found."),
+    _counter("log_heads", "log_*", "Heads of the cloud's log, by what they were.", "verdict"),
     _counter("clock_refused", "clock_refused", "Words about the time that were not believed."),
     _counter("untimed_charges", "untimed_charges", "Ten-minute pieces charged to grants without trusted time."),
     _counter("boots", "boots", "Starts of the agent that its disk remembers."),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from carnet import jws
+from carnet.cli.follower import Follower
 from carnet.cli.kept import Kept
 from carnet.cli.ownerkey import MISSING
 from carnet.errors import ConfigError, FormatError, RemoteError
 from carnet.grantsets import GENERATION_MAX
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
+from carnet.ledger.signednote import NoteKey
 from carnet.ownerkeys import EPOCH_MAX
 from carnet.seen import HEADER, Seen, sign_seen
 from carnet.shapes import Every, Kind, Shape, fits
@@ -27,6 +29,13 @@ RECORD: Final[Shape] = {
     **STANDS, "expires_ms": Kind.TIME, "event_seq": Kind.NUMBER, "head": Kind.TEXT,
     "recipient_name": Kind.TEXT, "silent_until_confirmed": Kind.FLAG,
 }  # fmt: skip
+ENTRIES: Final[Shape] = {**STANDS, "jws": Kind.TEXT, "events": [Kind.TEXT]}
+COUNT: Final[Shape] = {"events": Kind.NUMBER, "samples": Kind.NUMBER}
+RECEIPTS: Final[Shape] = {
+    "origin": Kind.TEXT, "receipts": [{"step": Kind.NUMBER, "receipt": Kind.TEXT}], "more": Kind.FLAG,
+    "waiting": Kind.FLAG,
+}  # fmt: skip
+LOG: Final[Shape] = {"key": Kind.TEXT, "checkpoint": Kind.LINES, "proof": Kind.TEXT}
 OUTCOME: Final[Shape] = {
     "events": Kind.NUMBER, "samples": Kind.NUMBER, "paths": Every(Kind.NUMBER),
     "captured": Every({"first_ms": Kind.TIME, "last_ms": Kind.TIME}),
@@ -40,6 +49,7 @@ STATEMENT: Final[Shape] = {
             "given_ms": Kind.TIME_OR_NONE,
             "expires_ms": Kind.TIME,
             "ended_ms": Kind.TIME_OR_NONE,
+            "account": {"confirmed": COUNT, "unknown": COUNT},
         },
     ],
     "units": [{"device": Kind.TEXT, "state": Kind.TEXT, "ended_ms": Kind.TIME_OR_NONE}],
@@ -130,6 +140,26 @@ class Cloud:
         self._hold_to(*found["records"])
         return found
 
+    def entries(self) -> dict[str, list[str]]:
+        """Every record's id -> its token and its events, as the cloud has them now."""
+        found = self._owned("GET", "records", {"records": [ENTRIES]})["records"]
+        self._hold_to(*found)
+        return {each["record"]: [each["jws"], *each["events"]] for each in found}
+
+    def receipts(self, record: str, after: int) -> dict[str, Any]:
+        """Receipts of a record's leaves behind a step."""
+        return self._owned("GET", f"receipts/{record}", RECEIPTS, f"?after={after}")
+
+    def follower(self, given: Iterable[NoteKey]) -> Follower:
+        """Who follows this cloud's logs by what was kept. ConfigError ``key_missing``."""
+        if self._kept is None:
+            raise ConfigError("key_missing", MISSING)
+        return Follower(self._log, self._kept, given, self._warn)
+
+    def _log(self, origin: str, first: int, second: int | None) -> dict[str, Any]:
+        sizes = {"first": first} if second is None else {"first": first, "second": second}
+        return self._call("GET", "/v1/log?" + urllib.parse.urlencode({"origin": origin, **sizes}), None, LOG)
+
     def confirm(self, record: str) -> dict[str, Any]:
         return self._owned("POST", f"confirm/{record}", {"record": Kind.TEXT})
 
@@ -165,14 +195,14 @@ class Cloud:
             return {}
         return {HEADER: sign_seen(Seen(self._vehicle, *self._kept.seen), self._key.secret)}
 
-    def _owned(self, method: str, what: str, shape: Shape) -> dict[str, Any]:
+    def _owned(self, method: str, what: str, shape: Shape, query: str = "") -> dict[str, Any]:
         """A request that only the owner may make; his signature covers the whole path."""
         if self._key is None:
             raise ConfigError("key_missing", MISSING)
         path = f"/v1/vehicles/{self._vehicle}/{what}"
         document = {"method": method, "path": path, "time_ms": self._now_ms(), "vehicle": self._vehicle}
         token = jws.sign(jws.REQUEST, document, self._key.secret)
-        return self._call(method, path, None, shape, {"Authorization": f"Carnet {token}"})
+        return self._call(method, path + query, None, shape, {"Authorization": f"Carnet {token}"})
 
     def _call(
         self,

@@ -1,10 +1,11 @@
-"""What the owner's tool keeps beside the key: every document that it signed, and the highest generation it was shown.
+"""What the owner's tool keeps beside the key: every document that it signed, the highest generation it was shown, and
+each log's key and largest head.
 
 Law: only ever longer, and on disk before a signed document leaves. A line that a power cut tore is no line, and spoils
 no other. The file tells of consents, so that only its owner may read it (0600).
 
-A line is JSON: {"cloud","signed","time_ms","vehicle"} with a token, or {"cloud","epoch","generation","time_ms",
-"vehicle"}.
+A line is JSON: {"cloud","signed","time_ms","vehicle"} with a token, {"cloud","epoch","generation","time_ms","vehicle"},
+or {"checkpoint","cloud","key","origin","time_ms","vehicle"} with a signed note.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from carnet.shapes import Kind, Shape, fits
 SUFFIX: Final = ".kept"
 _PLACE: Final[dict[str, Shape]] = {"cloud": Kind.TEXT, "vehicle": Kind.TEXT, "time_ms": Kind.NUMBER}
 _SEEN: Final[Shape] = {**_PLACE, "epoch": Kind.NUMBER, "generation": Kind.NUMBER}
+_LOG: Final[Shape] = {**_PLACE, "origin": Kind.TEXT, "key": Kind.TEXT, "checkpoint": Kind.LINES}
 _SIGNED: Final[Shape] = {**_PLACE, "signed": Kind.TEXT}
 
 
 class Kept:
     """The part of the file that is about one cloud (its address) and one vehicle (26 characters).
 
-    ``seen`` is (epoch, generation), the highest, (0, 0) before the first; ``unread`` says what could not be read, or
-    nothing.
+    ``seen`` is (epoch, generation), the highest, (0, 0) before the first; ``logs`` are key and largest checkpoint of
+    each log by its name; ``unread`` says what could not be read, or nothing.
     """
 
     def __init__(
@@ -42,9 +44,14 @@ class Kept:
         self._fsync = fsync
         self.seen = (0, 0)
         self.unread = ""
+        self.logs: dict[str, tuple[str, str]] = {}
         for line in self._lines():
-            if fits(line, _SEEN) and line["cloud"] == cloud and line["vehicle"] == vehicle:
+            if (line["cloud"], line["vehicle"]) != (cloud, vehicle):
+                continue
+            if fits(line, _SEEN):
                 self.seen = max(self.seen, (line["epoch"], line["generation"]))
+            elif fits(line, _LOG):
+                self.logs[line["origin"]] = line["key"], line["checkpoint"]
 
     def signed(self, token: str) -> None:
         """A document, before it is sent. ConfigError ``kept_unwritable``: then it must not be sent if it widens."""
@@ -57,6 +64,11 @@ class Kept:
             self._append({"epoch": epoch, "generation": generation})
         return epoch == self.seen[0] and generation < self.seen[1]
 
+    def saw_log(self, origin: str, key: str, checkpoint: str) -> None:
+        """A head that is shown to contain all before it. ConfigError ``kept_unwritable``."""
+        self.logs[origin] = key, checkpoint
+        self._append({"origin": origin, "key": key, "checkpoint": checkpoint})
+
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
             lines = self._file.read_bytes().split(b"\n")
@@ -67,7 +79,7 @@ class Kept:
             return
         for number, line in enumerate(lines, 1):
             found = _parsed(line)
-            if fits(found, _SEEN) or fits(found, _SIGNED):
+            if fits(found, _SEEN) or fits(found, _SIGNED) or fits(found, _LOG):
                 yield found
             elif line:
                 self.unread = f"{self._file}: line {number} cannot be read and is left out"

@@ -1,4 +1,6 @@
-"""``carnet owner keygen | offers | grant | withdraw | pause | resume | renew | confirm | list | statement``."""
+"""``carnet owner`` and its commands: keygen, offers, grant, withdraw, pause, resume, renew, confirm, list, statement,
+receipts.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
-from carnet.cli import ownerkey, show
+from carnet.cli import ownerkey, receipts, show
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
 from carnet.commandline import formed, having_form, whole
@@ -88,6 +90,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _command(commands, name, text, f"carnet owner {name}", run).add_argument(
             "--json", action="store_true", help="as JSON"
         )
+    text = "what proves your consents and what recipients got, checked and kept as files"
+    receipts.add_arguments(_command(commands, "receipts", text, "carnet owner receipts --out receipts", _receipts))
 
 
 def _add_grant(commands: Any) -> None:
@@ -295,4 +299,9 @@ def _list(arguments: argparse.Namespace) -> int:
 def _statement(arguments: argparse.Namespace) -> int:
     statement = _cloud(arguments).statement()
     print(show.as_json(statement) if arguments.json else "\n".join(show.statement_lines(statement)))
+    return 0
+
+
+def _receipts(arguments: argparse.Namespace) -> int:
+    print(receipts.printed(receipts.fetch(_cloud(arguments), arguments), arguments.out))
     return 0

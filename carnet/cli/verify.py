@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--checkpoint-key",
         action="append",
         metavar="KEY",
-        help=f"the log's public key, or a file that holds it; again for each that was ever used ({VARIABLE})",
+        help=f"the log's public key, or a file of such; again for each that was ever used ({VARIABLE})",
     )
     verify.add_argument("--json", action="store_true", help="what was proven as JSON")
     verify.set_defaults(run=_verify)
@@ -85,12 +85,14 @@ def _keys(texts: list[str] | None, receipts: list[Receipt]) -> list[NoteKey]:
         raise ConfigError(
             "checkpoint_key", f"nothing is proven without the key of the log {names}: --checkpoint-key KEY"
         )
-    return [_key(text) for text in given]
+    return [key for text in given for key in _keys_in(text)]
 
 
-def _key(text: str) -> NoteKey:
+def _keys_in(text: str) -> list[NoteKey]:
+    """The key itself, or those in a file, each on a line."""
     try:
-        return parse_note_key(text if "+" in text else Path(text).read_text(encoding="utf-8").strip())
+        lines = [text] if "+" in text else Path(text).read_text(encoding="utf-8").split() or [""]
+        return [parse_note_key(line) for line in lines]
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError("checkpoint_key", f"--checkpoint-key: {text} is neither a key nor a file of one") from e
     except FormatError as e:

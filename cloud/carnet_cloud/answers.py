@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 
 from carnet.ack import NO_NONCE, RANGES_MAX, Ack
 from carnet.bodies import CheckIn
+from carnet.box import Prelude
 from carnet.down import GrantSetMessage, Refusal, SealedMessage, seal_down, sign_ack
 from carnet.grantsets import GENERATION_MAX
+from carnet.growth import Growth
 from carnet.keys import SigningKey
 from carnet.keyset import KeySet
 from carnet.topics import topic_down
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.intake import Arrived
+from carnet_cloud.receipts import growth_of
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.devices import Device
+from carnet_cloud.store.ledger import StoredLog
 from carnet_cloud.store.streams import Stream
 
 Message = tuple[str, bytes]
@@ -27,6 +31,7 @@ SCAN_MAX = 8192
 
 @dataclass(slots=True)
 class _StreamAnswer:
+    tenant: str
     seqs: set[int] = field(default_factory=set)
     nonce: bytes = NO_NONCE
     advanced: bool = False
@@ -41,26 +46,26 @@ class Answers:
         self._random = random
         self._streams: dict[tuple[bytes, bytes], _StreamAnswer] = {}
         self._sealed: list[tuple[Device, SealedMessage]] = []
+        self._logs: dict[str, StoredLog | None] = {}
 
     def acknowledge(self, arrived: Arrived) -> None:
         """This number is durable, or will be when the transaction commits."""
-        device, stream, seq = arrived.key
-        self._of(device, stream).seqs.add(seq)
+        self._of(arrived).seqs.add(arrived.key[2])
 
     def touch(self, arrived: Arrived) -> None:
         """The stream moved although this number is not acknowledged (it is refused)."""
-        self._of(*arrived.key[:2])
+        self._of(arrived)
 
     def refuse(self, arrived: Arrived, reason: str) -> None:
         """Refuse what was already noted as durable."""
-        device, stream, seq = arrived.key
-        self._of(device, stream).seqs.discard(seq)
+        _, stream, seq = arrived.key
+        self._of(arrived).seqs.discard(seq)
         self.seal(arrived.device, Refusal(stream, seq, arrived.envelope.manifest_hash, reason))
 
     def seal(self, device: Device, message: SealedMessage) -> None:
         self._sealed.append((device, message))
 
-    def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, epoch: int, generation: int) -> bool:
+    def check_in(self, t: Transaction, arrived: Arrived, check_in: CheckIn, prelude: Prelude) -> bool:
         """Echo the nonce and send everything that differs; whether the grant set may.
 
         Under the last generation it may always: that number says nothing any more.
@@ -68,12 +73,17 @@ class Answers:
         A number beyond the unit's head is named too: a unit whose disk forgot it must not use it for anything else.
         """
         device, stream, _ = arrived.key
-        self._of(device, stream).seqs.update(t.streams.last_after(device, stream, check_in.head_seq))
-        self._of(device, stream).nonce = check_in.nonce
+        answer = self._of(arrived)
+        answer.seqs.update(t.streams.last_after(device, stream, check_in.head_seq))
+        answer.nonce = check_in.nonce
         if check_in.key_set < self._key_set.version:
             self.seal(arrived.device, self._key_set)
+        log = self._log(t, arrived.device.tenant)
+        if log is not None and 0 < prelude.log_size < log.size:
+            path = growth_of(t, log, prelude.log_size, log.size)
+            self.seal(arrived.device, Growth(prelude.log_size, path, log.checkpoint))
         current = t.consents.generation(arrived.device.vehicle, arrived.device.epoch)
-        if epoch != arrived.device.epoch or generation == current < GENERATION_MAX:
+        if prelude.epoch != arrived.device.epoch or prelude.generation == current < GENERATION_MAX:
             return False
         self.seal(arrived.device, GrantSetMessage(grant_set_bytes(t, arrived.device.vehicle, arrived.device.epoch)))
         return True
@@ -83,16 +93,28 @@ class Answers:
         messages = []
         for (device, stream), answer in sorted(self._streams.items()):
             value = _advance(t, device, stream, now_ms)
+            log = self._log(t, answer.tenant)
+            head = (log.size, log.root) if log else ()
             for ranges in _ranges(sorted(answer.seqs)):
-                ack = Ack(stream, value.watermark, value.head, now_ms, answer.nonce, ranges)
+                ack = Ack(stream, value.watermark, value.head, now_ms, answer.nonce, ranges, *head)
                 messages.append((topic_down(device), sign_ack(ack, device, self._key)))
         for to, message in self._sealed:
             sealed = seal_down(message, to.device, self._key, to.receive_key, self._random(32))
             messages.append((topic_down(to.device), sealed))
         return messages
 
-    def _of(self, device: bytes, stream: bytes) -> _StreamAnswer:
-        return self._streams.setdefault((device, stream), _StreamAnswer())
+    def log_size(self, t: Transaction, tenant: str) -> int:
+        """How large the tenant's log is now."""
+        log = self._log(t, tenant)
+        return log.size if log else 0
+
+    def _log(self, t: Transaction, tenant: str) -> StoredLog | None:
+        if tenant not in self._logs:
+            self._logs[tenant] = t.ledger.log(tenant)
+        return self._logs[tenant]
+
+    def _of(self, arrived: Arrived) -> _StreamAnswer:
+        return self._streams.setdefault(arrived.key[:2], _StreamAnswer(arrived.device.tenant))
 
 
 def _advance(t: Transaction, device: bytes, stream: bytes, now_ms: int) -> Stream:

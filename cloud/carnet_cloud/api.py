@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,17 +21,21 @@ from carnet import fields, jws
 from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_bytes, device_text, parse_id
+from carnet.limits import NUMBER_MAX
 from carnet.signals import Category, check_path
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import end_unit, enrol
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.offers import Offers
+from carnet_cloud.receipts import Receipts
 from carnet_cloud.statement import generation_of, records_of, statement_of
 from carnet_cloud.store import Store, Transaction
+from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.why import Answer
 
 REQUEST_AGE_MS_MAX = 300_000
 BODY_BYTES_MAX = 262_144
+STEP_MAX = 2**31 - 1
 EVENTS = "/v1/events"
 ERRORS_TOLD = 3
 LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -139,6 +143,7 @@ def make_api(
     now_ms: Callable[[], int],
     facts: Callable[[], dict[str, Any]],
     explain: Callable[[Transaction, bytes, str, int], list[Answer]],
+    receipts: Receipts,
 ) -> FastAPI:
     """The application; ``facts`` are what ``/healthz`` shows, ``explain`` is `carnet_cloud.why.why` for this cloud."""
     door = Door(store, consents, operator_token, now_ms)
@@ -153,6 +158,7 @@ def make_api(
     _why(api, door, store, now_ms, explain)
     _for_everybody(api, store, consents)
     _for_owners(api, door, store, consents, now_ms)
+    _log(api, door, store, receipts)
     return api
 
 
@@ -281,11 +287,41 @@ def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_
     def confirm(visitor: Annotated[Visitor, Depends(door.owner)], record: str) -> dict[str, str]:
         """After a restored store: the owner has seen the record as it stands, and it may be sent again."""
         with store.transaction() as t:
-            known = t.consents.record(record)
-        if known is None or known.vehicle != visitor.vehicle or known.epoch not in visitor.epochs:
-            raise RemoteError("record_unknown", "this vehicle has no such record")
+            _require_own(t, visitor, record)
         consents.confirm(record)
         return {"record": record}
+
+
+def _log(api: FastAPI, door: Door, store: Store, receipts: Receipts) -> None:
+    """What can be checked for ever: receipts for the owner, heads and proofs for everybody."""
+
+    @api.get("/v1/vehicles/{vehicle}/receipts/{record}")
+    def receipts_of(
+        visitor: Annotated[Visitor, Depends(door.owner)],
+        record: str,
+        after: Annotated[int, Query(ge=-1, le=STEP_MAX)] = -1,
+    ) -> dict[str, Any]:
+        """Receipts of the entries and accounts of a record, behind the step ``after``."""
+        with store.transaction() as t:
+            return receipts.of(t, _require_own(t, visitor, record), after)
+
+    @api.get("/v1/log")
+    def head(
+        origin: str,
+        first: Annotated[int, Query(ge=0, le=NUMBER_MAX)] = 0,
+        second: Annotated[int | None, Query(ge=0, le=NUMBER_MAX)] = None,
+    ) -> dict[str, Any]:
+        """The newest checkpoint of a log, and the proof that ``second`` leaves of it begin with the ``first`` ones."""
+        with store.transaction() as t:
+            return receipts.head(t, origin, first, second)
+
+
+def _require_own(t: Transaction, visitor: Visitor, record: str) -> StoredRecord:
+    """The record, if it is of this owner's vehicle and time. RemoteError ``record_unknown``."""
+    known = t.consents.record(record)
+    if known is None or known.vehicle != visitor.vehicle or known.epoch not in visitor.epochs:
+        raise RemoteError("record_unknown", "this vehicle has no such record")
+    return known
 
 
 def _answer(store: Store, stands: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,10 @@ class StoreSection(_Section):
     password_file: Path | None = Field(
         default=None, description="file with the password for `url`; absent: what libpq knows by itself, as `.pgpass`"
     )
-    journal: Path = Field(description="journal of narrowings; outside the database's folder and its backups")
+    journal: Path = Field(
+        description="journal of narrowings, with the leaf hashes of the logs beside it; "
+        "outside the database's folder and its backups"
+    )
     wrapping_keys: Path = Field(
         description="folder of the keys that wrap the outbox keys; outside the database's folder and its backups"
     )
@@ -60,7 +63,7 @@ class StoreSection(_Section):
 class KeysSection(_Section):
     """The cloud's own keys, made by `carnet-cloud keygen`."""
 
-    folder: Path = Field(description="folder with seal.key, sign.key, pseudonym.key and cloud.public.json")
+    folder: Path = Field(description="folder with seal.key, sign.key, log.key, pseudonym.key and cloud.public.json")
 
 
 class MqttSection(_Section):
@@ -100,6 +103,16 @@ class ApiSection(_Section):
     )
     metrics_token_file: Path | None = Field(
         default=None, description="file with the token that opens /metrics, as the operator's does too; absent: none"
+    )
+
+
+class LedgerSection(_Section):
+    """The transparency log."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9]([a-z0-9._/-]{0,98}[a-z0-9])?$",
+        description="what new logs are called, before their tenant; absent: carnet/, the id of the log's key, /log",
     )
 
 
@@ -143,6 +156,7 @@ class CloudConfig(_Section):
     keys: KeysSection
     mqtt: MqttSection
     api: ApiSection = ApiSection()
+    ledger: LedgerSection = LedgerSection()
     log: LogSection = LogSection()
     catalogue: CatalogueSection
     recipient: tuple[Annotated[FileRecipient | WebhookRecipient, Field(discriminator="kind")], ...] = ()

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
-from carnet.ids import device_bytes, device_text
+from carnet.ids import device_bytes
 from carnet.recordevents import RecordEvent, parse_event, write_event
 from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
+from carnet_cloud.entries import Entries
 from carnet_cloud.floor import hold_floor
-from carnet_cloud.grantbook import owner_keys
+from carnet_cloud.grantbook import owner_keys, tenure_of
 from carnet_cloud.grantsets import require_deliverable
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Leases
@@ -71,26 +72,39 @@ class Waits:
 
 
 class Consents:
-    """The only place that changes a consent; ``changed`` is told the vehicle whose grant set has a new generation."""
+    """The only place that changes a consent; ``changed`` is told the vehicle whose grant set has a new generation,
+    ``written`` the tenant whose log has something to take.
+    """
 
     def __init__(
-        self, store: Store, journal: Journal, leases: Leases, waits: Waits, changed: Callable[[bytes], None]
+        self,
+        store: Store,
+        journal: Journal,
+        leases: Leases,
+        waits: Waits,
+        changed: Callable[[bytes], None],
+        entries: Entries,
+        written: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._leases = leases
         self._waits = waits
         self._changed = changed
+        self._entries = entries
+        self._written = written
 
     # giving
 
     def give(self, jws: str, vehicle: str) -> Grant:
-        """Take a record signed by an owner of ``vehicle``; the grant it comes to. Repeating it changes nothing."""
+        """Take a record signed by an owner of ``vehicle``; the grant it comes to, once the log has it. Repeating it
+        changes nothing.
+        """
         now_ms = self._waits.now_ms()
         name = device_bytes(vehicle)
         with self._store.transaction() as t:
             t.others.change_vehicle(name)
-            epoch, tenant = _tenure(t, name)
+            epoch, tenant = tenure_of(t, name)
             keys = owner_keys(t, name, epoch)
             record = parse_record(jws, keys.keys)
             offer = t.consents.offer(record.offer)
@@ -114,10 +128,9 @@ class Consents:
                 record.id, name, epoch, tenant, grant.recipient, record.offer, jws, grant.state.value, grant.expires_ms,
                 False,
             )  # fmt: skip
-            t.consents.add_record(stored, now_ms)
-            t.consents.raise_generation(name, epoch)
+            self._entries.begin(t, stored, grant, now_ms)
             require_deliverable(t, name, epoch)
-        self._changed(name)
+        self._written(tenant)
         return grant
 
     # what happens to a record afterwards
@@ -291,10 +304,10 @@ class Consents:
         if narrows:
             by = "operator" if entry.startswith("{") else "owner"
             self._journal.append(Narrowing(stored.id, event.kind.value, by, now_ms))
-        self._keep(t, stored, entry, grant)
+            t.outbox.destroy(stored.id, now_ms)
+        self._entries.add(t, stored, grant, event.kind, entry, now_ms)
         t.counters.add(f"consent_{event.kind.value}")
         if narrows:
-            t.outbox.destroy(stored.id, now_ms)
             t.others.tell_narrowed(stored.id)
             # the line of this event, which is done, and those that an earlier failure left
             self._catch_up(t)
@@ -302,21 +315,16 @@ class Consents:
             require_deliverable(t, stored.vehicle, stored.epoch)
         return _Written(stored, grant, narrows, now_ms, t.consents.journal_lines())
 
-    def _keep(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> None:
-        """The new entry, and the record as it stands after it."""
-        t.consents.add_event(stored.id, grant.event_seq, entry, self._waits.now_ms())
-        t.consents.set_record(stored.id, grant.state.value, grant.expires_ms)
-        t.consents.raise_generation(stored.vehicle, stored.epoch)
-
     def _finish(self, written: _Written) -> Ended | Grant:
         """After the commit: cut what flies, tell the car, and wait until a narrowed record is silent."""
         stored, grant = written.stored, written.grant
         self._journal.applied(written.journal_lines)
         if written.narrows:
             self._leases.cut(stored.id)
-        self._changed(stored.vehicle)
+            self._changed(stored.vehicle)
+        self._written(stored.tenant)
         if grant.state in ALIVE:
-            return self._silent_unless_given(grant)
+            return self._silent_unless_given(grant) if written.narrows else grant
         return self._drain(stored.id, written.time_ms)
 
     def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind) -> bool:
@@ -327,7 +335,7 @@ class Consents:
         t.outbox.destroy(stored.id, self._waits.now_ms())
         try:
             entry = self._operator_entry(t, stored, again, "journal")
-            self._keep(t, stored, entry, self._grant(t, stored, entry))
+            self._entries.add(t, stored, self._grant(t, stored, entry), again, entry, self._waits.now_ms())
         except RemoteError:
             # documents that no longer compile forward nothing anyway
             t.consents.set_silent(stored.id, True)
@@ -355,11 +363,12 @@ class Consents:
             if state in ENDINGS:
                 entry = self._operator_entry(t, stored, ENDINGS[state], "drained")
                 grant = self._grant(t, stored, entry)
-                self._keep(t, stored, entry, grant)
+                self._entries.add(t, stored, grant, ENDINGS[state], entry, self._waits.now_ms())
                 state = grant.state
             last = t.outbox.last_event(record)
             destroyed, unknown = (0, 0) if since_ms is None else t.outbox.ended_since(record, since_ms)
         self._changed(stored.vehicle)
+        self._written(stored.tenant)
         took = int(self._waits.monotonic_ms() - started)
         return Ended(record, state.value, destroyed, unknown, last.hex() if last else "", took)
 
@@ -382,15 +391,6 @@ def _known(t: Transaction, record: str) -> StoredRecord:
     if stored is None:
         raise ConsentError("record_unknown", "there is no such record here")
     return stored
-
-
-def _tenure(t: Transaction, vehicle: bytes) -> tuple[int, str]:
-    """Current epoch and tenant of a vehicle: those of its active device."""
-    devices = [device for device in t.devices.of_vehicle(vehicle) if device.state == "active"]
-    if not devices:
-        raise ConsentError("vehicle_unknown", f"no unit of vehicle {device_text(vehicle)} is enrolled here")
-    newest = max(devices, key=lambda device: device.epoch)
-    return newest.epoch, newest.tenant
 
 
 def _is_known(t: Transaction, stored: StoredRecord, event: RecordEvent, entry: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from carnet.bodies import CheckIn, DestructionReceipt, Gap, Health, SchemaBody
+from carnet.box import Prelude
 from carnet.down import Refusal, SchemaRequest
 from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
@@ -24,7 +25,7 @@ from carnet.topics import parse_up, shard_of
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
 from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
-from carnet_cloud.floor import hold_floor
+from carnet_cloud.floor import hold_floor, hold_log_floor
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
@@ -214,12 +215,12 @@ class Receiver:
         (box,) = open_boxes(arrived.envelope, self._keys.seal)
         check_in = CheckIn.parse(box.body)
         t.counters.add("check_ins")
-        self._floor(t, arrived, box.prelude.epoch, box.prelude.generation)
+        self._floor(t, arrived, box.prelude, answers)
         t.streams.set_mode(arrived.device.device, Mode(check_in.mode), now_ms)
         _, is_better = learn_anchor(t, arrived.device.device, [box], now_ms)
         if is_better:
             work.better_clocks.add((arrived.device.device, box.prelude.boot_id))
-        if answers.check_in(t, arrived, check_in, box.prelude.epoch, box.prelude.generation):
+        if answers.check_in(t, arrived, check_in, box.prelude):
             self._behind(arrived.device.vehicle, now_ms)
 
     def _note(self, t: Transaction, arrived: Arrived, body: bytes, now_ms: int) -> None:
@@ -278,7 +279,7 @@ class Receiver:
             if not good:
                 t.counters.add("envelopes_empty")
                 continue
-            self._floor(t, each.arrived, good[0].prelude.epoch, good[0].prelude.generation)
+            self._floor(t, each.arrived, good[0].prelude, answers)
             device, boot_id = each.arrived.device.device, good[0].prelude.boot_id
             opened = [box for box, _ in each.boxes]
             anchor, is_better = learn_anchor(t, device, opened, each.received_ms)
@@ -326,15 +327,17 @@ class Receiver:
         arrived = Arrived(device, envelope, held.envelope)
         return _Waiting(arrived, list(zip(boxes, schemas, strict=True)), held.received_ms, True)
 
-    def _floor(self, t: Transaction, arrived: Arrived, epoch: int, generation: int) -> None:
-        """A device has seen a higher generation than we know:
-        our store was restored, so nothing of this vehicle goes out.
+    def _floor(self, t: Transaction, arrived: Arrived, prelude: Prelude, answers: Answers) -> None:
+        """A device has seen a higher generation or a larger log than we know: our store was restored, so nothing of
+        this vehicle goes out.
         """
         device = arrived.device
-        if epoch != device.epoch:
+        if prelude.epoch != device.epoch:
             return
-        self._saw(device.vehicle, generation, t.consents.generation(device.vehicle, device.epoch))
-        hold_floor(t, device.vehicle, device.epoch, generation)
+        self._saw(device.vehicle, prelude.generation, t.consents.generation(device.vehicle, device.epoch))
+        hold_floor(t, device.vehicle, device.epoch, prelude.generation)
+        if prelude.log_size > answers.log_size(t, device.tenant):
+            hold_log_floor(t, device.vehicle, device.epoch, prelude.log_size)
 
 
 def _senders(messages: Sequence[tuple[str, bytes]]) -> set[bytes]:

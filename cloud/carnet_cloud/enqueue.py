@@ -157,6 +157,7 @@ class Enqueuer:
                 event_id=name,
                 record=grant.record_id,
                 generation=generation,
+                log_position=standing.position,
                 reference=grant.reference,
                 subject=pseudonym(device.vehicle, grant.recipient, self._outlet.pseudonym_secret),
                 source=f"urn:carnet:{device.tenant}",
@@ -177,6 +178,7 @@ class Enqueuer:
             size_bytes=len(payload),
             outcome="queued",
             time_ms=now_ms,
+            log_position=standing.position,
         )
         sealed = seal(payload, self._key(grant), name, self._outlet.random)
         queued = Queued(name, grant.record_id, grant.recipient, generation, now_ms, sealed, 0)
@@ -222,18 +224,18 @@ class Enqueuer:
         """The key of (record, recipient), made when the first event needs it."""
         record, recipient = grant.record_id, grant.recipient
         if record not in self._keys:
-            stored = self._t.outbox.key(record, recipient)
+            stored = self._t.outbox_keys.get(record, recipient)
             key = self._outlet.wrapping.unwrap(*stored) if stored else None
             self._keys[record] = key or self._new_key(grant, stored[1] if stored else b"")
         return self._keys[record]
 
     def _new_key(self, grant: Grant, lost: bytes) -> bytes:
         """A key, or that which another receiver has made meanwhile. ``lost``: the wrapping key of one that is gone."""
-        wrapping, outbox = self._outlet.wrapping, self._t.outbox
+        wrapping, keys = self._outlet.wrapping, self._t.outbox_keys
         self._t.others.wrap()
         wrapped = wrapping.wrap(self._outlet.random(KEY_BYTES))
-        outbox.set_key(grant.record_id, grant.recipient, *wrapped, grant.expires_ms, instead_of=lost)
-        stored = outbox.key(grant.record_id, grant.recipient)
+        keys.set(grant.record_id, grant.recipient, *wrapped, grant.expires_ms, instead_of=lost)
+        stored = keys.get(grant.record_id, grant.recipient)
         key = wrapping.unwrap(*stored) if stored else None
         if key is None:
             raise UnavailableError("outbox_key_gone", "the key of a record was destroyed while it was made")

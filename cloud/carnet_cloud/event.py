@@ -29,11 +29,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An event as it lies in the outbox. ``subject`` is the recipient's own pseudonym of the vehicle."""
+    """An event as it lies in the outbox. ``log_position`` is that of the consent that made it, ``subject`` the
+    recipient's own pseudonym of the vehicle.
+    """
 
     event_id: bytes
     record: str
     generation: int
+    log_position: int
     reference: str
     subject: str
     source: str
@@ -58,6 +61,7 @@ def pack(payload: Payload) -> bytes:
         {
             "event": payload.event_id.hex(),
             "generation": payload.generation,
+            "log_position": payload.log_position,
             "pieces": [_piece_header(piece) for piece in payload.pieces],
             "receipt_ms": payload.receipt_ms,
             "record": payload.record,
@@ -90,9 +94,8 @@ def unpack(data: bytes) -> Payload:
         if at != len(data):
             raise FormatError("payload_length", "an outbox payload has the wrong length")
         return Payload(
-            bytes.fromhex(header["event"]), header["record"], header["generation"], header["reference"],
-            header["subject"],
-            header["source"], header["receipt_ms"], tuple(pieces),
+            bytes.fromhex(header["event"]), header["record"], header["generation"], header.get("log_position", 0),
+            header["reference"], header["subject"], header["source"], header["receipt_ms"], tuple(pieces),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AssertionError) as e:
         raise FormatError("payload_malformed", "an outbox payload is malformed") from e

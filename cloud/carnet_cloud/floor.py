@@ -1,4 +1,5 @@
-"""The floor under a vehicle's grants: the highest generation that its units and its owner's tools have seen.
+"""The floor under a vehicle's grants: the highest generation and the largest log that its units and its owner's tools
+have seen.
 
 Law 3: a store behind that floor was restored or lost something, and forwards nothing of the vehicle until the owner has
 confirmed each record.
@@ -13,9 +14,25 @@ def hold_floor(t: Transaction, vehicle: bytes, epoch: int, seen: int) -> bool:
     """Silence the vehicle's records and go on above ``seen`` if the store is behind it; whether it was."""
     if seen <= t.consents.generation(vehicle, epoch):
         return False
-    t.others.change_vehicle(vehicle)
-    for record in t.consents.records(vehicle, epoch):
-        t.consents.set_silent(record.id, True)
+    _silence(t, vehicle, epoch)
     t.consents.raise_generation(vehicle, epoch, above=seen)
     t.counters.add("behind_floor")
     return True
+
+
+def hold_log_floor(t: Transaction, vehicle: bytes, epoch: int, seen: int) -> bool:
+    """The same for a log that is smaller than ``seen``, once for each size: what the owner confirms then may be sent,
+    although the log is smaller still.
+    """
+    if seen <= t.consents.log_floor(vehicle, epoch):
+        return False
+    _silence(t, vehicle, epoch)
+    t.consents.set_log_floor(vehicle, epoch, seen)
+    t.counters.add("behind_log_floor")
+    return True
+
+
+def _silence(t: Transaction, vehicle: bytes, epoch: int) -> None:
+    t.others.change_vehicle(vehicle)
+    for record in t.consents.records(vehicle, epoch):
+        t.consents.set_silent(record.id, True)

@@ -128,7 +128,7 @@ class Forwarder:
         """Every event that its key opens, with a lease that is still to be written down."""
         one_of = {queued.record: queued for queued in due}
         keys = {record: self._key(t, queued) for record, queued in one_of.items()}
-        ends_ms = {record: started_ms + _expires_ms(t, record) - now_ms for record in one_of}
+        ends_ms = {record: started_ms + _until_ms(t, record) - now_ms for record in one_of}
         for queued in due:
             key = keys[queued.record]
             plain = open_sealed(queued.payload, key, queued.event_id) if key else None
@@ -143,12 +143,12 @@ class Forwarder:
         return Lease(queued.event_id, queued.record, started_ms, self._clocks.monotonic_ms, renew, ends_ms)
 
     def _key(self, t: Transaction, queued: Queued) -> bytes | None:
-        wrapped = t.outbox.key(queued.record, queued.recipient)
+        wrapped = t.outbox_keys.get(queued.record, queued.recipient)
         key = self._wrapping.unwrap(*wrapped) if wrapped else None
         if wrapped and key is None:
             # another program may have wrapped it anew between the two: read it while nobody can
             t.others.wrap()
-            wrapped = t.outbox.key(queued.record, queued.recipient)
+            wrapped = t.outbox_keys.get(queued.record, queued.recipient)
             key = self._wrapping.unwrap(*wrapped) if wrapped else None
         return key
 
@@ -190,6 +190,7 @@ class Forwarder:
                 t.counters.add("send_failed" if each.failure else f"send_{each.outcome.value}")
 
 
-def _expires_ms(t: Transaction, record: str) -> int:
+def _until_ms(t: Transaction, record: str) -> int:
+    """When what is in force of a record ends."""
     stored = t.consents.record(record)
-    return stored.expires_ms if stored else 0
+    return stored.until_ms if stored else 0

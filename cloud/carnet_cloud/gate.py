@@ -33,6 +33,8 @@ class Blocked(StrEnum):
     """The operator has suspended or revoked it."""
     UNCONFIRMED = "unconfirmed"
     """The store was restored: silent until the owner's tool has confirmed the record."""
+    LOG = "log"
+    """Its owner has given, resumed or renewed it, and the log does not have that yet."""
     EXPIRED = "expired"
     SCHEMA = "schema"
     """The path is not in the catalogue, or with another unit."""
@@ -44,13 +46,22 @@ class Blocked(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A record as the cloud stands to it: the compiled grant and what only the cloud knows."""
+    """A record as the cloud stands to it: the grant that is in force and what only the cloud knows."""
 
     grant: Grant
     silent: bool
     """Not sent until its owner has confirmed it."""
     reachable: bool
     """Its recipient is configured here."""
+    position: int = 0
+    """Of its newest entry in the log."""
+    coming: Grant | None = None
+    """What it comes to once the log has its newest entries, which widen; the grant itself if nothing is in force."""
+
+    @property
+    def latest(self) -> Grant:
+        """What all its entries come to, logged or not."""
+        return self.coming or self.grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,14 @@ def may_send(standing: Standing | None, now_ms: int) -> Blocked | None:
     """Whether anything may go out under this record now; None if it may. Asked at ingest, enqueue and send."""
     if standing is None:
         return Blocked.OWNER
-    grant = standing.grant
+    refused = _refused(standing, standing.grant, now_ms)
+    goes_on = refused is None and standing.coming is not standing.grant
+    if standing.coming is None or goes_on:
+        return refused
+    return Blocked.LOG if _refused(standing, standing.coming, now_ms) is None else refused
+
+
+def _refused(standing: Standing, grant: Grant, now_ms: int) -> Blocked | None:
     if grant.state_at(now_ms) is State.EXPIRED:
         return Blocked.EXPIRED
     silenced = silenced_by(grant, now_ms)

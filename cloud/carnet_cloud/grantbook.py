@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
-from carnet.errors import RemoteError
+from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_text
 from carnet.ownerkeys import OwnerKeys
@@ -36,19 +37,22 @@ class GrantBook:
         stored = t.consents.record(record)
         if stored is None:
             return None
-        grant = self._grant(t, stored)
-        if grant is None:
+        events = t.consents.events(stored.id)
+        latest = self._grant(t, stored, events)
+        # what is in force is a beginning of the entries: what widens and is not logged yet stands behind it
+        in_force = self._grant(t, stored, events[: stored.in_force - 1]) if stored.in_force else latest
+        if latest is None or in_force is None:
             return None
         silent = stored.silent or self._is_pending(record)
-        return Standing(grant, silent, stored.recipient in self._recipients)
+        standing = Standing(in_force, silent, stored.recipient in self._recipients, stored.log_position)
+        return standing if stored.in_force > len(events) else replace(standing, coming=latest)
 
     def may_send(self, t: Transaction, record: str, now_ms: int) -> bool:
         """The gate's answer for the forwarder."""
         return may_send(self.standing(t, record), now_ms) is None
 
-    def _grant(self, t: Transaction, stored: StoredRecord) -> Grant | None:
+    def _grant(self, t: Transaction, stored: StoredRecord, events: list[str]) -> Grant | None:
         # their number would not do: a store that went back in time comes to the same number with other events
-        events = t.consents.events(stored.id)
         key = hashlib.blake2b("\n".join((stored.jws, *events)).encode(), digest_size=16).digest()
         if key not in self._compiled:
             if len(self._compiled) >= CACHE_MAX:
@@ -60,6 +64,15 @@ class GrantBook:
 def owner_keys(t: Transaction, vehicle: bytes, epoch: int) -> OwnerKeys:
     """The keys whose signature counts for this vehicle and epoch, as they were enrolled."""
     return OwnerKeys(device_text(vehicle), epoch, tuple(t.devices.owner_keys(vehicle, epoch).values()))
+
+
+def tenure_of(t: Transaction, vehicle: bytes) -> tuple[int, str]:
+    """Current epoch and tenant of a vehicle: those of its active device."""
+    devices = [device for device in t.devices.of_vehicle(vehicle) if device.state == "active"]
+    if not devices:
+        raise ConsentError("vehicle_unknown", f"no unit of vehicle {device_text(vehicle)} is enrolled here")
+    newest = max(devices, key=lambda device: device.epoch)
+    return newest.epoch, newest.tenant
 
 
 def _compile(t: Transaction, stored: StoredRecord, events: list[str]) -> Grant | None:

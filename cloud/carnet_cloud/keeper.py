@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Consents
 from carnet_cloud.core import Receiver
 from carnet_cloud.store import Store
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
 ENDED_AT_ONCE = 1000
-"""Keys whose records are looked at in one turn, each when its record should have expired."""
+"""Records that are looked at in one turn, each when it should have expired."""
+ACCOUNTS_AT_ONCE = 1000
+"""Accounts of days that are made in one turn."""
 
 Duty = Callable[[], object]
 
@@ -44,13 +47,20 @@ def duties(
     wrapping: Wrapping,
     now_ms: Callable[[], int],
     monotonic_ms: Callable[[], float],
+    random: Callable[[int], bytes],
 ) -> dict[str, Duty]:
-    """What there is to do, by name. The store is scrubbed after the keys have changed, so that no old one is left."""
+    """What there is to do, by name. ``random``: for the salts of accounts.
+
+    The store is scrubbed after the keys have changed, so that no old one is left.
+    """
 
     def expired() -> None:
         with store.transaction() as t:
-            t.others.change_records(t.outbox.ending(now_ms(), ENDED_AT_ONCE))
-            t.outbox.end_expired(now_ms(), ENDED_AT_ONCE)
+            end_expired(t, random, now_ms(), ENDED_AT_ONCE)
+
+    def accounts() -> None:
+        with store.transaction() as t:
+            day_accounts(t, random, now_ms(), ACCOUNTS_AT_ONCE)
 
     def windows() -> None:
         with store.transaction() as t:
@@ -59,6 +69,7 @@ def duties(
     return {
         "endings": consents.finish_endings,
         "expired": expired,
+        "accounts": accounts,
         "held": lambda: receiver.sweep(now_ms()),
         "windows": windows,
         "wrapping": _hourly(lambda: wrapping.rotate(store), monotonic_ms),

@@ -1,4 +1,5 @@
-"""The cloud's own keys on disk: seal (open boxes), sign (answers), pseudonym (recipients' names of vehicles).
+"""The cloud's own keys on disk: seal (open boxes), sign (answers), log (checkpoints), pseudonym (recipients' names of
+vehicles).
 
 Law: a secret file is readable by its owner alone, or it is not used.
 """
@@ -12,19 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carnet.errors import ConfigError
-from carnet.keys import CLOUD_SEAL, CLOUD_SIGN, encode_key, parse_box_key, parse_signing_key
+from carnet.keys import CLOUD_SEAL, CLOUD_SIGN, LOG_SIGN, SigningKey, encode_key, parse_box_key, parse_signing_key
 from carnet.keyset import KeySet, PublicKey
 from carnet_cloud.core import CloudKeys
 
 PUBLIC_FILE = "cloud.public.json"
+LOG_FILE = "log.key"
 SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFolder:
-    """``keys`` for the receiver and ``pseudonym`` (32 bytes) for names."""
+    """``keys`` for the receiver, ``log`` for checkpoints and ``pseudonym`` (32 bytes) for names."""
 
     keys: CloudKeys
+    log: SigningKey
     pseudonym: bytes
 
 
@@ -43,6 +46,7 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     write_secret(folder / "seal.key", encode_key(CLOUD_SEAL, seal).encode())
     write_secret(folder / "sign.key", encode_key(CLOUD_SIGN, sign).encode())
     write_secret(folder / "pseudonym.key", random(SECRET_BYTES).hex().encode())
+    write_secret(folder / LOG_FILE, encode_key(LOG_SIGN, random(SECRET_BYTES)).encode())
     public = KeySet(
         1,
         (PublicKey.of(parse_box_key(encode_key(CLOUD_SEAL, seal), CLOUD_SEAL).public),),
@@ -53,6 +57,17 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     return path
 
 
+def add_log_key(folder: Path, random: Callable[[int], bytes]) -> bool:
+    """Make the log's key in a folder of keys from before there was one, and touch no other; whether that was to be
+    done.
+    """
+    path = folder / LOG_FILE
+    if path.exists() or not (folder / PUBLIC_FILE).exists():
+        return False
+    write_secret(path, encode_key(LOG_SIGN, random(SECRET_BYTES)).encode())
+    return True
+
+
 def read(folder: Path) -> KeyFolder:
     """The keys in ``folder``; ConfigError says which file is missing, damaged or readable by others."""
     seal = parse_box_key(read_secret(folder / "seal.key").decode(), CLOUD_SEAL)
@@ -60,8 +75,11 @@ def read(folder: Path) -> KeyFolder:
     public = KeySet.parse(_bytes(folder / PUBLIC_FILE))
     if public.sealing_key.public != seal.public or sign.kid not in public.signing_keys:
         raise ConfigError("keys_differ", f"{folder / PUBLIC_FILE} belongs to other keys")
+    if not (folder / LOG_FILE).exists():
+        raise ConfigError("log_key", f"{folder} lacks the log's key: carnet-cloud keygen {folder} adds it")
+    log = parse_signing_key(read_secret(folder / LOG_FILE).decode(), LOG_SIGN)
     pseudonym = bytes.fromhex(read_secret(folder / "pseudonym.key").decode())
-    return KeyFolder(CloudKeys({seal.kid: seal}, sign, public), pseudonym)
+    return KeyFolder(CloudKeys({seal.kid: seal}, sign, public), log, pseudonym)
 
 
 def write_secret(path: Path, data: bytes) -> None:

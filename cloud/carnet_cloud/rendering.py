@@ -66,7 +66,7 @@ def render(payload: Payload, batches: Sequence[Batch]) -> bytes:
             "record": payload.record,
             "generation": payload.generation,
             "reference": payload.reference,
-            "log_position": 0,
+            "log_position": payload.log_position,
             "receipt": None,
             "columns": [],
         },

@@ -7,55 +7,30 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import secrets
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from fastapi import FastAPI
 
 from carnet import systemd
 from carnet.errors import UnavailableError
 from carnet.logs import told
 from carnet.topics import shard_name
-from carnet_cloud.api import Door, check_token, make_api
 from carnet_cloud.apiserver import ApiServer
-from carnet_cloud.backup import Spool
-from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
-from carnet_cloud.consents import Consents, Waits
-from carnet_cloud.core import Receiver, all_shards
+from carnet_cloud.config import CloudConfig
 from carnet_cloud.ending import Threads, end
-from carnet_cloud.enqueue import Outlet
-from carnet_cloud.exposition import Exposition
-from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.grantbook import GrantBook
-from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import Keeper, duties
-from carnet_cloud.keyfolder import KeyFolder, read, read_secret
-from carnet_cloud.lease import Leases
+from carnet_cloud.keyfolder import read
 from carnet_cloud.loops import IDLE_S, Loops
 from carnet_cloud.membership import TURN_S, Membership
-from carnet_cloud.mqtt import BrokerLink
-from carnet_cloud.numbers import Numbers
-from carnet_cloud.offers import Offers
-from carnet_cloud.opening import open_company, open_store
-from carnet_cloud.pending import pending_in
-from carnet_cloud.push import Pusher
-from carnet_cloud.readiness import PROBE_S, Readiness, StoreProbe
-from carnet_cloud.recipients import JsonLines, Recipient, Webhook
-from carnet_cloud.store import Store, Transaction
-from carnet_cloud.watching import add_backups, add_watching
-from carnet_cloud.why import Answer, why
-from carnet_cloud.wrapping import Wrapping
+from carnet_cloud.parts import Parts, Running, build, monotonic_ms, now_ms
+from carnet_cloud.readiness import PROBE_S
 
 GROUP_MAX = 256
 GROUP_WAIT_S = 0.05
+SEQUENCE_S = 1.0
+"""How long a leaf waits for its place if nobody woke the sequencer."""
 HOUSEKEEPING_S = 60.0
 HOUSEKEEPING_AGAIN_S = 5.0
 """After a turn in which a duty failed."""
@@ -63,36 +38,6 @@ SEND_S_MAX = 15.0
 """A send that takes longer is cut, whatever its recipient still says."""
 
 log = logging.getLogger("carnet.cloud")
-
-
-def now_ms() -> int:
-    """The server's clock."""
-    return time.time_ns() // 1_000_000
-
-
-def monotonic_ms() -> float:
-    """For leases and drains."""
-    return time.monotonic() * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything that outlives a loop."""
-
-    store: Store
-    receiver: Receiver
-    consents: Consents
-    pusher: Pusher
-    forwarders: dict[str, Forwarder]
-    leases: Leases
-    recipients: dict[str, Recipient]
-    wrapping: Wrapping
-    link: BrokerLink
-    api: FastAPI
-    membership: Membership | None
-    """Among the receivers on this store, if there can be others."""
-    probe: StoreProbe
-    exposition: Exposition
 
 
 class Service:
@@ -108,9 +53,21 @@ class Service:
         self._work = threading.Event()
         self._replayed = False
         """Whether what the journal says has been applied."""
+        self._to_log = threading.Event()
         self._loops = Loops(self._stop)
-        self._parts = parts = self._build(read(config.keys.folder))
-        rounds = duties(parts.store, parts.consents, parts.receiver, parts.wrapping, now_ms, monotonic_ms)
+        self._parts = parts = build(
+            config,
+            read(config.keys.folder),
+            Running(
+                self.facts,
+                lambda: self._replayed,
+                self._stop.is_set,
+                self._stalled,
+                lambda _tenant: self._to_log.set(),
+                self._loops,
+            ),
+        )
+        rounds = duties(parts.store, parts.consents, parts.receiver, parts.wrapping, now_ms, monotonic_ms, os.urandom)
         self._keeper = Keeper(rounds, lambda duty, error: self._loops.tell(f"keeper {duty}", error))
 
     @property
@@ -123,9 +80,13 @@ class Service:
         opened = self._api_socket()
         mended = parts.consents.replay_journal()
         half = parts.consents.finish_endings()
+        logged = parts.sequencer.start()
         self._replayed = True
-        extra = told("start", narrowings=mended, endings=half)
-        log.info("start: %d narrowings applied from the journal, %d endings finished", mended, half, extra=extra)
+        extra = told("start", narrowings=mended, endings=half, leaves=logged)
+        log.info(
+            "start: %d narrowings applied from the journal, %d endings finished, %d leaves got their place in the log",
+            mended, half, logged, extra=extra,
+        )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         if parts.membership is not None:
@@ -139,7 +100,7 @@ class Service:
         self._watch(parts)
         by_name = {thread.name: thread for thread in threads}
         senders = [thread for name, thread in by_name.items() if name.startswith("forward")]
-        others = [by_name[name] for name in ("keeper", "probe", "sharing") if name in by_name]
+        others = [by_name[name] for name in ("keeper", "sequencer", "probe", "sharing") if name in by_name]
         left = end(
             Threads(by_name["receiver"], senders, others, api),
             parts.link,
@@ -166,92 +127,6 @@ class Service:
     def stop(self) -> None:
         self._stop.set()
 
-    # building
-
-    def _build(self, keys: KeyFolder) -> Parts:
-        config = self._config
-        # what can be wrong with files comes before anything is opened
-        catalogue = read_catalogue(config.catalogue)
-        token, reader = (_token(file) for file in (config.api.operator_token_file, config.api.metrics_token_file))
-        link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
-        recipients = {each.id: _recipient(each) for each in config.recipient}
-        opened = open_store(config.store, os.urandom(16), now_ms())
-        store = opened.store
-        company = open_company(config.store, store, now_ms())
-        owner = secrets.token_bytes(8)
-        membership = Membership(company, owner) if company else None
-        journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
-        if membership is not None:
-            membership.require_journal(store, journal.covers)
-            store.on_return = journal.returned
-        wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
-        book = GrantBook(recipients, pending_in(store, journal))
-        leases = Leases()
-        probe = StoreProbe(store, monotonic_ms, journal.applied)
-        readiness = self._readiness(probe, link, journal, wrapping)
-        numbers = Numbers(
-            store, tuple(recipients), readiness, link.state, self._loops.counted, lambda: _held(leases), now_ms
-        )
-        exposition = Exposition(numbers)
-        recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
-        pusher = Pusher(store, keys.keys.sign, os.urandom)
-        outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
-        serving = membership.serving if membership else all_shards
-        receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind, serving)
-        waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
-        consents = Consents(store, journal, leases, waits, self._changed(pusher))
-        clocks = Clocks(now_ms, monotonic_ms, random.random)
-        forwarders = {
-            name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
-        }
-
-        def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
-            return why(t, book, catalogue, vehicle, path, now)
-
-        offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
-        api = make_api(store, consents, offers, token, now_ms, self.facts, explain)
-        add_watching(api, readiness, exposition.text, (token, reader))
-        add_backups(api, Door(store, consents, token, now_ms), Spool(store, config.store.path).fill)
-        return Parts(
-            store,
-            receiver,
-            consents,
-            pusher,
-            forwarders,
-            leases,
-            recipients,
-            wrapping,
-            link,
-            api,
-            membership,
-            probe,
-            exposition,
-        )
-
-    def _readiness(self, probe: StoreProbe, link: BrokerLink, journal: Journal, wrapping: Wrapping) -> Readiness:
-        """What ``/readyz`` asks for."""
-        return Readiness(
-            {
-                "store": probe.is_fresh,
-                "broker": link.connected.is_set,
-                "journal": lambda: self._replayed and not journal.pending,
-                "keys": wrapping.is_there,
-                "loops": lambda: not self._stalled(),
-                "running": lambda: not self._stop.is_set(),
-            }
-        )
-
-    def _changed(self, pusher: Pusher) -> Callable[[bytes], None]:
-        def changed(vehicle: bytes) -> None:
-            pusher.changed(vehicle)
-            try:
-                for message in pusher.due(now_ms()):
-                    self._parts.link.publish(message)
-            except Exception as error:  # noqa: BLE001 - a withdrawal is finished whether the car can be told or not
-                self._loops.count("push", type(error).__name__)
-
-        return changed
-
     def _api_socket(self) -> socket.socket:
         """Taken before anything else works: a cloud whose owners cannot withdraw must not forward."""
         host, _, port = self._config.api.listen.rpartition(":")
@@ -272,6 +147,7 @@ class Service:
             self._loops.thread("receiver", self._receive, self._taken),
             *([self._loops.thread("sharing", self._share(sharing), self._sent)] if sharing else []),
             self._loops.thread("keeper", self._keep),
+            self._loops.thread("sequencer", self._sequence),
             self._loops.thread("probe", self._probe),
             *(self._loops.thread(f"forward {number}", self._forward(name)) for number, name in enumerate(names)),
         ]
@@ -323,6 +199,13 @@ class Service:
         self._parts.probe.turn()
         self._loops.rest("probe", PROBE_S)
 
+    def _sequence(self) -> None:
+        """As soon as an entry was written."""
+        self._to_log.wait(SEQUENCE_S)
+        self._to_log.clear()
+        while self._parts.sequencer.turns():
+            pass
+
     def _keep(self) -> None:
         """Once a minute, and sooner after a failure."""
         self._loops.rest("keeper", HOUSEKEEPING_S if self._keeper.turn() else HOUSEKEEPING_AGAIN_S)
@@ -356,20 +239,3 @@ class Service:
                 "link": {name: getattr(self._parts.link, name) for name in ("dropped", "failed", "unanswered")},
                 "failures": dict(sorted(self._loops.counted.items())),
             }
-
-
-def _token(file: Path | None) -> str:
-    """What a token's file holds; empty without one, which opens nothing."""
-    return check_token(read_secret(file).decode()) if file else ""
-
-
-def _held(leases: Leases) -> tuple[int, float]:
-    """How many leases are held, and the age of the oldest in seconds."""
-    taken_ms = leases.taken_ms()
-    return len(taken_ms), max(0.0, monotonic_ms() - min(taken_ms)) / 1000 if taken_ms else 0.0
-
-
-def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:
-    if isinstance(config, FileRecipient):
-        return JsonLines(config.path)
-    return Webhook(config.url, read_secret(config.secret_file).decode().strip())

@@ -34,8 +34,9 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
                 **generation_of(t, stored),
                 "state": _state(standing, stored, now_ms),
                 "expires_ms": stored.expires_ms,
-                "event_seq": standing.grant.event_seq if standing else 0,
-                "head": standing.grant.head_hash if standing else "",
+                "event_seq": standing.latest.event_seq if standing else 0,
+                "head": standing.latest.head_hash if standing else "",
+                "log_position": stored.log_position,
                 "silent_until_confirmed": stored.silent,
                 "jws": stored.jws,
                 "events": t.consents.events(stored.id),
@@ -84,7 +85,7 @@ def _records(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[St
 
 def _state(standing: Standing | None, stored: StoredRecord, now_ms: int) -> str:
     """The state now: only the documents and the clock know it, for nothing is written when a record expires."""
-    return standing.grant.state_at(now_ms).value if standing else stored.state
+    return standing.latest.state_at(now_ms).value if standing else stored.state
 
 
 def _ended_ms(t: Transaction, stored: StoredRecord, state: State) -> int | None:
@@ -118,8 +119,20 @@ def _entry(t: Transaction, stored: StoredRecord, standing: Standing | None, now_
         if offer.incentive is None
         else {"kind": offer.incentive.kind, "value": offer.incentive.value},
         "last_event_id": last.hex() if last else "",
-        "log_position": 0,
+        "log_position": stored.log_position,
+        "account": _account(t, stored),
         "outcomes": {each: _sum([d for d in deliveries if d.outcome == each]) for each in outcomes},
+    }
+
+
+def _account(t: Transaction, stored: StoredRecord) -> dict[str, Any]:
+    """What the next account in the log would say."""
+    tally = t.tallies.get(stored.id, stored.recipient)
+    return {
+        "accounts": tally.accounts,
+        "confirmed": tally.confirmed.document(),
+        "unknown": tally.unknown.document(),
+        "last_event": tally.last_event.hex(),
     }
 
 

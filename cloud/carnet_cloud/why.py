@@ -36,6 +36,7 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         Blocked.OWNER: "the owner did not choose it, or has paused or withdrawn the consent",
         Blocked.OPERATOR: "the operator has suspended or ended the consent",
         Blocked.UNCONFIRMED: "the store was restored; the owner has to confirm: carnet owner confirm",
+        Blocked.LOG: "the owner gave, resumed or renewed it, and the log does not have that yet: within a second",
         Blocked.EXPIRED: "the consent has expired",
         Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
         Blocked.OFFER: "the recipient's offer does not ask for it",

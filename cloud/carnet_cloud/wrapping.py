@@ -72,12 +72,12 @@ class Wrapping:
             self._look()
             old = list(self._keys)
             self._make()
-            for record, recipient, wrapped, wrapping_key in t.outbox.all_keys():
+            for record, recipient, wrapped, wrapping_key in t.outbox_keys.all():
                 key = self.unwrap(wrapped, wrapping_key)
                 if key is None:
                     t.outbox.destroy(record, 0)
                     continue
-                t.outbox.rewrap(record, recipient, *self._wrapped(key))
+                t.outbox_keys.rewrap(record, recipient, *self._wrapped(key))
                 count += 1
         for name in old:
             self._destroy(name)

@@ -19,6 +19,7 @@ from carnet.errors import UnavailableError
 from carnet.ids import format_id
 from carnet.states import EventKind
 from carnet_cloud.consents import Consents, Ended, Waits
+from carnet_cloud.entries import Entries
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease, LeaseOver, Leases
 from carnet_cloud.recipients import Event, Outcome
@@ -162,7 +163,7 @@ def require_account(cloud: Cloud, record: str, reader: Reader, ended: object) ->
     assert isinstance(ended, Ended)
     with cloud.store.transaction() as t:
         outcomes = {d.event_id: d.outcome for d in t.outbox.deliveries(record)}
-        assert t.outbox.key(record, kit.RECIPIENT) is None
+        assert t.outbox_keys.get(record, kit.RECIPIENT) is None
         assert not t.outbox.in_flight(record, cloud.clock.ms)
     assert set(outcomes.values()) <= {"confirmed", "unknown", "destroyed"}
     assert {event for event, outcome in outcomes.items() if outcome != "destroyed"} >= set(reader.got)
@@ -212,7 +213,8 @@ def test_f23_a_record_that_another_program_ended_is_not_sent_from_memory(cloud: 
     assert forwarder.step(kit.RECIPIENT)
     cloud.send(unit.data())
     pause = Waits(cloud.clock.now_ms, cloud.clock.monotonic_ms, cloud.clock.pause)
-    other = Consents(cloud.store, cloud.journal, Leases(), pause, cloud.changed.append)
+    entries = Entries(random.Random(1).randbytes)
+    other = Consents(cloud.store, cloud.journal, Leases(), pause, cloud.changed.append, entries)
     other.operate(kit.RECORD_ID, EventKind.REVOKE, "for_a_test")
     cloud.send(unit.data())
     assert not forwarder.step(kit.RECIPIENT)

@@ -257,7 +257,7 @@ def test_a_lost_key_costs_its_own_event_alone(cloud: Cloud) -> None:
     cloud.give()
     cloud.send(unit.schema(), unit.data())
     with cloud.store.transaction() as t:
-        t.outbox.rewrap(kit.RECORD_ID, kit.RECIPIENT, *cloud.wrapping.wrap(b"k" * 32))
+        t.outbox_keys.rewrap(kit.RECORD_ID, kit.RECIPIENT, *cloud.wrapping.wrap(b"k" * 32))
     cloud.clock.ms += 1000
     cloud.send(unit.data())
     forwarder = make_forwarder(cloud, picky)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,18 +20,22 @@ from carnet.down import (
     sign_ack,
 )
 from carnet.errors import FormatError, LocalProtocolError, RemoteError
+from carnet.growth import Growth
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
+from tests.carnet.ledger.kit import story
 
 DEVICE = b"d" * 16
 CLOUD, SEAL = SigningKey.from_seed(b"\x01" * 32), BoxKey.from_seed(b"\x02" * 32)
 RECEIVE, OTHER = BoxKey.from_seed(b"\x03" * 32), BoxKey.from_seed(b"\x04" * 32)
 KEYS = KeySet(1, (PublicKey.of(SEAL.public),), (PublicKey.of(CLOUD.public),))
+GROWTH = Growth(3, story().consistency(3, 8), story().checkpoint())
 MESSAGES: list[SealedMessage] = [
     Refusal(b"s" * 8, 3, b"m" * 32, "body_malformed"),
     GrantSetMessage(b'{"records":[]}' * 100),
     KEYS,
     SchemaRequest((b"a" * 16, b"b" * 16)),
+    GROWTH,
 ]
 
 
@@ -100,6 +106,9 @@ def test_what_a_device_would_refuse_is_never_sent() -> None:
     wrong: list[SealedMessage] = [
         Refusal(b"s" * 8, 3, b"m" * 32, "No!"),
         SchemaRequest(()),
+        replace(GROWTH, first=8),
+        replace(GROWTH, path=()),
+        replace(GROWTH, checkpoint="8"),
         GrantSetMessage(bytes(1_048_577)),
     ]
     for message in wrong:

@@ -23,6 +23,7 @@ COMMANDS = {
     "resume": (kit.RECORD_ID,),
     "renew": (kit.RECORD_ID, "--days", "9"),
     "withdraw": (kit.RECORD_ID,),
+    "receipts": ("--out", "receipts"),
 }
 TWO_STEPS = ("grant", "pause", "renew", "withdraw")
 RECORD = {
@@ -47,7 +48,8 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> str:
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "owner.key"
     file.write_text(encode_key(OWNER_SIGN, bytes([0x11]) * 32))
     file.chmod(0o600)

@@ -26,7 +26,19 @@ from carnet_cloud.enrol import end_unit
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, ODOMETER, VEHICLE, Cloud, Unit, column, readings
 
-COMMANDS = ("keygen", "offers", "grant", "withdraw", "pause", "resume", "renew", "confirm", "list", "statement")
+COMMANDS = (
+    "keygen",
+    "offers",
+    "grant",
+    "withdraw",
+    "pause",
+    "resume",
+    "renew",
+    "confirm",
+    "list",
+    "statement",
+    "receipts",
+)
 
 
 def facts() -> dict[str, Any]:
@@ -47,7 +59,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "an operator's token of 32 characters",
         cloud.clock.now_ms,
         facts,
-        cloud.explain,
+        *cloud.tell,
     )
 
     def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:

@@ -18,7 +18,8 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "wire-format.md").read_te
 VECTORS = Path(__file__).parent.parent / "vectors"
 MODULES = Path(carnet.__file__).parent
 LAYERS = (
-    "ack bodies box canonical compression down envelope fields ids keys keyset note padding sealedbox signatures topics"
+    "ack bodies box canonical compression down envelope fields growth ids keys"
+    " keyset note padding sealedbox signatures topics"
 )
 REFUSALS = ("FormatError", "SignatureError", "OpenError")
 SENDERS_ONLY = {"prelude_lengths"}

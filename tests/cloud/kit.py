@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,18 @@ from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import CloudKeys, Receiver
 from carnet_cloud.enqueue import Outlet
+from carnet_cloud.entries import Entries
 from carnet_cloud.event import unpack
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
+from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.offers import Offers
 from carnet_cloud.pending import pending_in
+from carnet_cloud.receipts import Receipts
 from carnet_cloud.rendering import read, render
-from carnet_cloud.store import SqliteStore, Transaction
+from carnet_cloud.sequencer import Sequencer
+from carnet_cloud.store import SqliteStore, Store, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping, open_sealed
@@ -47,6 +52,7 @@ from tests import consentkit as kit
 
 SEAL = BoxKey.from_seed(b"s" * 32)
 SIGN = SigningKey.from_seed(b"g" * 32)
+LOG_KEY = SigningKey.from_seed(b"l" * 32)
 KEYS = CloudKeys({SEAL.kid: SEAL}, SIGN, KeySet(1, (PublicKey.of(SEAL.public),), (PublicKey.of(SIGN.public),)))
 DEVICE = bytes(range(100, 116))
 VEHICLE = device_bytes(kit.VEHICLE)
@@ -117,13 +123,33 @@ class Cloud:
         self.receiver = Receiver(self.store, KEYS, self.outlet, source.randbytes)
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
-        self.consents = Consents(self.store, self.journal, self.leases, waits, self.changed.append)
+        self.log_hashes = LogHashes(folder / "journal", fsync=lambda _: None)
+        self.sequencer = self.make_sequencer(b"sequence", source)
+        self.tell = self.explain, Receipts(LOG_KEY.public)
+        """What the API tells owners and operators from."""
+        self.lagging = False
+        """Whether leaves wait for their place until somebody calls the sequencer."""
+        self.consents = Consents(
+            self.store, self.journal, self.leases, waits, self.changed.append, Entries(source.randbytes), self.written
+        )
         self.offers = Offers(self.store, catalogue, dict.fromkeys(recipients, kit.RECIPIENT_NAME), self.clock.now_ms)
 
     def ask(self, query: str) -> Any:
         """The first row that a query of the test's own finds in the store."""
         with self.store.transaction() as t:
             return t.outbox._db.execute(query).fetchone()
+
+    def make_sequencer(self, owner: bytes, source: random.Random, store: Store | None = None) -> Sequencer:
+        """One more for the same log."""
+        return Sequencer(
+            store or self.store, LOG_KEY, "carnet.example/log", owner, self.log_hashes, source.randbytes,
+            self.clock.now_ms, self.changed.append,
+        )  # fmt: skip
+
+    def written(self, tenant: str) -> None:
+        """An entry was written: as a rule it is in the log before anybody else looks."""
+        if not self.lagging:
+            self.sequencer.turn(tenant)
 
     def explain(self, t: Transaction, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:
         """`carnet_cloud.why.why` for this cloud."""
@@ -159,7 +185,7 @@ class Cloud:
         with self.store.transaction() as t:
             due = t.outbox.due(recipient, b"sender01", 2**52, 1000)
             for queued in due:
-                wrapped = t.outbox.key(queued.record, queued.recipient)
+                wrapped = t.outbox_keys.get(queued.record, queued.recipient)
                 assert wrapped is not None
                 key = self.wrapping.unwrap(*wrapped)
                 assert key is not None
@@ -174,6 +200,19 @@ class Cloud:
                 assert not isinstance(batches, FormatError)
                 found.append(json.loads(render(payload, batches)))
         return found
+
+
+def log_at_once(
+    store: Store,
+    folder: Path,
+    random_bytes: Callable[[int], bytes],
+    now_ms: Callable[[], int],
+    changed: Callable[[bytes], None],
+) -> tuple[Entries, Callable[[str], object]]:
+    """What `Consents` needs where every entry is to be in the log as soon as it is written."""
+    name, hashes = "carnet.example/log", LogHashes(folder)
+    sequencer = Sequencer(store, LOG_KEY, name, b"sequence", hashes, random_bytes, now_ms, changed)
+    return Entries(random_bytes), sequencer.turn
 
 
 @dataclass

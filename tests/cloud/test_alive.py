@@ -28,7 +28,7 @@ kind = "file"
 name = "workshop"
 path = "events.jsonl"
 """
-LOOPS = ("receiver", "keeper", "probe", "forward 0", "api", "mqtt")
+LOOPS = ("receiver", "keeper", "sequencer", "probe", "forward 0", "api", "mqtt")
 LIMIT_S = 20.0
 
 

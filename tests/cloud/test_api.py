@@ -55,7 +55,7 @@ def facts() -> dict[str, Any]:
 
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
+    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell))
 
 
 def owned(cloud: Cloud, where: str, key: SigningKey = kit.OWNER_KEY, **changes: Any) -> dict[str, str]:
@@ -85,7 +85,7 @@ def test_offer_record_event_statement(cloud: Cloud, client: Client) -> None:
     assert answer["state"] == "withdrawn"
     path = f"/v1/vehicles/{kit.VEHICLE}/statement"
     (entry,) = client.get(path, headers=owned(cloud, path)).json()["records"]
-    assert (entry["state"], entry["outcomes"], entry["log_position"]) == ("withdrawn", {}, 0)
+    assert (entry["state"], entry["outcomes"], entry["log_position"]) == ("withdrawn", {}, 4)
 
 
 def test_every_answer_about_a_record_tells_the_generation_of_its_car(cloud: Cloud, client: Client) -> None:

@@ -35,6 +35,7 @@ SIGNED_BYTES = {"POST /v1/offers", "POST /v1/enrolments"}
 """What is made up here is never canonical or signed; tests/fuzz has targets for these documents."""
 REAL: dict[str, Any] = {
     "path": kit.SPEED,
+    "origin": f"carnet.example/log/{kit.TENANT}",
     "offer": kit.OFFER_ID,
     "device": device_text(DEVICE),
     "vehicle": kit.VEHICLE,
@@ -55,7 +56,7 @@ def cloud(tmp_path: Path) -> Cloud:
 @pytest.fixture
 def described(cloud: Cloud) -> Any:
     """What the application says of itself."""
-    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell)
     add_watching(api, Readiness({}), lambda _: (b"# nothing\n", "text/plain; version=0.0.4"), (TOKEN,))
     return schemathesis.openapi.from_asgi("/openapi.json", api)
 
@@ -99,7 +100,7 @@ def real(case: Any) -> Any:
     some = len(repr((path, query, body))) % 3
     left = ("", "vehicle", "path")[some]
     for place in (path, query):
-        known = ("vehicle", "path", "offer", "device")
+        known = ("vehicle", "path", "offer", "device", "origin")
         place.update({name: REAL[name] for name in known if name in place and name not in left})
     if "record" in path and some:
         path["record"] = kit.RECORD_ID

@@ -374,7 +374,7 @@ def test_only_the_operator_may_ask_for_a_copy(tmp_path: Path) -> None:
     from tests.cloud.test_api import OPERATOR, Client, facts
 
     cloud, made = Cloud(tmp_path), [7]
-    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell)
     add_backups(api, Door(cloud.store, cloud.consents, TOKEN, cloud.clock.now_ms), made.pop)
     client = Client(api)
     assert client.post("/v1/backups").status_code == 401 and made == [7]

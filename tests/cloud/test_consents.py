@@ -89,7 +89,7 @@ def test_withdraw_destroys_what_waits_and_returns_when_silent(cloud: Cloud, unit
     assert (ended.state, ended.destroyed, ended.unknown) == ("withdrawn", 3, 0)
     assert not forwarder.step(kit.RECIPIENT)
     with cloud.store.transaction() as t:
-        assert t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is None
+        assert t.outbox_keys.get(kit.RECORD_ID, kit.RECIPIENT) is None
         assert {d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)} == {"destroyed"}
     cloud.send(unit.data())
     assert cloud.events() == []
@@ -163,7 +163,7 @@ def test_what_waits_at_the_end_of_a_grant_is_destroyed_and_not_looked_at_for_eve
     cloud.clock.ms = kit.GIVEN_MS + 31 * kit.DAY_MS
     assert not forwarder.step(kit.RECIPIENT)
     with cloud.store.transaction() as t:
-        assert t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is None
+        assert t.outbox_keys.get(kit.RECORD_ID, kit.RECIPIENT) is None
         assert {d.outcome for d in t.outbox.deliveries(kit.RECORD_ID)} == {"destroyed"}
         assert not t.outbox.depth().get("queued")
 

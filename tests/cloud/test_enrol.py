@@ -41,7 +41,7 @@ def cloud(tmp_path: Path) -> Cloud:
 
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
+    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell))
 
 
 def refused(cloud: Cloud, what: bytes, tenant: str = kit.TENANT) -> RemoteError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,10 @@ def unit(cloud: Cloud) -> Unit:
 
 def duties_of(cloud: Cloud) -> dict[str, Duty]:
     clock = cloud.clock
-    return duties(cloud.store, cloud.consents, cloud.receiver, cloud.wrapping, clock.now_ms, clock.monotonic_ms)
+    return duties(
+        cloud.store, cloud.consents, cloud.receiver, cloud.wrapping, clock.now_ms, clock.monotonic_ms,
+        random.Random(6).randbytes,
+    )  # fmt: skip
 
 
 def turn(cloud: Cloud) -> None:
@@ -55,7 +59,7 @@ def deliver(cloud: Cloud, outcome: Outcome = Outcome.CONFIRMED) -> None:
 
 def has_key(cloud: Cloud) -> bool:
     with cloud.store.transaction() as t:
-        return t.outbox.key(kit.RECORD_ID, kit.RECIPIENT) is not None
+        return t.outbox_keys.get(kit.RECORD_ID, kit.RECIPIENT) is not None
 
 
 def payloads(cloud: Cloud) -> int:

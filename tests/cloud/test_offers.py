@@ -32,7 +32,7 @@ def cloud(tmp_path: Path) -> Cloud:
 
 @pytest.fixture
 def client(cloud: Cloud) -> Client:
-    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain))
+    return Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell))
 
 
 def published(client: Client, document: bytes) -> Any:
@@ -192,7 +192,7 @@ def test_a_category_is_told_by_its_paths_and_never_with_a_private_one(tmp_path: 
     names = [kit.SPEED, kit.ODOMETER, PRIVATE]
     entries = [Entry(name, "", Category.DRIVING, Sensitivity.LOW) for name in names]
     cloud = Cloud(tmp_path, catalogue=Catalogue([*entries, Entry(kit.IGNITION, "", Category.ENERGY, Sensitivity.LOW)]))
-    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell)
     assert Client(api).get("/v1/categories/driving").json() == {"paths": [kit.SPEED, kit.ODOMETER]}
     assert Client(api).get("/v1/categories/comfort").json() == {"paths": []}
     assert Client(api).get("/v1/categories/drivіng").status_code == 422

@@ -66,7 +66,7 @@ def expected(payload: Payload, batches: list[Batch]) -> bytes:
             "record": payload.record,
             "generation": payload.generation,
             "reference": payload.reference,
-            "log_position": 0,
+            "log_position": 77,
             "receipt": None,
             "columns": columns,
         },
@@ -94,7 +94,7 @@ def batch(source: np.random.Generator) -> Batch:
 def payload_of(batches: list[Batch], name: int = 7) -> Payload:
     pieces = tuple(Piece(each.schema.hash, encode(each), ANCHOR) for each in batches)
     data = pack(
-        Payload(bytes([name]) * 16, "rec_a", 3, 'Polizze "7"]}}ü', "subject", "urn:carnet:t", RECEIPT_MS, pieces)
+        Payload(bytes([name]) * 16, "rec_a", 3, 77, 'Polizze "7"]}}ü', "subject", "urn:carnet:t", RECEIPT_MS, pieces)
     )
     return unpack(data)
 
@@ -125,7 +125,7 @@ def test_a_malformed_payload_spoils_no_other() -> None:
     source = np.random.default_rng(5)
     sent = [batch(source) for _ in range(3)]
     payloads = [payload_of([each], n) for n, each in enumerate(sent)]
-    broken = Payload(b"b" * 16, "r", 1, "", "s", "u", RECEIPT_MS, (Piece(SCHEMA.hash, b"\xff\xff", ANCHOR),))
+    broken = Payload(b"b" * 16, "r", 1, 1, "", "s", "u", RECEIPT_MS, (Piece(SCHEMA.hash, b"\xff\xff", ANCHOR),))
     found = read([payloads[0], broken, *payloads[1:]], lambda _: SCHEMA)
     assert [isinstance(each, FormatError) for each in found] == [False, True, False, False]
 

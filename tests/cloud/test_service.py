@@ -16,6 +16,7 @@ import pytest
 from carnet_cloud import service
 from carnet_cloud.config import load
 from carnet_cloud.lease import Lease
+from carnet_cloud.parts import monotonic_ms
 from carnet_cloud.recipients import Event, Outcome, Webhook
 from carnet_cloud.service import Service
 from tests.cloud.test_commands import CONFIG, config
@@ -71,7 +72,7 @@ def test_a_recipient_that_never_finishes_is_cut_by_the_service(
         server.start()
         secret = "whsec_" + base64.b64encode(bytes(32)).decode()
         webhook = Webhook(f"http://127.0.0.1:{listening.getsockname()[1]}/", secret, timeout_s=LIMIT_S)
-        lease = Lease(b"e", "rec", service.monotonic_ms(), service.monotonic_ms, lambda: True, math.inf)
+        lease = Lease(b"e", "rec", monotonic_ms(), monotonic_ms, lambda: True, math.inf)
         watched.parts.leases.add([lease])
         started = time.monotonic()
         outcome = webhook.send(Event(b"e", b"{}"), lease, 1)

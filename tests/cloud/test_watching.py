@@ -26,7 +26,7 @@ PARTS = {"store", "broker", "journal", "keys", "loops", "running"}
 
 
 def watched(cloud: Cloud, parts: dict[str, Callable[[], bool]], *tokens: str) -> Client:
-    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, cloud.explain)
+    api = make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell)
     add_watching(api, Readiness(parts), lambda accept: (b"carnet 1\n", "text/plain; version=0.0.4"), tokens)
     return Client(api)
 
@@ -102,9 +102,7 @@ def test_the_service_is_ready_part_by_part(config: Path) -> None:
     config.write_text(CONFIG + RECIPIENT)
     service = Service(load(config))
     try:
-        readiness = service._readiness(
-            service.parts.probe, service.parts.link, service.parts.consents._journal, service.parts.wrapping
-        )
+        readiness = service.parts.readiness
 
         def lacks() -> set[str]:
             return {name for name, ready in readiness.stands().items() if not ready}

@@ -32,11 +32,11 @@ def test_after_a_rotation_old_wrappings_are_unreadable_and_living_keys_are_not(t
     wrapping = Wrapping(tmp_path, random.Random(1).randbytes)
     old = wrapping.wrap(KEY)
     with store.transaction() as t:
-        t.outbox.set_key("rec", "rcp", *old)
+        t.outbox_keys.set("rec", "rcp", *old)
     assert wrapping.rotate(store) == 1
     assert wrapping.unwrap(*old) is None
     with store.transaction() as t:
-        new = t.outbox.key("rec", "rcp")
+        new = t.outbox_keys.get("rec", "rcp")
     assert new is not None
     assert wrapping.unwrap(*new) == KEY
     assert len(list(tmp_path.glob("*.key"))) == 1
@@ -67,7 +67,7 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: 
     folder, away = tmp_path / "keys", tmp_path / "away"
     wrapping = Wrapping(folder, random.Random(1).randbytes)
     with store.transaction() as t:
-        t.outbox.set_key("rec", "rcp", *wrapping.wrap(KEY))
+        t.outbox_keys.set("rec", "rcp", *wrapping.wrap(KEY))
     folder.rename(away)
     if empty:
         folder.mkdir()
@@ -79,7 +79,7 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: 
     with pytest.raises(UnavailableError):
         wrapping.unwrap(b"wrapped", b"by one that another program made")
     with store.transaction() as t:
-        kept = t.outbox.key("rec", "rcp")
+        kept = t.outbox_keys.get("rec", "rcp")
     assert kept is not None
     assert wrapping.unwrap(*kept) == KEY
     if empty:
@@ -87,6 +87,6 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: 
     away.rename(folder)
     assert wrapping.rotate(store) == 1
     with store.transaction() as t:
-        again = t.outbox.key("rec", "rcp")
+        again = t.outbox_keys.get("rec", "rcp")
     assert again is not None
     assert wrapping.unwrap(*again) == KEY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
 from carnet_cloud.readiness import StoreProbe
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.store.outbox import Outbox
+from carnet_cloud.store.outboxkeys import OutboxKeys
 from carnet_cloud.store.postgres import PostgresStore
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
@@ -222,7 +224,7 @@ def test_a_program_that_starts_takes_nothing_back_of_what_others_have_applied(cl
 def test_what_one_program_could_not_finish_is_silent_at_the_other(clouds: list[Cloud], unit: Unit) -> None:
     """The line is in the journal; the transaction behind it failed. The other one's keeper finishes it."""
     token = clouds[0].give()
-    clouds[0].consents._keep = _fails  # type: ignore[method-assign,assignment]
+    clouds[0].consents._entries = SimpleNamespace(add=_fails)  # type: ignore[assignment]
     with pytest.raises(OSError, match="gone"):
         clouds[0].consents.event(kit.event("withdraw", [token], clouds[0].clock.ms), kit.RECORD_ID)
     with clouds[1].store.transaction() as t:
@@ -297,15 +299,15 @@ def test_a_key_that_is_wrapped_anew_while_it_is_read_is_not_taken_for_lost(
     clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
     clouds[1].wrapping.rotate(clouds[1].store)
-    read, late = Outbox.key, [lambda: clouds[1].wrapping.rotate(clouds[1].store)]
+    read, late = OutboxKeys.get, [lambda: clouds[1].wrapping.rotate(clouds[1].store)]
 
-    def key(outbox: Outbox, *names: str) -> Any:
-        found = read(outbox, *names)
+    def key(keys: OutboxKeys, *names: str) -> Any:
+        found = read(keys, *names)
         while late:
             late.pop()()
         return found
 
-    monkeypatch.setattr(Outbox, "key", key)
+    monkeypatch.setattr(OutboxKeys, "get", key)
     listener = Listener()
     assert make_forwarder(clouds[0], listener).step(kit.RECIPIENT)
     assert len(listener.got) == 1
@@ -318,13 +320,13 @@ def test_a_key_that_is_destroyed_while_keys_are_wrapped_anew_stays_destroyed(
     """Another program withdraws between the reading of a key and its writing."""
     clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
-    read = Outbox.all_keys
+    read = OutboxKeys.all
 
-    def late(outbox: Outbox) -> Any:
-        found = read(outbox)
-        outbox.destroy(kit.RECORD_ID, 0)
+    def late(keys: OutboxKeys) -> Any:
+        found = read(keys)
+        Outbox(keys._db).destroy(kit.RECORD_ID, 0)
         return found
 
-    monkeypatch.setattr(Outbox, "all_keys", late)
+    monkeypatch.setattr(OutboxKeys, "all", late)
     clouds[1].wrapping.rotate(clouds[1].store)
     assert clouds[0].ask("select count(*) from outbox_key") == (0,)

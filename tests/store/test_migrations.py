@@ -26,7 +26,7 @@ VERSIONS = range(1, len(STEPS) + 1)
 FILLED = (
     "insert into incarnation (id, created_ms) values (x'69696969696969696969696969696969', 1)",
     "insert into counter values ('kept', 7)",
-    "insert into generation values (x'00', 1, 5)",
+    "insert into generation (vehicle, epoch, generation) values (x'00', 1, 5)",
 )
 POSTGRES_SCHEMA = """
     select table_name, column_name, data_type, is_nullable, column_default, collation_name

@@ -49,7 +49,7 @@ from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS, VEHICLE
+from tests.cloud.kit import DEVICE, KEYS, VEHICLE, log_at_once
 from tests.cloud.kit import Unit as Keys
 from tests.conftest import CHECKOUT, shared_data
 from tests.system.mosquitto import HOST, Mosquitto
@@ -164,7 +164,8 @@ class Cloud:
         self.pusher = Pusher(self.store, KEYS.sign, source.randbytes)
         clocks = Clocks(lambda: self.now_ms, lambda: float(self.now_ms), source.random)
         waits = Waits(clocks.now_ms, clocks.monotonic_ms, lambda: None)
-        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
+        log = log_at_once(self.store, folder / "journal", source.randbytes, clocks.now_ms, self.pusher.changed)
+        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed, *log)
         self.offers = Offers(self.store, catalogue, dict.fromkeys(recipients, kit.RECIPIENT_NAME), waits.now_ms)
         self.files = {name: folder / f"{name}.jsonl" for name in recipients}
         self._adapters = {name: JsonLines(path) for name, path in self.files.items()}

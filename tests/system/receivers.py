@@ -31,6 +31,7 @@ from carnet.records import sign_record
 from carnet.topics import parse_down, topic_up
 from carnet_cloud import keyfolder
 from carnet_cloud.consents import Consents, Waits
+from carnet_cloud.entries import Entries
 from carnet_cloud.event import event_id
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
@@ -254,7 +255,8 @@ class Receivers:
         store = PostgresStore(self.place.url, incarnation=os.urandom(16), now_ms=now_ms)
         journal = Journal(self.folder / "journal" / "narrowings", store.incarnation, new_store=True)
         waits = Waits(lambda: now_ms, lambda: 0.0, lambda: None)
-        consents = Consents(store, journal, Leases(), waits, lambda _: None)
+        # the receivers give the leaves their places when they start
+        consents = Consents(store, journal, Leases(), waits, lambda _: None, Entries(os.urandom))
         offer = canonical.encode(kit.offer_document(created_ms=now_ms - kit.DAY_MS))
         with store.transaction() as t:
             t.consents.add_offer(kit.OFFER_ID, kit.TENANT, kit.RECIPIENT, offer, now_ms)

@@ -261,7 +261,7 @@ def markers(road: Road, folder: Path) -> list[Marker]:
 def key_files(folder: Path) -> list[tuple[str, bytes]]:
     """(file, secret) of every key of car, cloud and owner: the 32 bytes that the file holds."""
     names = ["agent/identity/sign.key", "agent/identity/receive.key", "owner/owner.key"]
-    names += ["cloud-keys/seal.key", "cloud-keys/sign.key", "cloud-keys/pseudonym.key"]
+    names += ["cloud-keys/seal.key", "cloud-keys/sign.key", "cloud-keys/log.key", "cloud-keys/pseudonym.key"]
     found = []
     for name in names:
         text = (folder / name).read_text()

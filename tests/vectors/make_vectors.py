@@ -1,6 +1,6 @@
 """Makes ``envelope.json`` and ``down.json`` beside this file, byte for byte the same every time.
 
-Run it after a change of the format: ``python tests/vectors/make_vectors.py``. A test compares its output with the
+Run it after a change of the format: ``python -m tests.vectors.make_vectors``. A test compares its output with the
 files, so that neither changes without the other.
 Every vector says in one word what must become of it: ``accepted`` or the reason.
 """
@@ -22,12 +22,14 @@ from carnet.box import Place, Prelude, seal_box
 from carnet.down import Refusal, SchemaRequest, seal_down, sign_ack
 from carnet.envelope import Header, destroy, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType as Type
+from carnet.growth import Growth
 from carnet.ids import RECORD, format_id
 from carnet.keys import BoxKey, SigningKey, key_id
 from carnet.keyset import KeySet, PublicKey
 from carnet.note import DestructionReason, Note
 from carnet.padding import pad, unpad
 from carnet.sealedbox import open_sealed, seal
+from tests.carnet.ledger.kit import story
 
 FOLDER = Path(__file__).parent
 DEVICE, STREAM, CUT, BOOT = bytes(range(0xA0, 0xB0)), b"stream-1", b"window-1", b"boot-id1"
@@ -39,6 +41,7 @@ RECORD_A, RECORD_B = b"record-aaa", b"record-bbb"
 SCHEMA_HASH, PREV = b"schema-hash-0001", hashlib.blake2b(b"previous", digest_size=32).digest()
 PRELUDE = Prelude(1, 7, BOOT, 3_600_000, 1_760_000_000_000, 20)
 DATA = replace(PRELUDE, schema_hash=SCHEMA_HASH, records=(RECORD_A, RECORD_B))
+STORY = story()
 ORDER = 2**252 + 27742317777372353535851937790883648493
 Vector = dict[str, Any]
 
@@ -348,12 +351,13 @@ def accepted_downs() -> Iterator[tuple[str, bytes]]:
         yield name, seal_down(message, DEVICE, CLOUD_KEY, RECEIVE_KEY.public, seed(name))
 
 
-def sealed_messages() -> dict[str, Refusal | KeySet | SchemaRequest]:
+def sealed_messages() -> dict[str, Refusal | KeySet | SchemaRequest | Growth]:
     """A right message of each sealed type that is not compressed."""
     return {
         "refusal": Refusal(STREAM, 5, PREV, "body_malformed"),
         "key_set": key_set(),
         "schema_request": SchemaRequest((b"a" * 16, b"b" * 16)),
+        "growth": Growth(3, STORY.consistency(3, 8), STORY.checkpoint()),
     }
 
 
@@ -379,7 +383,7 @@ def refused_downs() -> Iterator[tuple[str, str, bytes]]:
     yield "longer_than_the_limit", "down_size", ack.ljust(262_145, b"\0")
     yield "suite_2", "suite_unknown", down(1, content, suite=2)
     yield "type_0", "down_type_unknown", down(0, content)
-    yield "type_6", "down_type_unknown", down(6, content)
+    yield "type_7", "down_type_unknown", down(7, content)
     yield "for_another_device", "down_other_device", down(1, content, device=bytes(16))
     yield "signed_by_an_unknown_key", "cloud_key_unknown", down(1, content, OTHER_KEY)
     yield "signed_by_the_device", "cloud_key_unknown", down(1, content, DEVICE_KEY)
@@ -409,6 +413,16 @@ def refused_downs() -> Iterator[tuple[str, str, bytes]]:
     yield "grant_set_not_compressed", "frame_malformed", down_plain(3, b'{"generation":8}')
     yield "grant_set_that_is_a_bomb", "frame_too_large", down_plain(3, bomb_frame())
     yield from _refused_key_sets()
+    growth = sealed_messages()["growth"].encode()
+    yield "growth_from_nothing", "body_malformed", down_plain(6, growth.replace(b'"first":3', b'"first":0'))
+    yield "growth_to_no_larger_log", "body_malformed", down_plain(6, growth.replace(b'"first":3', b'"first":8'))
+    yield "growth_without_a_proof", "body_malformed", down_plain(6, Growth(3, (), STORY.checkpoint()).encode())
+    yield "growth_of_half_a_hash", "body_malformed", down_plain(6, growth.replace(b'"proof":"', b'"proof":"ab'))
+    long = Growth(3, (bytes(32),) * 107, STORY.checkpoint())
+    yield "growth_of_107_hashes", "body_malformed", down_plain(6, long.encode())
+    yield "growth_without_a_note", "body_malformed", down_plain(6, Growth(3, (bytes(32),), "8").encode())
+    yield "growth_not_canonical", "json_not_canonical", down_plain(6, growth + b" ")
+    yield "growth_bound_as_a_key_set", "binding_differs", down_plain(6, growth, bound_to=4)
     yield "request_for_nothing", "body_malformed", down_plain(5, b'{"hashes":[]}')
     yield "request_descending", "body_malformed", down_plain(5, SchemaRequest((b"b" * 16, b"a" * 16)).encode())
 

@@ -25,6 +25,7 @@ from carnet_cloud.answers import Answers
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease
+from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.store.outbox import Outbox
 from tests.world.clockwork import Broken
 from tests.world.cloudside import CloudSide
@@ -225,6 +226,17 @@ BUGS: tuple[Bug, ...] = (
         ((Outbox, "destroy", _destroys_without_looking),),
         "law 6",
         "tests/cloud/test_consents.py::test_what_was_tried_without_an_answer_is_unknown_after_the_withdrawal",
+    ),
+    Bug(
+        "log_forgets",
+        "what the log has signed lies in the database alone",
+        (
+            (LogHashes, "size", _constant(0)),
+            (LogHashes, "append", _constant(None)),
+            (LogHashes, "tenants", _constant([])),
+        ),
+        "law 6",
+        "tests/attacks/test_log_attacks.py::test_f27_a_restored_store_goes_on_with_the_log_that_was_signed",
     ),
     Bug(
         "outbox_unsealed",

@@ -11,23 +11,27 @@ from typing import TypeVar
 
 from carnet import jws
 from carnet.topics import topic_up
+from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
+from carnet_cloud.entries import Entries
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import ENDED_AT_ONCE
 from carnet_cloud.lease import Leases
+from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.offers import Offers
 from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
+from carnet_cloud.sequencer import Sequencer
 from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS, VEHICLE
+from tests.cloud.kit import DEVICE, KEYS, LOG_KEY, VEHICLE
 from tests.world.agentside import RECEIVE, SIGN
 from tests.world.car import MAPPING
 from tests.world.clockwork import Clockwork, PowerCut
@@ -68,6 +72,10 @@ class CloudSide:
         self._incarnation = clockwork.random.randbytes(16)
         self._is_new = True
         self._restored_from: set[tuple[bytes, int]] = set()
+        self.losses_forgotten = 0
+        """Samples that gaps named to a store which a backup then replaced."""
+        self.logs_again_ms = 0
+        """Until then the sequencer does nothing."""
 
     def start(self) -> None:
         """The process begins; a cut may come in the middle of that too."""
@@ -98,7 +106,17 @@ class CloudSide:
         waits = Waits(lambda: clock.now_ms, lambda: float(clock.now_ms), lambda: clock.run(clock.now_ms + 5))
         self.pusher = Pusher(self.store, KEYS.sign, random)
         self.receiver = Receiver(self.store, KEYS, outlet, random, self.pusher.seen, self.pusher.behind)
-        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed)
+        self.sequencer = Sequencer(
+            self.store,
+            LOG_KEY,
+            "carnet.example/log",
+            random(8),
+            LogHashes(self._folder / "journal", fsync=lambda _: None),
+            random,
+            lambda: clock.now_ms,
+            self.pusher.changed,
+        )
+        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed, Entries(random))
         self.offers = Offers(
             self.store, self._catalogue, dict.fromkeys(self._recipients, kit.RECIPIENT_NAME), waits.now_ms
         )
@@ -115,6 +133,7 @@ class CloudSide:
             self._is_new = False
         self.consents.replay_journal()
         self.consents.finish_endings()
+        self.sequencer.start()
 
     def _enrol(self) -> None:
         with self.store.transaction() as t:
@@ -155,6 +174,7 @@ class CloudSide:
         self.look()
         if back_to is not None:
             self._restored_from = self.taken()
+            self.losses_forgotten += self._losses()
         self.disk.crash(back_to)
         self.is_up = False
         self._inbox.clear()
@@ -238,6 +258,13 @@ class CloudSide:
         for event_id in final:
             self._ledger.settled(event_id)
 
+    def sequence(self) -> None:
+        """One turn of the sequencer's loop; now and then it hangs for a while."""
+        if self._clockwork.now_ms < self.logs_again_ms:
+            return
+        if leaves := self.call(self.sequencer.turns):
+            self._clockwork.note("logged", leaves)
+
     def keep_house(self) -> None:
         """What the keeper does every hour."""
         self.call(self._end_expired)
@@ -246,7 +273,12 @@ class CloudSide:
 
     def _end_expired(self) -> None:
         with self.store.transaction() as t:
-            t.outbox.end_expired(self._clockwork.now_ms, ENDED_AT_ONCE)
+            end_expired(t, self._clockwork.random.randbytes, self._clockwork.now_ms, ENDED_AT_ONCE)
+            day_accounts(t, self._clockwork.random.randbytes, self._clockwork.now_ms, ENDED_AT_ONCE)
+
+    def _losses(self) -> int:
+        query = "select coalesce(sum(value), 0) from counter where name like 'lost_%'"
+        return int(self.disk.connection(STORE).execute(query).fetchone()[0])
 
     def taken(self) -> set[tuple[bytes, int]]:
         """Stream and number of every envelope that it knows."""

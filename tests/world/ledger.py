@@ -45,6 +45,7 @@ class Received:
 
     record: str
     samples: frozenset[tuple[str, str, float]]
+    log_position: int
     is_final: bool = False
     """The recipient answered for good and the cloud wrote that down."""
 
@@ -143,7 +144,7 @@ class Ledger:
         law(not agreed.silent, f"law 3: an event of {agreed.record} after its withdrawal or pause had returned")
         law(now_ms < agreed.expires_ms, "law 1: an event of an expired record")
         law(0 < data["generation"] <= self.generation, "law 6: an event names a generation that never was")
-        law(data["log_position"] == 0 and data["receipt"] is None, "law 6: an event names a place in no log")
+        law(data["log_position"] > 0, "law 6: an event names no place in the log")
         samples = frozenset(
             (column["path"], spelled(column["transform"]), named(value))
             for column in data["columns"]
@@ -152,7 +153,7 @@ class Ledger:
         law(samples, "an event without a sample")
         before = self.received.get(event_id)
         if before is None:
-            self.received[event_id] = Received(agreed.record, samples)
+            self.received[event_id] = Received(agreed.record, samples, data["log_position"])
         else:
             law(before.samples == samples, "law 5: one event id with two contents")
             law(self.fallen_back or not before.is_final, "law 5: an event came again after it was settled")

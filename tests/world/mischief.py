@@ -57,6 +57,7 @@ class Mischief:
         some(random.choice([0, 0, 1]), "mode", self._mode)
         some(random.choice([0, 0, 1]), "lie", self._lie)
         some(random.choice([0, 0, 0, 1]), "house", self._world.cloud.keep_house)
+        some(random.choice([0, 0, 1]), "log hangs", self._log_hangs)
         if self._world.seed % FULL_EVERY == FULL_EVERY - 1:
             at(60_000, "disk full", lambda: self._world.unit.fill(FULL_MS))
         at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
@@ -120,6 +121,11 @@ class Mischief:
             self._world.cloud.disk.cut_at_commit(self._random.randrange(6), after=self._clockwork.chance(0.5))
         else:
             self._world.cloud_stops()
+
+    def _log_hangs(self) -> None:
+        """What was given before goes on; what is given meanwhile waits."""
+        self._clockwork.note("log_hung")
+        self._world.cloud.logs_again_ms = self._clockwork.now_ms + self._random.randrange(2_000, 20_000)
 
     # the line, the clock, the driver
 

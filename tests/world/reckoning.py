@@ -5,9 +5,17 @@ Law: what is gone is gone by the owner's will or by a crash within its bound, or
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from tests.cloud.kit import VEHICLE
+from carnet.ledger.account import Account, Count, judge_accounts, parse_account
+from carnet.ledger.checkpoint import verify_checkpoint
+from carnet.ledger.signednote import NoteKey
+from carnet.states import ALIVE, State
+from carnet_cloud.store.consents import StoredRecord
+from tests import consentkit as kit
+from tests.carnet.ledger.rfc6962 import Tree
+from tests.cloud.kit import LOG_KEY, VEHICLE
 from tests.world.clockwork import law
 from tests.world.ledger import Sample
 from tests.world.truth import Agreed
@@ -47,6 +55,10 @@ def reckon(world: World) -> None:
     world.cloud.look()
     _check_sums(world)
     _check_statement(world)
+    _check_log(world)
+    law(not world.unit.counted["log_shrunk"], "law 6: the unit was shown a smaller log")
+    law(not world.unit.counted["log_forked"], "law 6: the unit was shown two logs")
+    law(world.unit.counted["log_followed"], "the unit followed no log")
     _note_counters(world)
 
 
@@ -62,7 +74,7 @@ def _note_counters(world: World) -> None:
 def _check_sums(world: World) -> None:
     """Every sample that was kept was forwarded, or it is known where it went."""
     counters = world.cloud.counters()
-    lost = sum(count for name, count in counters.items() if name.startswith("lost_"))
+    lost = sum(count for name, count in counters.items() if name.startswith("lost_")) + world.cloud.losses_forgotten
     full = world.unit.counted["samples_lost_full"] + world.unit.counted["samples_lost_disk"]
     with world.cloud.store.transaction() as t:
         blocks = t.blocks.of(VEHICLE)
@@ -100,6 +112,59 @@ def _check_statement(world: World) -> None:
     for event_id, each in told.items():
         law(each.outcome != "queued", "law 5: an event still waits, long after everything healed")
         law(each.outcome != "confirmed" or event_id in world.ledger.received, "law 6: confirmed by nobody")
+
+
+def _check_log(world: World) -> None:
+    """Law 6: every entry has its leaf and its place, every event names the place of what its owner gave, and what is
+    signed is the tree over all leaves, built anew by the RFC's recursion.
+    """
+    with world.cloud.store.transaction() as t:
+        (log,) = t.ledger.logs()
+        every = [each for of in [kit.TENANT, *world.agreed] for each in t.ledger.leaves(of)]
+        records = [each for each in map(t.consents.record, world.agreed) if each is not None]
+        entries = {each.id: 1 + len(t.consents.events(each.id)) for each in records}
+    law(all(each.position is not None for each in every), "law 6: a leaf has no place, long after everything healed")
+    stored = {each.position or 0: each for each in every}
+    checkpoint = verify_checkpoint(log.checkpoint, [NoteKey(log.origin, LOG_KEY.public)])
+    if not world.ledger.fallen_back:
+        law(stored.keys() == set(range(log.size)), "law 6: a place has no leaf")
+        tree = Tree(tuple(stored[place].salt + stored[place].document for place in range(log.size)))
+        law(checkpoint.head.root == tree.mth(0, log.size), "law 6: another tree is signed than the one over the leaves")
+    leaves = {place: json.loads(each.document) for place, each in stored.items()}
+    for record in records:
+        mine = [leaf for _, leaf in sorted(leaves.items()) if leaf.get("record") == record.id]
+        seqs = [leaf["seq"] for leaf in mine if leaf["kind"] == "consent"]
+        law(seqs == list(range(entries[record.id])), "law 6: the log has not every entry of a record once")
+        law(record.in_force == entries[record.id], "law 3: an entry is in the log and not in force")
+        accounts = [
+            (place, parse_account(leaf, leaf["kind"]))
+            for place, leaf in sorted(leaves.items())
+            if leaf.get("record") == record.id and leaf["kind"] != "consent"
+        ]
+        _check_accounts(world, record, accounts)
+    for heard in [] if world.ledger.fallen_back else world.ledger.received.values():
+        leaf = leaves[heard.log_position]
+        law(leaf["record"] == heard.record and leaf["state"] == "given", "law 6: an event names another place")
+
+
+def _check_accounts(world: World, record: StoredRecord, placed: list[tuple[int, Account]]) -> None:
+    """Law 6: one end has one account, accounts are one story, and what they count is what the recipient confirmed."""
+    if world.ledger.fallen_back:
+        # a backup has forgotten a part of the story
+        return
+    judge_accounts(placed)
+    ends = [account for _, account in placed if account.ended]
+    is_over = State(record.state) not in ALIVE or any(account.ended is State.EXPIRED for account in ends)
+    law(len(ends) == is_over, "law 6: an end has not one account")
+    with world.cloud.store.transaction() as t:
+        tally, deliveries = t.tallies.get(record.id, record.recipient), t.outbox.deliveries(record.id)
+    confirmed = [each for each in deliveries if each.outcome == "confirmed"]
+    doubtful = [each for each in deliveries if each.outcome in {"refused", "unknown"}]
+    law(tally.confirmed == Count(len(confirmed), sum(d.samples for d in confirmed)), "law 6: another sum is confirmed")
+    least = Count(len(doubtful), sum(each.samples for each in doubtful))
+    law(tally.unknown.covers(least), "law 6: a recipient may have more than its account says")
+    for account in ends:
+        law(account.total == tally.confirmed + tally.unknown, "law 6: the sum went on after the end")
 
 
 def _excused(world: World, agreed: Agreed, sample: Sample) -> bool:

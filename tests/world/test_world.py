@@ -28,6 +28,7 @@ MUST_HAPPEN = {
     *("unit_evicted", "unit_promoted", "unit_reopened", "unit_destroyed", "unit_rolled_back"),
     *("unit_full", "withdraw_in_a_send"),
     *("cloud_duplicates", "cloud_held", "cloud_schema_missing", "cloud_blocked_time", "cloud_blocked_expired"),
+    *("logged", "log_hung"),
     *("cloud_gap", "cloud_behind_floor", "cloud_journal_applied"),
 }
 """Every kind of event, over all worlds together."""

@@ -142,6 +142,7 @@ class World:
         Mischief(self).plan()
         clockwork.every(DRAIN_MS, "drive", self.unit.drive)
         clockwork.every(250, "receive", self.cloud.receive)
+        clockwork.every(500, "sequence", self.cloud.sequence)
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]
         clockwork.every(10_000, "images", self._images)
@@ -164,6 +165,7 @@ class World:
         self.cloud.disk.cut_at_commit(1 << 30, after=False)
         self.unit.no_more_cuts()
         self.cloud.no_more_cuts()
+        self.cloud.logs_again_ms = 0
         for listener in self.listeners.values():
             listener.temper = {}
         self.unit.set_mode(Mode.NORMAL)

@@ -17,6 +17,7 @@ from carnet.consent import CompiledSet, Floors, Grant, Head, OwnerKeys, compile_
 from carnet.errors import RemoteError
 from carnet.ids import ID_BYTES, RECORD, parse_id
 from carnet.keyset import KeySet
+from carnet.ledger.merkle import EMPTY, TreeHead
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Mode
 from carnet_agent.buffer.tables import PRAGMAS
@@ -66,6 +67,8 @@ class GrantStore:
         """What may never fall."""
         self.floor = Floor()
         """The floor under the time, as it was last kept."""
+        self.log_head = EMPTY
+        """The largest head of the cloud's log that was shown."""
         if not self.tenure_ended:
             self.begin_tenure()
 
@@ -78,6 +81,8 @@ class GrantStore:
                 self._set_meta("tenure", self._tenure)
             self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
         self.floor = self._read_floor()
+        root = self._meta("log_root")
+        self.log_head = EMPTY if root is None else TreeHead(self._number("log_size"), root)
         tokens = self._meta("owner_tokens")
         if tokens is not None:
             added = canonical.parse(tokens, INFLATED_BYTES_MAX)
@@ -203,6 +208,27 @@ class GrantStore:
 
     def count_boot(self) -> None:
         self._put(boots=_bytes(self.boots + 1))
+
+    # the log of the cloud
+
+    @property
+    def log_word(self) -> bytes:
+        """The signed message that told it."""
+        return self._meta("log_word") or b""
+
+    def set_log(self, head: TreeHead, word: bytes) -> None:
+        """A head that was shown to contain all before it."""
+        self._put(log_size=_bytes(head.size), log_root=head.root, log_word=word)
+        self.log_head = head
+
+    @property
+    def log_evidence(self) -> list[bytes]:
+        """What contradicted it, in the order in which it came."""
+        rows = self._db.execute("select value from meta where name glob 'log_evidence_*' order by name")
+        return [bytes(row[0]) for row in rows]
+
+    def add_log_evidence(self, evidence: bytes) -> None:
+        self._put(**{f"log_evidence_{len(self.log_evidence):03}": evidence})
 
     # inside
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from carnet.bodies import COUNTERS_MAX, SCHEMAS_MAX, CheckIn, DestructionReceipt, Gap, GapRange, Health, SchemaBody
-from carnet.box import Prelude
+from carnet.box import UNCERTAINTY_UNKNOWN, WALL_UNKNOWN, Prelude
 from carnet.envelopetype import EnvelopeType
 from carnet.ids import RECORD, format_id
 from carnet.keyset import KeySet
@@ -178,15 +178,16 @@ class Outgoing:
 
     def seal(self, moment: Moment, generation: int | None = None) -> Seal:
         """What boxes sealed now have in common."""
+        wall_ms, uncertainty_ms = self._clock.wall(moment) or (WALL_UNKNOWN, UNCERTAINTY_UNKNOWN)
         prelude = Prelude(
             self._store.epoch,
             self._store.generation if generation is None else generation,
             moment.boot_id,
             moment.boot_ms,
+            wall_ms,
+            uncertainty_ms,
+            log_size=self._store.log_head.size,
         )
-        wall = self._clock.wall(moment)
-        if wall is not None:
-            prelude = Prelude(prelude.epoch, prelude.generation, moment.boot_id, moment.boot_ms, *wall)
         return Seal(self._buffer.stream, self.cloud.sealing_key, prelude)
 
     # inside

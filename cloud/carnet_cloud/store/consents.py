@@ -17,6 +17,10 @@ from carnet_cloud.store.database import Database
 class StoredRecord:
     """A record as it came (``jws``) with what the cloud decided about it.
     ``silent``: not sent until its owner has confirmed it.
+
+    ``state`` and ``expires_ms`` come of all its entries. In force are the first ``in_force`` of them, the record being
+    the first, until ``until_ms``: an entry that widens is in force once it is in the log. ``log_position`` is that of
+    the newest entry in the log, 0 if none is. ``ended``: its end has an account.
     """
 
     id: str
@@ -29,13 +33,20 @@ class StoredRecord:
     state: str
     expires_ms: int
     silent: bool
+    in_force: int = 0
+    until_ms: int = 0
+    log_position: int = 0
+    ended: bool = False
 
 
-_RECORD = "id, vehicle, epoch, tenant, recipient, offer, jws, state, expires_ms, silent_until_confirmed"
+_RECORD = (
+    "id, vehicle, epoch, tenant, recipient, offer, jws, state, expires_ms, silent_until_confirmed, in_force, until_ms,"
+    " log_position, ended"
+)
 
 
 def _record(row: tuple[Any, ...]) -> StoredRecord:
-    return StoredRecord(*(*row[:-1], bool(row[-1])))
+    return StoredRecord(*(*row[:9], bool(row[9]), *row[10:13], bool(row[13])))
 
 
 class Consents:
@@ -77,11 +88,12 @@ class Consents:
 
     def add_record(self, record: StoredRecord, now_ms: int) -> None:
         self._db.execute(
-            f"insert into record ({_RECORD}, created_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"insert into record ({_RECORD}, created_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.id, record.vehicle, record.epoch, record.tenant, record.recipient, record.offer, record.jws,
                 record.state,
-                record.expires_ms, int(record.silent), now_ms,
+                record.expires_ms, int(record.silent), record.in_force, record.until_ms, record.log_position,
+                int(record.ended), now_ms,
             ),
         )  # fmt: skip
 
@@ -117,6 +129,25 @@ class Consents:
     def set_record(self, record: str, state: str, expires_ms: int) -> None:
         self._db.execute("update record set state = ?, expires_ms = ? where id = ?", (state, expires_ms, record))
 
+    def set_in_force(self, record: str, entries: int, until_ms: int) -> None:
+        """So many entries of the record are in force from now on."""
+        self._db.execute("update record set in_force = ?, until_ms = ? where id = ?", (entries, until_ms, record))
+
+    def set_position(self, record: str, position: int) -> None:
+        """The newest entry of the record has this place in the log."""
+        self._db.execute("update record set log_position = ? where id = ?", (position, record))
+
+    def set_ended(self, record: str) -> None:
+        """The end of the record has an account."""
+        self._db.execute("update record set ended = 1 where id = ?", (record,))
+
+    def to_end(self, now_ms: int, limit: int) -> list[str]:
+        """Records that have expired, and whose end has no account."""
+        rows = self._db.execute(
+            "select id from record where ended = 0 and expires_ms <= ? order by expires_ms, id limit ?", (now_ms, limit)
+        )
+        return [row[0] for row in rows]
+
     def set_silent(self, record: str, silent: bool) -> None:
         self._db.execute("update record set silent_until_confirmed = ? where id = ?", (int(silent), record))
 
@@ -144,12 +175,27 @@ class Consents:
         seen); the last number there is stays.
         """
         self._db.execute(
-            "insert into generation values (?, ?, ?) on conflict (vehicle, epoch) do update set generation = case"
+            "insert into generation (vehicle, epoch, generation) values (?, ?, ?)"
+            " on conflict (vehicle, epoch) do update set generation = case"
             " when generation.generation < excluded.generation then excluded.generation"
             " when generation.generation < ? then generation.generation + 1 else generation.generation end",
             (vehicle, epoch, min(above + 1, GENERATION_MAX), GENERATION_MAX),
         )
         return self.generation(vehicle, epoch)
+
+    def log_floor(self, vehicle: bytes, epoch: int) -> int:
+        """The largest log that the vehicle's units or owners have seen and this store has not."""
+        row = self._db.execute(
+            "select log_floor from generation where vehicle = ? and epoch = ?", (vehicle, epoch)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def set_log_floor(self, vehicle: bytes, epoch: int, size: int) -> None:
+        self._db.execute(
+            "insert into generation (vehicle, epoch, generation, log_floor) values (?, ?, 0, ?)"
+            " on conflict (vehicle, epoch) do update set log_floor = excluded.log_floor",
+            (vehicle, epoch, size),
+        )
 
     # the journal of narrowings, which lies outside
 

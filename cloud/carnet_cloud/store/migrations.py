@@ -127,6 +127,50 @@ STEPS: tuple[str, ...] = (
     """,
     # which lines of the journal those are that this store has applied; null: written down at the next narrowing
     "alter table incarnation add column journal_digest blob;",
+    # the log: leaves (position null: waiting), complete subtrees, heads. Of a record: how many of its entries are in
+    # force, until when, and the position of the newest that has one. What was in force before there was a log stays so
+    """
+    create table log (
+        tenant text primary key, origin text not null, size integer not null, root blob not null,
+        checkpoint text not null, owner blob not null, until_ms integer not null
+    ) without rowid;
+    create table log_leaf (
+        tenant text not null, record text not null, step integer not null, queued_ms integer not null,
+        salt blob not null, document blob not null, position integer, primary key (record, step)
+    ) without rowid;
+    create unique index log_leaf_by_position on log_leaf (tenant, position) where position is not null;
+    create index log_leaf_waiting on log_leaf (tenant, queued_ms, record, step) where position is null;
+    create table log_node (
+        tenant text not null, level integer not null, place integer not null, hash blob not null,
+        primary key (tenant, level, place)
+    ) without rowid;
+    alter table record add column in_force integer not null default 0;
+    alter table record add column until_ms integer not null default 0;
+    alter table record add column log_position integer not null default 0;
+    update record set until_ms = expires_ms, in_force = 1 + (select count(*) from event where event.record = record.id);
+    """,
+    # accounts: what each recipient has by now, of which days and ends there is one. What is stored is counted here once
+    """
+    create table tally (
+        record text primary key, recipient text not null, confirmed_events integer not null,
+        confirmed_samples integer not null, unknown_events integer not null, unknown_samples integer not null,
+        last_event blob not null, accounts integer not null, account_ms integer not null, day text not null,
+        last_day text not null
+    ) without rowid;
+    create index tally_by_day on tally (day, record) where day <> '';
+    insert into tally select record, min(recipient), sum(case when outcome = 'confirmed' then 1 else 0 end),
+        sum(case when outcome = 'confirmed' then samples else 0 end),
+        sum(case when outcome = 'confirmed' then 0 else 1 end),
+        sum(case when outcome = 'confirmed' then 0 else samples end),
+        (select event_id from delivery as one where one.record = delivery.record
+            and outcome in ('confirmed', 'refused', 'unknown') order by time_ms desc, event_id limit 1), 0, 0, '', ''
+        from delivery where outcome in ('confirmed', 'refused', 'unknown') group by record;
+    alter table record add column ended integer not null default 0;
+    update record set ended = 1 where state not in ('given', 'suspended');
+    create index record_to_end on record (expires_ms, id) where ended = 0;
+    """,
+    # the largest log that a vehicle's units or owners have seen and a restored store had not
+    "alter table generation add column log_floor integer not null default 0;",
 )
 
 

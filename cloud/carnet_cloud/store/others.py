@@ -3,7 +3,7 @@
 Law: what a transaction decides from a consent is decided while nobody can change it; a narrowing waits for every
 decision that has begun, and every decision that begins later sees it.
 
-Order, so that no two wait for one another: journal, recipient, consents (all of them at once), wrapping keys, rows.
+Order, so that no two wait for one another: journal, recipient, log, consents (all at once), wrapping keys, rows.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ class Others(Protocol):
 
     def forward(self, recipient: str) -> None:
         """Nobody else looks for what may be sent to this recipient."""
+
+    def log(self, tenant: str) -> None:
+        """Nobody else gives places in the log of this tenant."""
 
     def wrap(self) -> None:
         """Nobody changes the wrapping keys."""
@@ -75,6 +78,8 @@ class NoOthers:
     def narrow(self) -> None: ...
 
     def forward(self, recipient: str) -> None: ...
+
+    def log(self, tenant: str) -> None: ...
 
     def wrap(self) -> None: ...
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from carnet_cloud.store.database import Database
+from carnet_cloud.store.tallies import Changes, Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,55 +56,16 @@ _DELIVERY = (
     " log_position"
 )
 
+_TOLD = " returning record, recipient, samples, last_ms, event_id"
+"""What `Changes.add` needs of the deliveries that a statement has changed."""
+
 
 class Outbox:
     """Events, their keys and their outcomes."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-
-    # keys, wrapped by a key that lives outside the database
-
-    def key(self, record: str, recipient: str) -> tuple[bytes, bytes] | None:
-        """(wrapped key, id of the wrapping key)"""
-        row = self._db.execute(
-            "select wrapped, wrapping_key from outbox_key where record = ? and recipient = ?", (record, recipient)
-        ).fetchone()
-        return (bytes(row[0]), bytes(row[1])) if row else None
-
-    def set_key(
-        self,
-        record: str,
-        recipient: str,
-        wrapped: bytes,
-        wrapping_key: bytes,
-        ends_ms: int = 0,
-        *,
-        instead_of: bytes = b"",
-    ) -> None:
-        """Make a key, or one in the place of one whose wrapping key (``instead_of``) is gone; another one stays.
-
-        ``ends_ms``: when `end_expired` looks at its record; 0 is its next turn.
-        """
-        self._db.execute(
-            "insert into outbox_key (record, recipient, wrapped, wrapping_key, ends_ms) values (?, ?, ?, ?, ?)"
-            " on conflict (record, recipient) do update"
-            " set wrapped = excluded.wrapped, wrapping_key = excluded.wrapping_key where outbox_key.wrapping_key = ?",
-            (record, recipient, wrapped, wrapping_key, ends_ms, instead_of),
-        )
-
-    def rewrap(self, record: str, recipient: str, wrapped: bytes, wrapping_key: bytes) -> None:
-        """The same key in another wrapping; one that has been destroyed meanwhile stays so."""
-        self._db.execute(
-            "update outbox_key set wrapped = ?, wrapping_key = ? where record = ? and recipient = ?",
-            (wrapped, wrapping_key, record, recipient),
-        )
-
-    def all_keys(self) -> list[tuple[str, str, bytes, bytes]]:
-        rows = self._db.execute(
-            "select record, recipient, wrapped, wrapping_key from outbox_key order by record, recipient"
-        )
-        return [(r, p, bytes(w), bytes(k)) for r, p, w, k in rows]
+        self._tallies = Tallies(db)
 
     # events
 
@@ -180,11 +143,22 @@ class Outbox:
         )
 
     def lose(self, event_id: bytes, now_ms: int) -> None:
-        """The key of this one event is gone (a restored store): its payload goes too, the others of its record stay."""
-        self._db.execute("update outbox set state = 'destroyed', payload = null where event_id = ?", (event_id,))
-        self._db.execute(
-            "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ?", (now_ms, event_id)
-        )
+        """The key of this one event is gone (a restored store): its payload goes too, the others of its record stay.
+
+        If it was ever tried the recipient may have it.
+        """
+        tried = self._db.execute(
+            "update delivery set outcome = 'unknown', time_ms = ? where event_id = ? and exists"
+            " (select 1 from outbox where event_id = ? and attempts > 0)" + _TOLD,
+            (now_ms, event_id, event_id),
+        ).fetchall()
+        self._tallies.doubt(tried, now_ms)
+        state = "unknown" if tried else "destroyed"
+        self._db.execute("update outbox set state = ?, payload = null where event_id = ?", (state, event_id))
+        if not tried:
+            self._db.execute(
+                "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ?", (now_ms, event_id)
+            )
 
     def lease(self, event_ids: Iterable[bytes], owner: bytes, until_ms: int) -> None:
         self._db.executemany(
@@ -230,7 +204,8 @@ class Outbox:
     def put_back(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
         """Nothing of them was ever written under this lease: they wait as before it.
 
-        Those that were withdrawn meanwhile, and never tried before, the recipient surely has not.
+        Those that were withdrawn meanwhile, and never tried before, the recipient surely has not. The account that told
+        them as unknown takes nothing back.
         """
         mine = [(event_id, owner) for event_id in event_ids]
         self._db.executemany(
@@ -255,11 +230,22 @@ class Outbox:
 
     def _tell(self, event_ids: Sequence[bytes], owner: bytes, outcome: str, now_ms: int, *, or_unknown: bool) -> None:
         """Write the outcome of those that are still leased."""
-        self._db.executemany(
-            "update delivery set outcome = ?, time_ms = ? where event_id = ? and (outcome = 'unknown' and ? or exists"
-            " (select 1 from outbox where event_id = ? and lease_owner = ? and state = 'leased'))",
-            [(outcome, now_ms, event_id, or_unknown, event_id, owner) for event_id in event_ids],
-        )
+        changes = Changes()
+        for event_id in event_ids:
+            leased = self._db.execute(
+                "update delivery set outcome = ?, time_ms = ? where event_id = ? and outcome = 'queued' and exists"
+                " (select 1 from outbox where event_id = ? and lease_owner = ? and state = 'leased')" + _TOLD,
+                (outcome, now_ms, event_id, event_id, owner),
+            ).fetchall()
+            doubted = [] if leased or not or_unknown else self._confirm_unknown(event_id, now_ms)
+            changes.add([*leased, *doubted], confirmed=outcome == "confirmed", were_unknown=bool(doubted))
+        self._tallies.add(changes, now_ms)
+
+    def _confirm_unknown(self, event_id: bytes, now_ms: int) -> list[Any]:
+        return self._db.execute(
+            "update delivery set outcome = 'confirmed', time_ms = ? where event_id = ? and outcome = 'unknown'" + _TOLD,
+            (now_ms, event_id),
+        ).fetchall()
 
     def _end(self, event_ids: Sequence[bytes], owner: bytes, state: str, now_ms: int) -> None:
         """Nothing is left to send; the payload goes unless a replay window keeps it."""
@@ -278,11 +264,12 @@ class Outbox:
         What was ever tried the recipient may have, although it did not confirm: its outcome is unknown.
         """
         self._db.execute("delete from outbox_key where record = ?", (record,))
+        tried = "select event_id from outbox where record = ? and state in ('leased', 'queued') and attempts > 0"
         unknown = self._db.execute(
-            "update delivery set outcome = 'unknown', time_ms = ? where event_id in"
-            " (select event_id from outbox where record = ? and state in ('leased', 'queued') and attempts > 0)",
+            f"update delivery set outcome = 'unknown', time_ms = ? where event_id in ({tried}){_TOLD}",
             (now_ms, record),
-        ).rowcount
+        ).fetchall()
+        self._tallies.doubt(unknown, now_ms)
         unseen = self._db.execute(
             "update delivery set outcome = 'destroyed', time_ms = ? where event_id in"
             " (select event_id from outbox where record = ? and state = 'queued' and attempts = 0)",
@@ -291,7 +278,7 @@ class Outbox:
         self._db.execute("update outbox set state = 'unknown' where record = ? and state = 'leased'", (record,))
         self._db.execute("update outbox set state = 'destroyed' where record = ? and state = 'queued'", (record,))
         self._db.execute("update outbox set payload = null where record = ?", (record,))
-        return unseen, unknown
+        return unseen, len(unknown)
 
     def ending(self, now_ms: int, limit: int) -> list[str]:
         """The records that `end_expired` would look at."""

@@ -9,10 +9,13 @@ from carnet_cloud.store.consents import Consents
 from carnet_cloud.store.counters import Counters
 from carnet_cloud.store.database import Database
 from carnet_cloud.store.devices import Devices
+from carnet_cloud.store.ledger import Ledger
 from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
+from carnet_cloud.store.outboxkeys import OutboxKeys
 from carnet_cloud.store.shards import Shards
 from carnet_cloud.store.streams import Streams
+from carnet_cloud.store.tallies import Tallies
 from carnet_cloud.store.waiting import Waiting
 
 
@@ -24,11 +27,14 @@ class Transaction:
     consents: Consents
     streams: Streams
     outbox: Outbox
+    outbox_keys: OutboxKeys
     blocks: Blocks
     counters: Counters
     shards: Shards
     others: Others
     waiting: Waiting
+    ledger: Ledger
+    tallies: Tallies
 
     @classmethod
     def over(cls, db: Database, others: Others) -> Transaction:
@@ -38,9 +44,12 @@ class Transaction:
             Consents(db),
             Streams(db),
             Outbox(db),
+            OutboxKeys(db),
             Blocks(db),
             Counters(db),
             Shards(db),
             others,
             Waiting(db),
+            Ledger(db),
+            Tallies(db),
         )

@@ -21,6 +21,7 @@ from carnet.down import (
     seal_down,
 )  # fmt: skip
 from carnet.errors import RemoteError
+from carnet.growth import Growth
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet
 from carnet.padding import pad, unpad
@@ -51,7 +52,7 @@ def check(data: bytes) -> None:
         message = open_down(payload, DEVICE, {CLOUD.kid: CLOUD.public}, RECEIVE)
     except RemoteError:
         return
-    assert isinstance(message, Ack | GrantSetMessage | Refusal | KeySet | SchemaRequest)
+    assert isinstance(message, Ack | GrantSetMessage | Refusal | KeySet | SchemaRequest | Growth)
     if kind in SEALED and not isinstance(message, Ack | GrantSetMessage):
         assert seal_down(message, DEVICE, CLOUD, RECEIVE.public, bytes(32)) == payload
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from carnet_cloud.store.database import Database
 
-CONSENTS, JOURNAL, RECIPIENT, WRAPPING, MEMBER, SHARING, SCHEMA = range(0x43520001, 0x43520008)
+CONSENTS, JOURNAL, RECIPIENT, WRAPPING, MEMBER, SHARING, SCHEMA, LOG = range(0x43520001, 0x43520009)
 """Kinds of locks; the other half of a lock's name says which."""
 STRIPE = "get_byte(vehicle, 0)"
 NARROWED = "carnet_narrowed"
@@ -55,6 +55,9 @@ class PostgresLocks:
 
     def forward(self, recipient: str) -> None:
         self._lock(ALONE, RECIPIENT, _number(recipient.encode()))
+
+    def log(self, tenant: str) -> None:
+        self._lock(ALONE, LOG, _number(tenant.encode()))
 
     def wrap(self) -> None:
         self._lock(SHARED, WRAPPING, 0)

@@ -1,0 +1,213 @@
+"""The cloud's parts put together: everything that outlives a loop, built from a configuration.
+
+Law: what can be wrong with files is found before anything is opened; nothing here starts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from carnet.keys import SigningKey
+from carnet_cloud.api import Door, check_token, make_api
+from carnet_cloud.backup import Spool
+from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
+from carnet_cloud.consents import Consents, Waits
+from carnet_cloud.core import Receiver, all_shards
+from carnet_cloud.enqueue import Outlet
+from carnet_cloud.entries import Entries
+from carnet_cloud.exposition import Exposition
+from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.journal import Journal
+from carnet_cloud.keyfolder import KeyFolder, read_secret
+from carnet_cloud.lease import Leases
+from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.loops import Loops
+from carnet_cloud.membership import Membership
+from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.numbers import Numbers
+from carnet_cloud.offers import Offers
+from carnet_cloud.opening import open_company, open_store
+from carnet_cloud.pending import pending_in
+from carnet_cloud.push import Pusher
+from carnet_cloud.readiness import Readiness, StoreProbe
+from carnet_cloud.receipts import Receipts
+from carnet_cloud.recipients import JsonLines, Recipient, Webhook
+from carnet_cloud.sequencer import Sequencer
+from carnet_cloud.store import Store, Transaction
+from carnet_cloud.watching import add_backups, add_watching
+from carnet_cloud.why import Answer, why
+from carnet_cloud.wrapping import Wrapping
+
+
+def now_ms() -> int:
+    """The server's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> float:
+    """For leases and drains."""
+    return time.monotonic() * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that outlives a loop."""
+
+    store: Store
+    receiver: Receiver
+    consents: Consents
+    sequencer: Sequencer
+    pusher: Pusher
+    forwarders: dict[str, Forwarder]
+    leases: Leases
+    recipients: dict[str, Recipient]
+    wrapping: Wrapping
+    link: BrokerLink
+    api: FastAPI
+    membership: Membership | None
+    """Among the receivers on this store, if there can be others."""
+    probe: StoreProbe
+    readiness: Readiness
+    exposition: Exposition
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the parts ask and tell the service that runs them."""
+
+    facts: Callable[[], dict[str, Any]]
+    is_replayed: Callable[[], bool]
+    """Whether what the journal says has been applied."""
+    is_stopping: Callable[[], bool]
+    stalled: Callable[[], list[str]]
+    wrote_entry: Callable[[str], None]
+    """An entry of this tenant waits for its place in the log."""
+    loops: Loops
+
+
+def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
+    """ConfigError or UnavailableError if a file, the store or the journal cannot be used."""
+    # what can be wrong with files comes before anything is opened
+    catalogue = read_catalogue(config.catalogue)
+    tokens = (_token(config.api.operator_token_file), _token(config.api.metrics_token_file))
+    link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
+    recipients = {each.id: _recipient(each) for each in config.recipient}
+    opened = open_store(config.store, os.urandom(16), now_ms())
+    store = opened.store
+    company = open_company(config.store, store, now_ms())
+    owner = secrets.token_bytes(8)
+    membership = Membership(company, owner) if company else None
+    journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
+    if membership is not None:
+        membership.require_journal(store, journal.covers)
+        store.on_return = journal.returned
+    wrapping = Wrapping(config.store.wrapping_keys, os.urandom)
+    book = GrantBook(recipients, pending_in(store, journal))
+    leases = Leases()
+    probe = StoreProbe(store, monotonic_ms, journal.applied)
+    readiness = _readiness(running, probe, link, journal, wrapping)
+    counted = running.loops.counted
+    exposition = Exposition(
+        Numbers(store, tuple(recipients), readiness, link.state, counted, lambda: _held(leases), now_ms)
+    )
+    recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
+    pusher = Pusher(store, keys.keys.sign, os.urandom)
+    outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
+    serving = membership.serving if membership else all_shards
+    receiver = Receiver(store, keys.keys, outlet, os.urandom, pusher.seen, pusher.behind, serving)
+    waits = Waits(now_ms, monotonic_ms, lambda: time.sleep(0.005))
+    changed = _changed(pusher, link, running.loops)
+    consents = Consents(store, journal, leases, waits, changed, Entries(os.urandom), running.wrote_entry)
+    clocks = Clocks(now_ms, monotonic_ms, random.random)
+    forwarders = {
+        name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
+    }
+
+    def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
+        return why(t, book, catalogue, vehicle, path, now)
+
+    offers = Offers(store, catalogue, {each.id: each.name for each in config.recipient}, now_ms)
+    api = make_api(store, consents, offers, tokens[0], now_ms, running.facts, explain, Receipts(keys.log.public))
+    add_watching(api, readiness, exposition.text, tokens)
+    add_backups(api, Door(store, consents, tokens[0], now_ms), Spool(store, config.store.path).fill)
+    return Parts(
+        store=store,
+        receiver=receiver,
+        consents=consents,
+        sequencer=_sequencer(config, store, keys.log, owner, changed),
+        pusher=pusher,
+        forwarders=forwarders,
+        leases=leases,
+        recipients=recipients,
+        wrapping=wrapping,
+        link=link,
+        api=api,
+        membership=membership,
+        probe=probe,
+        readiness=readiness,
+        exposition=exposition,
+    )
+
+
+def _sequencer(
+    config: CloudConfig, store: Store, key: SigningKey, owner: bytes, changed: Callable[[bytes], None]
+) -> Sequencer:
+    name = config.ledger.name or f"carnet/{key.kid.hex()}/log"
+    return Sequencer(store, key, name, owner, LogHashes(config.store.journal.parent), os.urandom, now_ms, changed)
+
+
+def _readiness(
+    running: Running, probe: StoreProbe, link: BrokerLink, journal: Journal, wrapping: Wrapping
+) -> Readiness:
+    """What ``/readyz`` asks for."""
+    return Readiness(
+        {
+            "store": probe.is_fresh,
+            "broker": link.connected.is_set,
+            "journal": lambda: running.is_replayed() and not journal.pending,
+            "keys": wrapping.is_there,
+            "loops": lambda: not running.stalled(),
+            "running": lambda: not running.is_stopping(),
+        }
+    )
+
+
+def _changed(pusher: Pusher, link: BrokerLink, loops: Loops) -> Callable[[bytes], None]:
+    """What tells a vehicle at once that its grants are others."""
+
+    def changed(vehicle: bytes) -> None:
+        pusher.changed(vehicle)
+        try:
+            for message in pusher.due(now_ms()):
+                link.publish(message)
+        except Exception as error:  # noqa: BLE001 - a withdrawal is finished whether the car can be told or not
+            loops.count("push", type(error).__name__)
+
+    return changed
+
+
+def _token(file: Path | None) -> str:
+    """What a token's file holds; empty without one, which opens nothing."""
+    return check_token(read_secret(file).decode()) if file else ""
+
+
+def _held(leases: Leases) -> tuple[int, float]:
+    """How many leases are held, and the age of the oldest in seconds."""
+    taken_ms = leases.taken_ms()
+    return len(taken_ms), max(0.0, monotonic_ms() - min(taken_ms)) / 1000 if taken_ms else 0.0
+
+
+def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:
+    if isinstance(config, FileRecipient):
+        return JsonLines(config.path)
+    return Webhook(config.url, read_secret(config.secret_file).decode().strip())

@@ -1,0 +1,192 @@
+"""``carnet owner receipts``: what proves a consent and its accounts, checked and kept for ``carnet verify``."""
+
+# ruff: noqa: F811 - fixtures of another file
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carnet.cli import main
+from carnet.keys import SigningKey
+from carnet.ledger.checkpoint import Checkpoint, verify_checkpoint
+from carnet.ledger.merkle import TreeHead
+from carnet.ledger.signednote import NoteKey, parse_note_key
+from carnet_cloud.accounts import day_accounts
+from carnet_cloud.forward import Clocks, Forwarder
+from tests import consentkit as kit
+from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
+from tests.cloud.kit import LOG_KEY, Cloud, Unit
+from tests.cloud.test_forward import Listener
+
+Owned = Callable[..., tuple[int, str, str]]
+ORIGIN = f"carnet.example/log/{kit.TENANT}"
+KEY = NoteKey(ORIGIN, LOG_KEY.public)
+
+
+@pytest.fixture
+def story(cloud: Cloud, owned: Owned) -> str:
+    """A consent that was given, used for a day, and withdrawn; the record's id."""
+    record = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
+    cloud.clock.ms += 60_000
+    unit = Unit(wall_ms=cloud.clock.ms)
+    cloud.send(unit.schema(), unit.data(records=(record,)), unit.data(records=(record,)))
+    clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+    ends = {kit.RECIPIENT: Listener()}
+    sender = Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"sender01")
+    while sender.step(kit.RECIPIENT):
+        pass
+    keep(cloud)
+    assert owned("withdraw", record)[0] == 0
+    return record
+
+
+def keep(cloud: Cloud) -> None:
+    """A day passes, and the keeper makes the account of it."""
+    cloud.clock.ms += kit.DAY_MS
+    with cloud.store.transaction() as t:
+        day_accounts(t, random.Random(1).randbytes, cloud.clock.ms, 100)
+    cloud.sequencer.turns()
+
+
+def fetch(owned: Owned, folder: Path, *words: str) -> tuple[int, str, str]:
+    return owned("receipts", "--out", str(folder), *words)
+
+
+def kept(tmp_path: Path) -> list[dict[str, Any]]:
+    """Heads that the owner's tool remembers."""
+    lines = [json.loads(line) for line in (tmp_path / "owner.kept").read_text().splitlines()]
+    return [line for line in lines if "checkpoint" in line]
+
+
+def rewrite(cloud: Cloud, checkpoint: str) -> None:
+    """The cloud shows another newest checkpoint from now on."""
+    cloud.store._connection.execute("update log set checkpoint = ?", (checkpoint,))
+
+
+def signed(size: int, root: bytes, key: SigningKey = LOG_KEY) -> str:
+    return Checkpoint(ORIGIN, TreeHead(size, root)).signed_by(key)
+
+
+def test_they_prove_offline_that_nothing_went_after_the_end(
+    story: str,
+    owned: Owned,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With ``carnet verify``, the files and the log's key alone."""
+    folder = tmp_path / "receipts"
+    code, out, err = fetch(owned, folder)
+    assert (code, f"{story}  5 receipts" in out) == (0, True), err
+    files = sorted(map(str, folder.glob("rec_*.json")))
+    assert len(files) == 5
+    assert max(len(Path(file).read_bytes()) for file in files) < 2048
+    assert main(["verify", *files, "--checkpoint-key", str(folder / "checkpoint.key")]) == 0
+    told = capsys.readouterr().out
+    assert "had confirmed 2 events with 8 samples" in told
+    assert "got 0 events with 0 samples more; the last of them is its end" in told
+
+
+def test_a_key_that_nobody_gave_is_said_and_pinned(story: str, owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
+    _, _, err = fetch(owned, tmp_path / "one")
+    assert KEY.text() in err
+    code, _, err = fetch(owned, tmp_path / "two")
+    assert (code, err) == (0, "")
+    assert parse_note_key((tmp_path / "two" / "checkpoint.key").read_text().strip()) == KEY
+
+
+def test_another_key_than_the_given_one_is_refused(story: str, owned: Owned, tmp_path: Path) -> None:
+    other = NoteKey(ORIGIN, SigningKey.from_seed(b"z" * 32).public)
+    code, out, err = fetch(owned, tmp_path / "one", "--checkpoint-key", other.text())
+    assert (code, out) == (1, "")
+    assert "none of the known keys" in err
+    assert list((tmp_path / "one").glob("rec_*")) == []
+    assert fetch(owned, tmp_path / "one", "--checkpoint-key", "nonsense")[0] == 2
+
+
+def test_the_largest_head_is_remembered_and_the_log_followed(
+    story: str,
+    owned: Owned,
+    cloud: Cloud,
+    tmp_path: Path,
+) -> None:
+    fetch(owned, tmp_path / "one")
+    (first,) = kept(tmp_path)
+    fetch(owned, tmp_path / "one")
+    assert len(kept(tmp_path)) == 1
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    code, _, err = fetch(owned, tmp_path / "one")
+    assert (code, err) == (0, "")
+    _, second = kept(tmp_path)
+    sizes = [verify_checkpoint(each["checkpoint"], [KEY]).head.size for each in (first, second)]
+    assert sizes[0] < sizes[1]
+
+
+def test_a_leaf_that_waits_is_said(owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
+    cloud.lagging = True
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    assert "0 receipts, more wait for their place" in fetch(owned, tmp_path / "one")[1]
+
+
+@pytest.mark.parametrize("way", ["forked", "shrunk", "rewritten"])
+def test_a_log_that_contradicts_itself_fails_with_the_evidence(
+    story: str,
+    owned: Owned,
+    cloud: Cloud,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    """Another root at the same size; a smaller log; a larger one that does not begin with what was seen."""
+    fetch(owned, tmp_path / "one")
+    with cloud.store.transaction() as t:
+        (log,) = t.ledger.logs()
+    if way == "shrunk":
+        rewrite(cloud, signed(log.size - 1, bytes(32)))
+        cloud.store._connection.execute("update log set size = size - 1")
+        cloud.store._connection.execute("update log_leaf set position = null where position = ?", (log.size - 1,))
+    if way == "forked":
+        rewrite(cloud, signed(log.size, bytes(32)))
+    if way == "rewritten":
+        cloud.store._connection.execute("update log_node set hash = ? where level = 0 and place = 0", (bytes(32),))
+        cloud.store._connection.execute("update log_node set hash = ? where level > 1", (bytes(32),))
+        owned("grant", kit.OFFER_ID, "--days", "9")
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "the evidence is in" in err
+    evidence = json.loads((tmp_path / "one" / "contradiction.json").read_bytes())
+    seen, told = (verify_checkpoint(evidence[name], [KEY]) for name in ("seen", "told"))
+    assert seen.head == TreeHead(log.size, log.root)
+    assert told.head != seen.head
+    assert evidence["verdict"] == ("shrunk" if way == "shrunk" else "forked")
+    assert len(kept(tmp_path)) == 1
+
+
+def test_a_statement_that_says_less_than_an_account_fails(
+    story: str,
+    owned: Owned,
+    cloud: Cloud,
+    tmp_path: Path,
+) -> None:
+    cloud.store._connection.execute("update tally set confirmed_events = confirmed_events - 1")
+    code, _, err = fetch(owned, tmp_path / "one")
+    assert (code, "the statement says less" in err) == (1, True)
+
+
+def test_receipts_of_another_record_are_not_taken_for_this_one(
+    story: str,
+    owned: Owned,
+    cloud: Cloud,
+    tmp_path: Path,
+) -> None:
+    """A cloud that shows the owner somebody else's accounts, which add up so well."""
+    other = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
+    cloud.store._connection.execute("delete from log_leaf where record = ?", (other,))
+    cloud.store._connection.execute("update log_leaf set record = ? where record = ?", (other, story))
+    code, _, err = fetch(owned, tmp_path / "one")
+    # whichever of the two records is looked at first
+    assert code == 1
+    assert "a receipt of another record" in err or "the log lacks an entry" in err
