@@ -92,5 +92,6 @@ def _create(connection: sqlite3.Connection) -> None:
         db.table("destroyed").create(
             {"handle": bytes, "generation": int, "reason": int, "boxes": int, "rows": int, "samples": int}, pk="handle"
         )
-    connection.execute(f"pragma application_id={APPLICATION_ID}")
-    connection.execute(f"pragma user_version={VERSION}")
+        # with the tables: a power cut between would leave a file that no start could tell from a damaged one
+        db.execute(f"pragma application_id={APPLICATION_ID}")
+        db.execute(f"pragma user_version={VERSION}")

@@ -306,5 +306,6 @@ def _create(connection: sqlite3.Connection) -> None:
         db.table("ended").create({"record": str, "expires_ms": int}, pk="record")
         db.table("handle").create({"handle": bytes, "records": bytes}, pk="handle")
         db.table("handle").create_index(["records"], unique=True)
-    connection.execute(f"pragma application_id={APPLICATION_ID}")
-    connection.execute(f"pragma user_version={VERSION}")
+        # with the tables: a power cut between would leave a file that no start could tell from a damaged one
+        db.execute(f"pragma application_id={APPLICATION_ID}")
+        db.execute(f"pragma user_version={VERSION}")
