@@ -53,7 +53,8 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
         (PublicKey.of(parse_signing_key(encode_key(CLOUD_SIGN, sign), CLOUD_SIGN).public),),
     )
     path = folder / PUBLIC_FILE
-    path.write_bytes(public.encode())
+    _write(path, public.encode(), 0o644)
+    _sync_folder(folder)
     return path
 
 
@@ -84,11 +85,24 @@ def read(folder: Path) -> KeyFolder:
 
 def write_secret(path: Path, data: bytes) -> None:
     """A new file, readable by its owner alone, on disk when it returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _write(path, data, 0o600)
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Units are paired with these keys from now on: a power cut may not take a name away."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_secret(path: Path) -> bytes:

@@ -125,9 +125,13 @@ class Wrapping:
         self._keys[name] = key
 
     def _destroy(self, name: bytes) -> None:
+        """Zeros are on the disk before the name goes: else a power cut could bring the key back."""
         path = self._path(name)
-        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-            file.write(bytes(KEY_BYTES))
+        with contextlib.suppress(FileNotFoundError):
+            with path.open("r+b") as file:
+                file.write(bytes(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
             path.unlink()
         self._keys.pop(name, None)
 
