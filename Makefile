@@ -15,6 +15,7 @@ test: test-set           ## all tests, on up to four cores; the table at the end
 nightly: test-set        ## hours: all that follows is run, and the end says whether anything failed
 	@failed=0; \
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.world --seeds 5000 || failed=1; \
+	$(BIN)/python -m tests.powercut --seeds 20 || failed=1; \
 	$(BIN)/python -m tests.fuzz --seconds 300 --seed $$(date +%Y%m%d) || failed=1; \
 	$(BIN)/python -m tests.fuzz.bombs 1073741824 || failed=1; \
 	exit $$failed

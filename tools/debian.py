@@ -22,6 +22,7 @@ PACKAGES = {
     "nodejs": "node",
     "openssl": "openssl",
     "postgresql": "initdb",
+    "strace": "strace",
     "systemd": "systemd-analyze",
     "systemd-sysv": "poweroff",
     "user-mode-linux": "linux.uml",

@@ -103,9 +103,10 @@ class Cloud:
         catalogue: Catalogue | None = None,
         store: SqliteStore | None = None,
         new_store: bool = True,
+        seed: int = 5,
     ) -> None:
         """``store``: if not a new one in memory; a journal that is not there silences one that is not new."""
-        source = random.Random(5)
+        source = random.Random(seed)
         self.clock = Clock()
         self.store = store or memory_store()
         self.journal = Journal(folder / "journal" / "narrowings", self.store.incarnation, new_store=new_store)
