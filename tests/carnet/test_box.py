@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -85,7 +86,11 @@ def test_a_prelude_that_a_receiver_would_refuse_is_never_sealed(change: dict[str
     assert fault.value.reason == reason
 
 
-def test_a_place_of_wrong_lengths_is_the_callers_fault() -> None:
+@pytest.mark.parametrize("field", ["device", "stream", "cut", "device_kid", "box_kid"])
+@pytest.mark.parametrize("change", [lambda value: value[:-1], lambda value: value + b"x"])
+def test_a_place_of_wrong_lengths_is_the_callers_fault(field: str, change: Callable[[bytes], bytes]) -> None:
     """struct would cut or fill it silently."""
-    with pytest.raises(LocalProtocolError):
-        seal_box(PRELUDE, b"", KEY.public, replace(PLACE, device=b"d" * 17), bytes(32))
+    place = replace(PLACE, **{field: change(getattr(PLACE, field))})  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError) as fault:
+        seal_box(PRELUDE, b"", KEY.public, place, bytes(32))
+    assert fault.value.reason == "place_lengths"

@@ -117,9 +117,17 @@ def test_an_envelope_that_is_too_long_is_never_signed() -> None:
     assert fault.value.reason == "envelope_size"
 
 
-@pytest.mark.parametrize(("index", "key"), [(1, DEVICE_KEY), (-1, DEVICE_KEY), (0, OTHER_KEY)])
-def test_only_the_device_destroys_and_only_what_is_there(index: int, key: SigningKey) -> None:
+@pytest.mark.parametrize(
+    ("index", "key", "reason"),
+    [
+        (1, DEVICE_KEY, "destroy_arguments"),
+        (-1, DEVICE_KEY, "destroy_arguments"),
+        (0, OTHER_KEY, "device_kid_differs"),
+    ],
+)
+def test_only_the_device_destroys_and_only_what_is_there(index: int, key: SigningKey, reason: str) -> None:
     """A wrong index or key is the caller's fault."""
     data = sign_envelope(HEADER, _sealed([b""]), DEVICE_KEY)
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError) as fault:
         destroy(data, index, 1, DestructionReason.ENDED, key)
+    assert fault.value.reason == reason

@@ -41,8 +41,9 @@ def test_what_does_not_open_is_refused_with_one_reason(box: bytes) -> None:
 @pytest.mark.parametrize(("public", "seed"), [(bytes(32), bytes(32)), (b"short", bytes(32)), (KEY.public, b"short")])
 def test_nothing_is_sealed_to_a_key_that_cannot_be_used(public: bytes, seed: bytes) -> None:
     """The caller's fault, not the other side's."""
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError) as fault:
         seal(b"x", public, seed)
+    assert fault.value.reason == "seal_arguments"
 
 
 def test_the_disclosed_key_opens_its_box_and_no_other() -> None:
@@ -56,7 +57,9 @@ def test_the_disclosed_key_opens_its_box_and_no_other() -> None:
         (box, KEY.public, bytes(32)),
         (b"", KEY.public, key),
     ):
-        with pytest.raises(OpenError):
+        with pytest.raises(OpenError) as refusal:
             open_disclosed(*wrong)
-    with pytest.raises(OpenError):
+        assert refusal.value.reason == "box_does_not_open"
+    with pytest.raises(OpenError) as refusal:
         shared_key(b"short", KEY)
+    assert refusal.value.reason == "box_does_not_open"

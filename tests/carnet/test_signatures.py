@@ -61,7 +61,20 @@ def test_a_wrong_signature_is_refused(name: str) -> None:
 
 def test_an_unknown_context_is_the_callers_fault() -> None:
     """Neither signed nor verified."""
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError) as fault:
         signatures.sign(b"carnet other v1\0", b"", KEY.secret)
-    with pytest.raises(LocalProtocolError):
+    assert fault.value.reason == "signing_arguments"
+    with pytest.raises(LocalProtocolError) as fault:
         signatures.verify(b"carnet other v1\0", b"", bytes(64), KEY.public)
+    assert fault.value.reason == "verifying_arguments"
+
+
+@pytest.mark.parametrize("length", [31, 33])
+def test_a_key_of_another_length_is_the_callers_fault(length: int) -> None:
+    """Of the secret key and of the public one: libsodium would read past a short one."""
+    with pytest.raises(LocalProtocolError) as fault:
+        signatures.sign(signatures.NOTE, b"", KEY.secret[: 32 + length] + bytes(max(length - 32, 0)))
+    assert fault.value.reason == "signing_arguments"
+    with pytest.raises(LocalProtocolError) as fault:
+        signatures.verify(signatures.NOTE, b"", bytes(64), bytes(length))
+    assert fault.value.reason == "verifying_arguments"

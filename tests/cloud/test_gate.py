@@ -136,6 +136,20 @@ def test_a_capture_interval_lies_inside_as_a_whole(grant: Grant) -> None:
     assert gate.captured_inside(grant, begins, ends).tolist() == [True, False, True, False, False]
 
 
+def test_a_capture_whose_time_is_certain_is_an_interval_too(grant: Grant) -> None:
+    """Its earliest and latest are the same millisecond: inside at the first and the last of the grant."""
+    times = np.array([kit.GIVEN_MS - 1, kit.GIVEN_MS, END_MS - 1, END_MS])
+    assert gate.captured_inside(grant, times, times).tolist() == [False, True, True, False]
+
+
+def test_each_answer_to_why_has_the_word_that_documents_and_counters_use() -> None:
+    """`carnet-cloud why` and metrics show it: it may not change with a name of ours."""
+    assert [each.value for each in Blocked] == [
+        *("tenure", "tenant", "recipient", "owner", "operator"),
+        *("unconfirmed", "expired", "schema", "offer", "time"),
+    ]
+
+
 def test_only_what_lies_across_an_end_is_unsure(grant: Grant) -> None:
     """What is wholly inside or wholly outside no better clock can change."""
     begins = np.array([kit.GIVEN_MS - 9, kit.GIVEN_MS - 9, kit.GIVEN_MS, END_MS - 1, END_MS])
