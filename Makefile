@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test nightly check bench help run-set test-set bench-set
+.PHONY: demo test nightly coverage check bench help run-set test-set bench-set
 
 demo: run-set            ## a car, an agent, a broker, a receiver and two recipients on this machine
 	@$(BIN)/carnet-sim demo $(ARGS)
@@ -18,7 +18,12 @@ nightly: test-set        ## hours: all that follows is run, and the end says whe
 	$(BIN)/python -m tests.powercut --seeds 20 || failed=1; \
 	$(BIN)/python -m tests.fuzz --seconds 300 --seed $$(date +%Y%m%d) || failed=1; \
 	$(BIN)/python -m tests.fuzz.bombs 1073741824 || failed=1; \
+	$(BIN)/python tools/mutate.py || failed=1; \
+	$(BIN)/python tools/cover.py || failed=1; \
 	exit $$failed
+
+coverage: test-set       ## lines and branches that tests run, beside what is promised; about twice as long as the tests alone
+	@$(BIN)/python tools/cover.py $(ARGS)
 
 check: test-set          ## style, types, direction of imports
 	@$(BIN)/ruff check .

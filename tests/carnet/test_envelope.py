@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from carnet.box import Place, Prelude, open_box, seal_box
 from carnet.envelope import NO_PREVIOUS, Envelope, Header, destroy, parse_envelope, sign_envelope, verify
 from carnet.envelopetype import EnvelopeType
-from carnet.errors import LocalProtocolError, SignatureError
+from carnet.errors import FormatError, LocalProtocolError, SignatureError
 from carnet.keys import BoxKey, SigningKey
-from carnet.note import DestructionReason
+from carnet.note import NOTE_BYTES, DestructionReason
 
 DEVICE_KEY, OTHER_KEY = SigningKey.from_seed(b"\x01" * 32), SigningKey.from_seed(b"\x02" * 32)
 CLOUD = BoxKey.from_seed(b"\x03" * 32)
@@ -64,6 +64,15 @@ def test_boxes_can_be_destroyed_in_any_order_without_touching_manifest_or_signat
             assert (part.box is None) == (n in order[:count])
             assert part.box is None or part.box == before.parts[n].box
     assert destroy(data, 0, 99, DestructionReason.ERASED, DEVICE_KEY) == data
+
+
+def test_a_note_that_is_cut_off_is_no_note() -> None:
+    """The note is the last part: whatever is missing of it, nothing else takes its place."""
+    whole = destroy(sign_envelope(HEADER, _sealed([b""]), DEVICE_KEY), 0, 7, DestructionReason.ENDED, DEVICE_KEY)
+    for missing in (1, 64, NOTE_BYTES):
+        with pytest.raises(FormatError) as refusal:
+            parse_envelope(whole[:-missing])
+        assert refusal.value.reason == "note_malformed"
 
 
 def test_the_manifest_hash_names_the_content_and_not_the_signature() -> None:

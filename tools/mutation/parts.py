@@ -1,0 +1,78 @@
+"""The parts that are mutated, and the tests that have to notice: those that run in one process and ask that part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``files``: what is changed, a file or a folder's modules; ``tests``: files and folders for pytest."""
+
+    name: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def sources(self, root: Path) -> list[str]:
+        """Every file, from the root of the checkout."""
+        found = [file for name in self.files for file in sorted(root.glob(name))]
+        return [str(file.relative_to(root)) for file in found]
+
+
+PARTS: Final = (
+    Part(
+        "gate",
+        ("cloud/carnet_cloud/gate.py", "cloud/carnet_cloud/judge/*.py"),
+        ("tests/cloud/test_gate.py", "tests/cloud/test_core.py"),
+    ),
+    Part(
+        "consent",
+        tuple(
+            f"carnet/{name}.py"
+            for name in ("grants", "records", "recordevents", "states", "offers", "narrowing", "grantsets", "ownerkeys")
+        ),
+        (
+            "tests/carnet/test_grants.py",
+            "tests/carnet/test_grantsets.py",
+            "tests/carnet/test_narrowing.py",
+            "tests/carnet/test_offers.py",
+            "tests/carnet/test_ownerkeys.py",
+            "tests/carnet/test_consent_doc.py",
+            "tests/carnet/test_consent_vectors.py",
+            "tests/carnet/test_document_models.py",
+            "tests/attacks/test_consent_attacks.py",
+            "tests/attacks/test_last_generation.py",
+        ),
+    ),
+    Part(
+        "envelope",
+        (
+            *(f"carnet/{name}.py" for name in ("envelope", "box", "note", "padding", "sealedbox", "signatures")),
+            *(f"cloud/carnet_cloud/{name}.py" for name in ("intake", "boxes")),
+        ),
+        (
+            "tests/carnet/test_envelope.py",
+            "tests/carnet/test_box.py",
+            "tests/carnet/test_padding.py",
+            "tests/carnet/test_sealedbox.py",
+            "tests/carnet/test_signatures.py",
+            "tests/carnet/test_vectors.py",
+            "tests/attacks/test_envelope.py",
+            "tests/attacks/test_device_attacks.py",
+            "tests/cloud/test_core.py",
+        ),
+    ),
+    Part(
+        "buffer",
+        ("agent/carnet_agent/buffer/*.py",),
+        (
+            "tests/agent/test_buffer.py",
+            "tests/agent/test_remains.py",
+            "tests/agent/test_salvage.py",
+            "tests/agent/test_core.py",
+            "tests/attacks/test_disk_faults.py",
+        ),
+    ),
+)
