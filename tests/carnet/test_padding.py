@@ -46,3 +46,13 @@ def test_any_other_padding_is_refused(padded: bytes) -> None:
     with pytest.raises(OpenError) as refusal:
         unpad(padded)
     assert refusal.value.reason == "padding_wrong"
+
+
+def test_nothing_but_zeros_follows_the_mark() -> None:
+    """Whichever byte somebody puts there, first or last, but a second mark: that is another plaintext's padding."""
+    padded = pad(b"x")
+    for byte in {*range(1, 256)} - {0x80}:
+        for wrong in (padded[:-1] + bytes([byte]), padded[:2] + bytes([byte]) + padded[3:]):
+            with pytest.raises(OpenError) as refusal:
+                unpad(wrong)
+            assert refusal.value.reason == "padding_wrong"

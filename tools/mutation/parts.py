@@ -62,6 +62,7 @@ PARTS: Final = (
             "tests/attacks/test_envelope.py",
             "tests/attacks/test_device_attacks.py",
             "tests/cloud/test_core.py",
+            "tests/cloud/test_intake.py",
         ),
     ),
     Part(
