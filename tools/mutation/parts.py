@@ -63,6 +63,7 @@ PARTS: Final = (
             "tests/attacks/test_device_attacks.py",
             "tests/cloud/test_core.py",
             "tests/cloud/test_intake.py",
+            "tests/cloud/test_boxes.py",
         ),
     ),
     Part(
