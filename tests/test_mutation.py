@@ -22,8 +22,10 @@ PRODUCT = '''
 """A module with a law."""
 
 from dataclasses import dataclass
+from struct import Struct
 
 LIMIT = 3
+WIDTH = Struct(">I").size
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def test_what_somebody_in_a_hurry_gets_wrong_is_changed(tmp_path: Path, source: 
         "def f(a: 1) -> 2: ...",
         "@dataclass(frozen=True)\nclass A(B, c=1): ...",
         "assert a < b",
+        "for x in zip(a, b, strict=True): ...",
         "import a, b",
         "__all__ = ['a']",
         "x = None",

@@ -14,6 +14,7 @@ from carnet.envelope import NO_PREVIOUS, Envelope, Header, destroy, parse_envelo
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import FormatError, LocalProtocolError, SignatureError
 from carnet.keys import BoxKey, SigningKey
+from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.note import NOTE_BYTES, DestructionReason
 
 DEVICE_KEY, OTHER_KEY = SigningKey.from_seed(b"\x01" * 32), SigningKey.from_seed(b"\x02" * 32)
@@ -64,6 +65,27 @@ def test_boxes_can_be_destroyed_in_any_order_without_touching_manifest_or_signat
             assert (part.box is None) == (n in order[:count])
             assert part.box is None or part.box == before.parts[n].box
     assert destroy(data, 0, 99, DestructionReason.ERASED, DEVICE_KEY) == data
+
+
+def test_the_shortest_and_the_longest_that_are_looked_at() -> None:
+    """A table with one entry, and the limit of a message: one byte less or more is refused by its length alone."""
+    whole = sign_envelope(HEADER, _sealed([b""]), DEVICE_KEY)
+    table = len(whole) - parse_envelope(whole).parts[0].size
+    reasons = []
+    for data in (whole[: table - 1], whole[:table], whole.ljust(MESSAGE_BYTES_MAX), whole.ljust(MESSAGE_BYTES_MAX + 1)):
+        with pytest.raises(FormatError) as refusal:
+            parse_envelope(data)
+        reasons.append(refusal.value.reason)
+    assert reasons == ["envelope_size", "envelope_length", "envelope_length", "envelope_size"]
+
+
+def test_a_box_of_another_type_cannot_be_destroyed() -> None:
+    """A gap, a receipt or a schema is nobody's reading: no grant ends with it."""
+    header = replace(HEADER, type=EnvelopeType.GAP)
+    data = sign_envelope(header, _sealed([b""]), DEVICE_KEY)
+    with pytest.raises(LocalProtocolError) as fault:
+        destroy(data, 0, 1, DestructionReason.ENDED, DEVICE_KEY)
+    assert fault.value.reason == "destroy_arguments"
 
 
 def test_a_note_that_is_cut_off_is_no_note() -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from carnet.envelope import parse_envelope
+from carnet.box import Place, Prelude, seal_box
+from carnet.envelope import NO_PREVIOUS, Header, destroy, parse_envelope, sign_envelope
+from carnet.envelopetype import EnvelopeType
 from carnet.errors import FormatError, UnavailableError
+from carnet.note import DestructionReason
+from carnet.schema import Schema
+from carnet_cloud import boxes
 from carnet_cloud.boxes import ReadBox, SchemaMissing, open_boxes, read_boxes, schemas_of
-from tests.cloud.kit import DEVICE, SCHEMA, SEAL, Cloud, Unit, readings
+from tests.cloud.kit import BOOT, DEVICE, SCHEMA, SEAL, SPEED, Cloud, Unit, column, readings
 
 KEYS = {SEAL.kid: SEAL}
 
@@ -34,6 +39,29 @@ def test_a_box_sealed_to_a_key_that_is_not_here_waits_for_it(cloud: Cloud) -> No
     with pytest.raises(UnavailableError) as unavailable:
         open_boxes(parse_envelope(Unit().data()), {})
     assert unavailable.value.reason == "cloud_key_unknown"
+
+
+def test_a_destroyed_box_is_passed_over_and_the_others_keep_their_place(cloud: Cloud) -> None:
+    """Where a consent ended on the car there is a note; what is left is opened in the place it was sealed for."""
+    unit = Unit()
+    sealed = []
+    for index in range(3):
+        place = Place(EnvelopeType.DATA, index, DEVICE, unit.stream, b"c" * 8, unit.key.kid, SEAL.kid)
+        prelude = Prelude(1, 1, BOOT, 5, schema_hash=SCHEMA.hash, records=(b"r" * 10,))
+        sealed.append((SEAL.kid, seal_box(prelude, bytes([index]), SEAL.public, place, bytes([index]) * 32)))
+    header = Header(EnvelopeType.DATA, DEVICE, unit.stream, 1, b"c" * 8, unit.key.kid, NO_PREVIOUS)
+    data = destroy(sign_envelope(header, sealed, unit.key), 1, 7, DestructionReason.ENDED, unit.key)
+    assert [(box.index, box.body) for box in open_boxes(parse_envelope(data), KEYS)] == [(0, b"\0"), (2, b"\2")]
+
+
+def test_only_a_short_schema_is_kept_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They repeat for months; a lying unit could fill the memory with long ones."""
+    document = Schema((column("Vehicle.Speed", SPEED, "m/s"),)).document
+    for limit, is_kept in ((len(document), True), (len(document) - 1, False)):
+        monkeypatch.setattr(boxes, "KEPT_BYTES_MAX", limit)
+        first, second = boxes.parse_schema(document), boxes.parse_schema(document)
+        assert first == second
+        assert (first is second) == is_kept
 
 
 def test_a_malformed_box_spoils_no_other_and_keeps_its_place() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import coverage
 import pytest
 
-PLUGINS = ("-q", "-p", "no:cacheprovider", "--assert=plain")
+PLUGINS = ("-q", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider", "--assert=plain")
 
 
 @dataclass(slots=True)
@@ -29,10 +29,10 @@ class Reach:
         found = {test for line in lines for test in self.lines.get((file, line), ())}
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
-    def tests_of_file(self, file: str) -> list[str]:
-        """Those that run anything of a file, the quickest first."""
-        found = {test for (each, _), tests in self.lines.items() if each == file for test in tests}
-        return sorted(found, key=lambda test: (self.seconds[test], test))
+    def tests_after_import(self, file: str) -> list[str]:
+        """All: a constant may be seen by whoever imports it. First those that run anything of its file, and quickly."""
+        near = {test for (each, _), tests in self.lines.items() if each == file for test in tests}
+        return sorted(self.seconds, key=lambda test: (test not in near, self.seconds[test], test))
 
     def is_at_import(self, file: str, lines: frozenset[int]) -> bool:
         return any((file, line) in self.at_import for line in lines)

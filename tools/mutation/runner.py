@@ -64,7 +64,9 @@ class Loop(Quick):
     def __init__(self, run: Callable[[dict[str, pytest.Item]], None]) -> None:
         self._run = run
 
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.testsfailed:
+            return None  # what cannot be imported is an error, not a run without tests
         self._run({item.nodeid: item for item in session.items})
         return True
 
@@ -89,8 +91,7 @@ def judge(mutants: Sequence[Mutant], reach: Reach, tests: Sequence[str]) -> Iter
             yield result
     for each in mutants:
         if each.function is None or each.name in survived:
-            chosen = reach.tests(each.file, each.lines) if each.name in survived else []
-            yield _judge_anew(each, reach, chosen or reach.tests_of_file(each.file))
+            yield _judge_anew(each, reach, reach.tests_after_import(each.file))
 
 
 def survey(files: Sequence[str], tests: Sequence[str]) -> Reach:
