@@ -107,10 +107,25 @@ class Mosquitto:
             self._process.kill()
             self._end()
 
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stand and nothing goes through them, as when a network is cut."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def reload(self) -> None:
         """SIGHUP: it reads its lists of rights and of revoked certificates again; sessions go on."""
+        self._signal(signal.SIGHUP)
+
+    @property
+    def pid(self) -> int:
         assert self._process is not None, "not started"
-        self._process.send_signal(signal.SIGHUP)
+        return self._process.pid
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
 
     def __enter__(self) -> Self:
         self.start()

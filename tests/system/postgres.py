@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,15 +119,22 @@ class Postgres:
 
     def cpu_s(self) -> float:
         """What all its processes that live have taken so far."""
+        # the ticks in user and system mode
+        ticks = sum(int(words[11]) + int(words[12]) for _, words in self._processes())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def pids(self) -> list[int]:
+        """All its processes: one for each connection is among them."""
+        return [pid for pid, _ in self._processes()]
+
+    def _processes(self) -> Iterator[tuple[int, list[str]]]:
+        """Each with the words of its ``stat`` after its name; the second is its parent."""
         assert self._process is not None
-        ticks = 0
         for each in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 words = each.read_text().rpartition(")")[2].split()
-                # parent, and the ticks in user and system mode
                 if str(self._process.pid) in (each.parent.name, words[1]):
-                    ticks += int(words[11]) + int(words[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+                    yield int(each.parent.name), words
 
     def _answers(self) -> bool:
         try:

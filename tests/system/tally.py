@@ -62,14 +62,19 @@ def make_car(folder: Path) -> Car:
 
 
 class Tally:
-    """Counts in a thread until it is left. ``sent``: path -> time.monotonic() of every number, beginning with 0."""
+    """Counts in a thread until it is left. ``sent``: path -> time.monotonic() of every number, beginning with 0.
 
-    def __init__(self, car: Car) -> None:
+    ``car`` may have further buses; these are left alone.
+    """
+
+    def __init__(self, car: Car, period_s: float = PERIOD_S) -> None:
         self.sent: dict[str, list[float]] = {path: [] for path in (*map(fast_path, BUSES), SLOW_PATH)}
         self._buses = {
             name: can.Bus(interface="udp_multicast", channel=GROUP, port=port, hop_limit=0)
             for name, port in car.ports.items()
+            if name in BUSES
         }
+        self._period_s = period_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tally")
 
@@ -89,7 +94,7 @@ class Tally:
 
     def _run(self) -> None:
         turn = 0
-        while not self._over.wait(PERIOD_S):
+        while not self._over.wait(self._period_s):
             for name in BUSES:
                 self._send(name, FAST_ID, fast_path(name))
             if turn % SLOW_EVERY == 0:
