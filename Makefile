@@ -12,15 +12,8 @@ test: test-set           ## all tests, on up to four cores; the table at the end
 	@$(PYTHON) tools/debian.py
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
-nightly: test-set        ## hours: all that follows is run, and the end says whether anything failed
-	@failed=0; \
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.world --seeds 5000 || failed=1; \
-	$(BIN)/python -m tests.powercut --seeds 20 || failed=1; \
-	$(BIN)/python -m tests.fuzz --seconds 300 --seed $$(date +%Y%m%d) || failed=1; \
-	$(BIN)/python -m tests.fuzz.bombs 1073741824 || failed=1; \
-	$(BIN)/python tools/mutate.py || failed=1; \
-	$(BIN)/python tools/cover.py || failed=1; \
-	exit $$failed
+nightly: test-set        ## hours: all parts that docs/nightly.md tells, or those of them that ARGS names (docs/nightly.md)
+	@$(BIN)/python -m tests.nightly $(ARGS)
 
 coverage: test-set       ## lines and branches that tests run, beside what is promised; about twice as long as the tests alone
 	@$(BIN)/python tools/cover.py $(ARGS)

@@ -49,6 +49,8 @@ REPLAY_BYTES_MAX: Final = 4 * MEGABYTE
 TABLE_BYTES_MAX: Final = MEGABYTE
 EVENT_BYTES_MAX: Final = 2048
 """Of both tables with all their indexes, for each event."""
+EVENTS_MIN: Final = 1000
+"""With fewer the pages that tables begin with are most of it."""
 WAL_BYTES_MAX: Final = 1 << 30
 """PostgreSQL's own setting, max_wal_size."""
 
@@ -153,7 +155,8 @@ def _store(samples: Sequence[Sample], events: int) -> Iterator[Verdict]:
     looks = [sample.store for sample in samples if sample.store]
     grown = {name: looks[-1][name] - looks[0].get(name, 0) for name in looks[-1]}
     by_event = sum(grown[name] for name in BY_EVENT)
-    yield Verdict("store, for each event", by_event / max(events, 1), EVENT_BYTES_MAX, "bytes")
+    if events >= EVENTS_MIN:
+        yield Verdict("store, for each event", by_event / events, EVENT_BYTES_MAX, "bytes")
     yield Verdict("write-ahead log of the store", max(look["wal"] for look in looks), WAL_BYTES_MAX, "bytes")
     yield Verdict("replay table", max(look["replay"] for look in looks), REPLAY_BYTES_MAX, "bytes")
     for name, size in sorted(_others(grown).items()):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 STEP_S: Final = (20, 60)
+PACE_MIN: Final = 0.05
+"""A run of less than half an hour is as much quicker, but no step is shorter than a second."""
 STORM_SHARE: Final = 0.125
 """Of a run, at the beginning of each half."""
 QUIET_SHARE: Final = 0.05
@@ -59,16 +61,18 @@ def quiet_s(seconds: float) -> float:
 
 def _faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
     at, end = 0.0, seconds - quiet_s(seconds)
+    pace = min(1.0, max(PACE_MIN, seconds / 1800))
+    longest_s = max(last for _, last in LASTS_S.values()) * pace
     due: list[str] = []
     storms = 0
     while True:
-        at += chance.uniform(*STEP_S) * min(1.0, seconds / 1800)
+        at += chance.uniform(*STEP_S) * pace
         half = int(at >= seconds / 2)
-        if at + max(max(each) for each in LASTS_S.values()) >= end:
+        if at + longest_s >= end:
             return
         storm = at - half * seconds / 2 < seconds * STORM_SHARE
         if storm and storms == half:
             storms += 1
             due = ["receiver killed", "agent killed"]
         kind = due.pop() if due and storm else chance.choice(ALWAYS + STORM if storm else ALWAYS)
-        yield Fault(at, kind, chance.uniform(*LASTS_S[kind]), half)
+        yield Fault(at, kind, chance.uniform(*LASTS_S[kind]) * pace, half)
