@@ -2,7 +2,7 @@
 
 Law: pure; what is judged is a list of samples, so that a recorded run can be judged again. A leak is what stays: of
 threads and descriptors the floor counts, the least of a part of a life, since a fault may hold some for a while; of
-memory the median.
+memory the median, and only what is the process's own.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _programs(samples: Sequence[Sample], life_s_min: float) -> Iterator[Verdict]
 
 def slope_kb_per_hour(life: Life) -> float:
     """From the median of a life's second quarter to that of its last one: the first warms up."""
-    early, late = (median(each.pss_kb for each in life.part(*ends)) for ends in ((0.25, 0.5), (0.75, 1.0)))
+    early, late = (median(each.own_kb for each in life.part(*ends)) for ends in ((0.25, 0.5), (0.75, 1.0)))
     return (late - early) / (life.lasted_s / 2) * 3600
 
 

@@ -22,10 +22,15 @@ WAL: Final = "select coalesce(sum(size), 0)::bigint from pg_ls_waldir()"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """``pid`` tells one life from the next; 0: several processes, counted together."""
+    """``pid`` tells one life from the next; 0: several processes, counted together.
+
+    ``pss_kb`` is all that it keeps in memory, with its share of what it has in common with others. ``own_kb`` is that
+    without what lies in files as well: it does not change when another program with the same libraries begins or ends.
+    """
 
     pid: int
     pss_kb: int
+    own_kb: int
     threads: int
     descriptors: int
 
@@ -56,7 +61,7 @@ def take(line: Line, at_s: float, *, store: bool) -> Sample:
         pids["broker"] = line.broker.pid
     programs = {name: found for name, pid in pids.items() if (found := program(pid)) is not None}
     servers = [found for pid in line.database.pids() if (found := program(pid)) is not None]
-    sums = (sum(each) for each in zip(*((s.pss_kb, s.threads, s.descriptors) for s in servers), strict=True))
+    sums = (sum(each) for each in zip(*map(_figures, servers), strict=True))
     programs["database"] = Program(0, *sums)
     return Sample(at_s, programs, sizes(line.folder), tables(line) if store else {})
 
@@ -65,9 +70,9 @@ def program(pid: int) -> Program | None:
     """None for one that has ended meanwhile."""
     folder = Path("/proc") / str(pid)
     try:
-        pss = _field(folder / "smaps_rollup", "Pss:")
+        pss, own = (_field(folder / "smaps_rollup", name) for name in ("Pss:", "Anonymous:"))
         threads = _field(folder / "status", "Threads:")
-        return Program(pid, pss, threads, len(list((folder / "fd").iterdir())))
+        return Program(pid, pss, own, threads, len(list((folder / "fd").iterdir())))
     except (OSError, StopIteration):
         return None
 
@@ -85,6 +90,10 @@ def sizes(folder: Path) -> dict[str, int]:
 def tables(line: Line) -> dict[str, int]:
     """The store's tables with their indexes, and the server's write-ahead log."""
     return {**{str(name): int(size) for name, size in line.rows(TABLES)}, "wal": int(line.rows(WAL)[0][0])}
+
+
+def _figures(program: Program) -> tuple[int, ...]:
+    return program.pss_kb, program.own_kb, program.threads, program.descriptors
 
 
 def _field(path: Path, name: str) -> int:
