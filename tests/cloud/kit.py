@@ -104,8 +104,11 @@ class Cloud:
         store: SqliteStore | None = None,
         new_store: bool = True,
         seed: int = 5,
+        fsync: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """``store``: if not a new one in memory; a journal that is not there silences one that is not new."""
+        """``store``: if not a new one in memory; a journal that is not there silences one that is not new. ``fsync``:
+        of the log's hashes.
+        """
         source = random.Random(seed)
         self.clock = Clock()
         self.store = store or memory_store()
@@ -124,7 +127,7 @@ class Cloud:
         self.receiver = Receiver(self.store, KEYS, self.outlet, source.randbytes)
         waits = Waits(self.clock.now_ms, self.clock.monotonic_ms, self.clock.pause)
         self.changed: list[bytes] = []
-        self.log_hashes = LogHashes(folder / "journal", fsync=lambda _: None)
+        self.log_hashes = LogHashes(folder / "journal", fsync)
         self.sequencer = self.make_sequencer(b"sequence", source)
         self.tell = self.explain, Receipts(LOG_KEY.public)
         """What the API tells owners and operators from."""

@@ -8,6 +8,7 @@ what lives can be opened.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ def start(folder: Path, seed: int) -> Cloud:
     path = folder / "store.db"
     is_new = not path.exists()
     store = SqliteStore.open(path, incarnation=b"i" * 16, now_ms=NOW_MS)
-    cloud = Cloud(folder, store=store, new_store=is_new, seed=seed)
+    cloud = Cloud(folder, store=store, new_store=is_new, seed=seed, fsync=os.fsync)
     cloud.consents.replay_journal()
     cloud.consents.finish_endings()
     return cloud
@@ -171,7 +172,7 @@ def require_silence(cloud: Cloud, said: list[Facts]) -> None:
     for record in values(said, "narrowed"):
         with cloud.store.transaction() as t:
             assert not cloud.book.may_send(t, record, NOW_MS), "a narrowing that had returned is undone"
-            assert not [each for each in t.outbox.all_keys() if each[0] == record]
+            assert not [each for each in t.outbox_keys.all() if each[0] == record]
         assert not cloud.ask(f"select 1 from outbox where record = '{record}' and payload is not null")
 
 

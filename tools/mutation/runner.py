@@ -33,8 +33,6 @@ CPU_S_LEAST = 10
 CPU_FACTOR = 4
 """A mutant may take so many times what its tests take without it."""
 SHARED = ("backports.zstd", "numpy", "nacl.bindings", "pydantic", "sqlite_utils", "sqlite3", "xdist.scheduler")
-BUG_CPU_S = 600
-"""For all tests of a bug that was put in on purpose."""
 
 Functions = dict[tuple[str, tuple[str, int]], list[FunctionType]]
 
@@ -145,17 +143,6 @@ def _judge_anew(mutant: Mutant, reach: Reach, chosen: Sequence[str]) -> Result:
     result = verdict(run, _bound(reach, chosen)) if chosen else SURVIVED
     _must_not_be_broken(mutant, result)
     return Result(mutant.name, result, len(chosen))
-
-
-def passes(tests: Sequence[str], changed: CodeType | None = None) -> bool:
-    """Whether these files and folders of tests pass, in a child, with a module changed or as it is."""
-
-    def run() -> int:
-        if changed is not None:
-            import_changed(changed)
-        return SURVIVED if _pytest(["-x", *tests], Quick()) == pytest.ExitCode.OK else KILLED
-
-    return verdict(run, BUG_CPU_S) == SURVIVED
 
 
 def fails(items: Sequence[pytest.Item]) -> int:
