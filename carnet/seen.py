@@ -1,4 +1,5 @@
-"""The highest generation of a vehicle's grants that an owner's tool has seen, as it tells the cloud in every request.
+"""What an owner's tool was shown, as it tells the cloud in every request: the highest generation of a vehicle's grants,
+and how large the log was.
 
 Law: it is the owner's word and signed as such; nobody else can say it, and said again it can only be true again.
 """
@@ -11,6 +12,8 @@ from typing import Final
 from carnet import fields, jws
 from carnet.errors import ConsentError
 from carnet.grantsets import GENERATION_MAX
+from carnet.ledger.leaf import origin_text
+from carnet.limits import NUMBER_MAX
 from carnet.ownerkeys import EPOCH_MAX, OwnerKeys
 from carnet.refusals import integer, refused_as, vehicle_text
 
@@ -19,17 +22,22 @@ HEADER: Final = "Carnet-Seen"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``generation`` was shown to an owner of the ``vehicle`` (26 characters) in this ``epoch``."""
+    """``generation`` was shown to an owner of the ``vehicle`` (26 characters) in this ``epoch``, and a log of the name
+    ``origin`` with ``log_size`` leaves; empty and 0 before it was shown one.
+    """
 
     vehicle: str
     epoch: int
     generation: int
+    origin: str = ""
+    log_size: int = 0
 
 
 def sign_seen(seen: Seen, secret: bytes) -> str:
     """The token for the header; ``secret`` is libsodium's 64 bytes of one of the owner's keys."""
     document = {
-        "v": 1, "type": "seen", "vehicle": seen.vehicle, "epoch": seen.epoch, "generation": seen.generation
+        "v": 1, "type": "seen", "vehicle": seen.vehicle, "epoch": seen.epoch, "generation": seen.generation,
+        "origin": seen.origin, "log_size": seen.log_size,
     }  # fmt: skip
     return jws.sign(jws.SEEN, document, secret)
 
@@ -53,9 +61,15 @@ def check_seen(token: str, owner: OwnerKeys) -> Seen:
 
 
 def _read(document: object) -> Seen:
-    names = ("v", "type", "vehicle", "epoch", "generation")
+    names = ("v", "type", "vehicle", "epoch", "generation", "origin", "log_size")
     with refused_as("seen_malformed"):
-        version, kind, vehicle, epoch, generation = fields.members(document, *names)
+        version, kind, vehicle, epoch, generation, origin, size = fields.members(document, *names)
         integer(version, 1, 1)
         fields.choice(kind, "seen")
-        return Seen(vehicle_text(vehicle), integer(epoch, 1, EPOCH_MAX), integer(generation, 0, GENERATION_MAX))
+        return Seen(
+            vehicle_text(vehicle),
+            integer(epoch, 1, EPOCH_MAX),
+            integer(generation, 0, GENERATION_MAX),
+            origin if origin == "" else origin_text(origin),
+            integer(size, 1 if origin else 0, NUMBER_MAX if origin else 0),
+        )

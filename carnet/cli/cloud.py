@@ -193,7 +193,8 @@ class Cloud:
         """The header that tells what the owner was shown; none without a key or before the first time."""
         if self._key is None or self._kept is None or not self._kept.seen[1]:
             return {}
-        return {HEADER: sign_seen(Seen(self._vehicle, *self._kept.seen), self._key.secret)}
+        seen = Seen(self._vehicle, *self._kept.seen, *self._kept.log_seen())
+        return {HEADER: sign_seen(seen, self._key.secret)}
 
     def _owned(self, method: str, what: str, shape: Shape, query: str = "") -> dict[str, Any]:
         """A request that only the owner may make; his signature covers the whole path."""

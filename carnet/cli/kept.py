@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from carnet import canonical
-from carnet.errors import ConfigError
+from carnet.errors import ConfigError, FormatError
+from carnet.ledger.checkpoint import unverified_checkpoint
 from carnet.shapes import Kind, Shape, fits
 
 SUFFIX: Final = ".kept"
@@ -32,7 +33,7 @@ class Kept:
     """The part of the file that is about one cloud (its address) and one vehicle (26 characters).
 
     ``seen`` is (epoch, generation), the highest, (0, 0) before the first; ``logs`` are key and largest checkpoint of
-    each log by its name; ``unread`` says what could not be read, or nothing.
+    each log by its name, the one that was shown last at the end; ``unread`` says what could not be read, or nothing.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Kept:
             if fits(line, _SEEN):
                 self.seen = max(self.seen, (line["epoch"], line["generation"]))
             elif fits(line, _LOG):
-                self.logs[line["origin"]] = line["key"], line["checkpoint"]
+                self._put(line["origin"], line["key"], line["checkpoint"])
 
     def signed(self, token: str) -> None:
         """A document, before it is sent. ConfigError ``kept_unwritable``: then it must not be sent if it widens."""
@@ -66,8 +67,22 @@ class Kept:
 
     def saw_log(self, origin: str, key: str, checkpoint: str) -> None:
         """A head that is shown to contain all before it. ConfigError ``kept_unwritable``."""
-        self.logs[origin] = key, checkpoint
+        self._put(origin, key, checkpoint)
         self._append({"origin": origin, "key": key, "checkpoint": checkpoint})
+
+    def log_seen(self) -> tuple[str, int]:
+        """Name and size of the log that was shown last; ("", 0) before the first, and if its note cannot be read."""
+        for _, note in reversed(self.logs.values()):
+            try:
+                checkpoint = unverified_checkpoint(note)
+            except FormatError:
+                break
+            return (checkpoint.origin, checkpoint.head.size) if checkpoint.head.size else ("", 0)
+        return "", 0
+
+    def _put(self, origin: str, key: str, checkpoint: str) -> None:
+        self.logs.pop(origin, None)
+        self.logs[origin] = key, checkpoint
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:

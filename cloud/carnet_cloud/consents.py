@@ -19,7 +19,7 @@ from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.entries import Entries
-from carnet_cloud.floor import hold_floor
+from carnet_cloud.floor import hold_seen
 from carnet_cloud.grantbook import owner_keys, tenure_of
 from carnet_cloud.grantsets import require_deliverable
 from carnet_cloud.journal import Journal, Narrowing
@@ -190,7 +190,7 @@ class Consents:
             t.consents.set_silent(record, False)
 
     def seen(self, token: str) -> None:
-        """Go behind nothing that an owner's tool has seen: as `hold_floor` for what a car has seen.
+        """Go behind nothing that an owner's tool was shown.
 
         RemoteError with the reasons of `carnet.seen.check_seen`: then it was no owner's word.
         """
@@ -199,7 +199,7 @@ class Consents:
         with self._store.transaction() as t:
             t.others.change_vehicle(vehicle)
             seen = check_seen(token, owner_keys(t, vehicle, claim.epoch))
-            behind = hold_floor(t, vehicle, seen.epoch, seen.generation)
+            behind = hold_seen(t, vehicle, seen)
         if behind:
             self._changed(vehicle)
 

@@ -7,7 +7,21 @@ confirmed each record.
 
 from __future__ import annotations
 
+from carnet.seen import Seen
 from carnet_cloud.store import Transaction
+
+
+def hold_seen(t: Transaction, vehicle: bytes, seen: Seen) -> bool:
+    """Both floors, of what the owner's tool was shown; whether the store was behind one.
+
+    A tenant's log that has another name than the one that was shown says nothing; one that is not there is behind.
+    """
+    is_behind = hold_floor(t, vehicle, seen.epoch, seen.generation)
+    for tenant in sorted({record.tenant for record in t.consents.records(vehicle, seen.epoch)}):
+        log = t.ledger.log(tenant)
+        if seen.log_size and (log is None or (log.origin == seen.origin and log.size < seen.log_size)):
+            is_behind |= hold_log_floor(t, vehicle, seen.epoch, seen.log_size)
+    return is_behind
 
 
 def hold_floor(t: Transaction, vehicle: bytes, epoch: int, seen: int) -> bool:

@@ -138,10 +138,15 @@ def test_two_events_at_once_are_both_answered_and_the_withdrawal_wins(tmp_path: 
 
 
 def seen(
-    generation: int, key: SigningKey = kit.OWNER_KEY, *, vehicle: str = kit.VEHICLE, epoch: int = 1
+    generation: int,
+    key: SigningKey = kit.OWNER_KEY,
+    *,
+    vehicle: str = kit.VEHICLE,
+    epoch: int = 1,
+    log: tuple[str, int] = ("", 0),
 ) -> dict[str, str]:
-    """The header of a tool that has seen this generation."""
-    return {HEADER: sign_seen(Seen(vehicle, epoch, generation), key.secret)}
+    """The header of a tool that has seen this generation and this log."""
+    return {HEADER: sign_seen(Seen(vehicle, epoch, generation, *log), key.secret)}
 
 
 def silent(cloud: Cloud) -> bool:
@@ -191,6 +196,45 @@ def test_f27_a_store_behind_what_the_owners_tool_has_seen_forwards_nothing(
     assert cloud.changed[-1] == VEHICLE, "the car hears of the new generation"
 
 
+def head(cloud: Cloud) -> tuple[str, int]:
+    """Name and size of the log."""
+    with cloud.store.transaction() as t:
+        (log,) = t.ledger.logs()
+    return log.origin, log.size
+
+
+def test_f27_a_store_whose_log_is_smaller_than_the_owner_was_shown_forwards_nothing(
+    cloud: Cloud, client: Client
+) -> None:
+    """Until the owner has confirmed the record, once for each size; the generations may well be the same."""
+    given(client)
+    origin, size = head(cloud)
+    client.get("/healthz", headers=seen(1, log=(origin, size + 1)))
+    assert (silent(cloud), cloud.counters()["behind_log_floor"]) == (True, 1)
+    path = f"/v1/vehicles/{kit.VEHICLE}/confirm/{kit.RECORD_ID}"
+    client.post(path, headers=seen(1, log=(origin, size + 1)) | owned(cloud, path, method="POST"))
+    assert not silent(cloud)
+    client.get("/healthz", headers=seen(1, log=(origin, size + 2)))
+    assert silent(cloud)
+
+
+def test_f27_a_store_that_has_no_log_any_more_forwards_nothing(cloud: Cloud, client: Client) -> None:
+    given(client)
+    shown = head(cloud)
+    for table in ("log", "log_node", "log_leaf"):
+        cloud.store._connection.execute(f"delete from {table}")
+    client.get("/healthz", headers=seen(1, log=shown))
+    assert silent(cloud)
+
+
+def test_a_log_that_has_grown_and_one_of_another_name_silence_nothing(cloud: Cloud, client: Client) -> None:
+    given(client)
+    origin, size = head(cloud)
+    for log in ((origin, size), (origin, 1), (f"{origin}-2", size + 9)):
+        client.get("/healthz", headers=seen(1, log=log))
+        assert not silent(cloud)
+
+
 @pytest.mark.parametrize("tool_saw", [0, 1])
 def test_what_the_cloud_knows_silences_nothing(cloud: Cloud, client: Client, tool_saw: int) -> None:
     given(client)
@@ -224,7 +268,9 @@ def test_a_stranger_silences_no_car_by_inventing_a_generation(
 def test_the_signature_of_another_purpose_is_no_word_about_a_generation(cloud: Cloud, client: Client) -> None:
     """A document of the right form that the owner signed as something else."""
     given(client)
-    document = {"v": 1, "type": "seen", "vehicle": kit.VEHICLE, "epoch": 1, "generation": 9}
+    document = {
+        "v": 1, "type": "seen", "vehicle": kit.VEHICLE, "epoch": 1, "generation": 9, "origin": "", "log_size": 0
+    }  # fmt: skip
     answer = client.get("/healthz", headers={HEADER: jws.sign(jws.REQUEST, document, kit.OWNER_KEY.secret)})
     assert (answer.json()["reason"], silent(cloud)) == ("jws_type", False)
 

@@ -129,6 +129,16 @@ class SeenModel(Strict):
     generation: Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
+class SeenPlain(SeenModel):
+    origin: Literal[""]
+    log_size: Annotated[int, Field(ge=0, le=0)]
+
+
+class SeenLog(SeenModel):
+    origin: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?$", max_length=128)]
+    log_size: Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
 OwnersModel = OwnersPlain | OwnersRenewal
 OWNERS = [kit.OWNER_KEY.public]
 
@@ -178,7 +188,13 @@ DOCUMENTS: dict[str, tuple[Any, Any, Callable[[Any], Any], set[str]]] = {
     ),
     "seen": (
         _payload(sign_seen(Seen(kit.VEHICLE, 1, 7), kit.OWNER_KEY.secret)),
-        SeenModel,
+        SeenPlain | SeenLog,
+        lambda document: check_seen(_signed(jws.SEEN)(document), kit.OWNER),
+        {"seen_malformed", "seen_foreign"},
+    ),
+    "seen log": (
+        _payload(sign_seen(Seen(kit.VEHICLE, 1, 7, "carnet.example/log", 9), kit.OWNER_KEY.secret)),
+        SeenPlain | SeenLog,
         lambda document: check_seen(_signed(jws.SEEN)(document), kit.OWNER),
         {"seen_malformed", "seen_foreign"},
     ),

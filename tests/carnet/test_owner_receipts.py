@@ -126,6 +126,22 @@ def test_the_largest_head_is_remembered_and_the_log_followed(
     assert sizes[0] < sizes[1]
 
 
+def test_the_cloud_is_held_to_the_log_that_was_shown(story: str, owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
+    """Every later request names it: a store from before falls silent."""
+    record = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
+    assert fetch(owned, tmp_path / "r")[0] == 0
+    (line,) = kept(tmp_path)
+    size = int(line["checkpoint"].split("\n")[1])
+    cloud.store._connection.execute("update log set size = size - 1")
+    assert owned("list")[0] == 0
+    assert cloud.counters()["behind_log_floor"] == 1
+    with cloud.store.transaction() as t:
+        stored = t.consents.record(record)
+        assert stored is not None
+        assert t.consents.log_floor(stored.vehicle, stored.epoch) == size
+    assert stored.silent
+
+
 def test_a_leaf_that_waits_is_said(owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
     cloud.lagging = True
     owned("grant", kit.OFFER_ID, "--days", "9")
