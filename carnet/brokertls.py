@@ -22,23 +22,25 @@ def missing(path: Path, error: OSError) -> str:
     return f"{said}; {NOT_RUNNING}" if path.is_relative_to(CREDENTIALS) else said
 
 
-def context(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """What the broker is checked with and shown; ConfigError ``mqtt_tls`` says which file is wrong."""
+def context(ca_file: Path, cert_file: Path | None, key_file: Path | None, section: str = "mqtt") -> ssl.SSLContext:
+    """What the broker is checked with and shown; ConfigError ``mqtt_tls`` says which file of the section is wrong."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.sslsocket_class = _Closing
-    _read("ca_file", ca_file)
+    _read(f"{section}.ca_file", ca_file)
     try:
         made.load_verify_locations(cafile=str(ca_file))
     except OSError as error:
         # ssl's errors are OSErrors too
-        raise ConfigError("mqtt_tls", "mqtt.ca_file holds no certificate: it must be the authority's ca.pem") from error
+        raise ConfigError(
+            "mqtt_tls", f"{section}.ca_file holds no certificate: it must be the authority's ca.pem"
+        ) from error
     if cert_file is not None and key_file is not None:
-        certificate, key = _read("cert_file", cert_file), _read("key_file", key_file)
+        certificate, key = _read(f"{section}.cert_file", cert_file), _read(f"{section}.key_file", key_file)
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             made.load_cert_chain(cert_file, key_file, password="")
         except OSError as error:
-            raise ConfigError("mqtt_tls", _unusable(certificate, key)) from error
+            raise ConfigError("mqtt_tls", _unusable(section, certificate, key)) from error
     return made
 
 
@@ -53,19 +55,21 @@ def _read(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError("mqtt_tls", f"mqtt.{name}: {missing(path, error)}") from error
+        raise ConfigError("mqtt_tls", f"{name}: {missing(path, error)}") from error
 
 
-def _unusable(certificate: bytes, key: bytes) -> str:
+def _unusable(section: str, certificate: bytes, key: bytes) -> str:
     """What is wrong with a certificate and its key that OpenSSL does not take."""
     if b"BEGIN CERTIFICATE-" not in certificate:
         swapped = b"PRIVATE KEY-" in certificate
-        return f"mqtt.cert_file holds no certificate{': is it swapped with mqtt.key_file?' if swapped else ''}"
+        return (
+            f"{section}.cert_file holds no certificate{f': is it swapped with {section}.key_file?' if swapped else ''}"
+        )
     if b"PRIVATE KEY-" not in key:
-        return "mqtt.key_file holds no key: it must be the one that the certificate was asked for with"
+        return f"{section}.key_file holds no key: it must be the one that the certificate was asked for with"
     if b"ENCRYPTED" in key:
-        return "mqtt.key_file is locked with a password: make a key without one, for nobody is there to type it"
-    return "mqtt.key_file is not the key of mqtt.cert_file: install the two that were made together"
+        return f"{section}.key_file is locked with a password: make a key without one, for nobody is there to type it"
+    return f"{section}.key_file is not the key of {section}.cert_file: install the two that were made together"
 
 
 class _Closing(ssl.SSLSocket):

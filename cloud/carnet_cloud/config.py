@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from carnet.configerrors import sentence
 from carnet.errors import ConfigError
-from carnet.loopback import is_loopback
 from carnet_cloud.catalogue import Catalogue, read_entries
+from carnet_cloud.recipientsections import AnyRecipient, Section, check_tls
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class StoreSection(_Section):
+class StoreSection(Section):
     """Where the cloud keeps what it must remember: in `path` for one receiver, or in `url` for several."""
 
     path: Path | None = Field(default=None, description="SQLite database of the only receiver")
@@ -60,13 +56,13 @@ class StoreSection(_Section):
         return self
 
 
-class KeysSection(_Section):
+class KeysSection(Section):
     """The cloud's own keys, made by `carnet-cloud keygen`."""
 
     folder: Path = Field(description="folder with seal.key, sign.key, log.key, pseudonym.key and cloud.public.json")
 
 
-class MqttSection(_Section):
+class MqttSection(Section):
     """The broker. With certificates the broker takes the certificate's name as username and client id."""
 
     host: str = Field(description="broker's host name or address")
@@ -85,16 +81,11 @@ class MqttSection(_Section):
 
     @model_validator(mode="after")
     def _private(self) -> MqttSection:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
-        if self.cert_file is not None and self.ca_file is None:
-            raise ValueError("a certificate needs ca_file, without which there is no TLS")
-        if self.ca_file is None and not is_loopback(self.host):
-            raise ValueError("a broker on another machine needs ca_file, the authority that signed its certificate")
+        check_tls(self.ca_file, self.cert_file, self.key_file, [self.host])
         return self
 
 
-class ApiSection(_Section):
+class ApiSection(Section):
     """The consent API that owners' tools talk to."""
 
     listen: str = Field(default="127.0.0.1:8480", pattern=r"^[^:]+:\d{1,5}$", description="address and port")
@@ -106,7 +97,7 @@ class ApiSection(_Section):
     )
 
 
-class LedgerSection(_Section):
+class LedgerSection(Section):
     """The transparency log."""
 
     name: str | None = Field(
@@ -116,13 +107,13 @@ class LedgerSection(_Section):
     )
 
 
-class CatalogueSection(_Section):
+class CatalogueSection(Section):
     """What the cloud holds paths to be."""
 
     mappings: tuple[Path, ...] = Field(description="mapping files whose paths, units and categories hold here")
 
 
-class LogSection(_Section):
+class LogSection(Section):
     """What the cloud says on its standard error, which systemd keeps in the journal."""
 
     format: Literal["text", "json"] = Field(
@@ -130,26 +121,7 @@ class LogSection(_Section):
     )
 
 
-class FileRecipient(_Section):
-    """A recipient that reads a file on this machine."""
-
-    kind: Literal["file"]
-    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
-    name: str = Field(description="the recipient's name, for people: what its offers must call it")
-    path: Path = Field(description="JSON Lines file to append to")
-
-
-class WebhookRecipient(_Section):
-    """A recipient that is called over HTTP."""
-
-    kind: Literal["webhook"]
-    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
-    name: str = Field(description="the recipient's name, for people: what its offers must call it")
-    url: str = Field(description="https address that takes the events")
-    secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
-
-
-class CloudConfig(_Section):
+class CloudConfig(Section):
     """All of cloud.toml."""
 
     store: StoreSection
@@ -159,7 +131,7 @@ class CloudConfig(_Section):
     ledger: LedgerSection = LedgerSection()
     log: LogSection = LogSection()
     catalogue: CatalogueSection
-    recipient: tuple[Annotated[FileRecipient | WebhookRecipient, Field(discriminator="kind")], ...] = ()
+    recipient: tuple[AnyRecipient, ...] = ()
 
     @model_validator(mode="after")
     def _outside(self) -> CloudConfig:

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from carnet.keys import SigningKey
 from carnet_cloud.api import Door, check_token, make_api
 from carnet_cloud.backup import Spool
-from carnet_cloud.config import CloudConfig, FileRecipient, WebhookRecipient, read_catalogue
+from carnet_cloud.config import CloudConfig, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver, all_shards
 from carnet_cloud.enqueue import Outlet
@@ -41,7 +41,8 @@ from carnet_cloud.pending import pending_in
 from carnet_cloud.push import Pusher
 from carnet_cloud.readiness import Readiness, StoreProbe
 from carnet_cloud.receipts import Receipts
-from carnet_cloud.recipients import JsonLines, Recipient, Webhook
+from carnet_cloud.recipients import Recipient
+from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.sequencer import Sequencer
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.watching import add_backups, add_watching
@@ -101,7 +102,7 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     catalogue = read_catalogue(config.catalogue)
     tokens = (_token(config.api.operator_token_file), _token(config.api.metrics_token_file))
     link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
-    recipients = {each.id: _recipient(each) for each in config.recipient}
+    recipients = {each.id: open_recipient(each) for each in config.recipient}
     opened = open_store(config.store, os.urandom(16), now_ms())
     store = opened.store
     company = open_company(config.store, store, now_ms())
@@ -205,9 +206,3 @@ def _held(leases: Leases) -> tuple[int, float]:
     """How many leases are held, and the age of the oldest in seconds."""
     taken_ms = leases.taken_ms()
     return len(taken_ms), max(0.0, monotonic_ms() - min(taken_ms)) / 1000 if taken_ms else 0.0
-
-
-def _recipient(config: FileRecipient | WebhookRecipient) -> Recipient:
-    if isinstance(config, FileRecipient):
-        return JsonLines(config.path)
-    return Webhook(config.url, read_secret(config.secret_file).decode().strip())

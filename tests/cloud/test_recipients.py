@@ -2,115 +2,111 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime as dt
-import http.server
-import itertools
-import json
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook as StockWebhook
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud.lease import LEASE_MS, WRITE_BYTES_MAX, Lease
-from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient, Webhook
+from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.lease import LEASE_MS, WRITE_BYTES_MAX, Leases
+from carnet_cloud.recipients import JsonLines, Mqtt, Outcome, Recipient, Webhook
 from carnet_cloud.recipients.base import GROUP_MAX
-from carnet_cloud.recipients.cutting import shut
+from carnet_cloud.recipients.cutting import reset
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
+from tests.cloud.recipientkit import (
+    LIMIT_S,
+    NOW_S,
+    SECRET,
+    End,
+    Looks,
+    deliver,
+    event,
+    http_end,
+    lease,
+    lost_lease,
+    mqtt_end,
+)
 
-SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
-NOW_S = 1_760_000_000
-
-
-def event(number: int, size: int = 20) -> Event:
-    name = number.to_bytes(16, "big")
-    return Event(name, json.dumps({"id": name.hex(), "pad": "x" * size}).encode())
-
-
-def lease(*, step_ms: float = 0, renew: Callable[[], bool] = lambda: True) -> Lease:
-    """A lease whose clock goes on by ``step_ms`` at every look."""
-    times = itertools.count(0, step_ms) if step_ms else itertools.repeat(0.0)
-    return Lease(b"e", "rec", 0.0, lambda: float(next(times)), renew)
-
-
-def deliver(adapter: Recipient, each: Event, under: Lease | None = None) -> Outcome:
-    """A group of one."""
-    outcome = adapter.send(each, under or lease(), NOW_S)
-    return adapter.finish() if outcome is Outcome.WRITTEN else outcome
-
-
-def lost_lease() -> Lease:
-    found = lease()
-    found.cut()
-    return found
-
-
-@dataclass
-class Endpoint:
-    """A recipient's own server on this machine: keeps what it got, answers what it is told to."""
-
-    statuses: list[int] = field(default_factory=list)
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    url: str = ""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    found = Endpoint()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            size = int(self.headers["Content-Length"])
-            body = self.rfile.read(size)
-            if len(body) < size:
-                # the sender was cut: what a real server would see as an aborted request
-                self.close_connection = True
-                return
-            found.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(found.statuses.pop(0) if found.statuses else 204)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}/events?x=1"
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+PATIENCE_S = 0.3
 
 
 @dataclass
 class Case:
-    """An adapter and how to see what its recipient has."""
+    """An adapter, how to see what its recipient has, and the adapter again as after a restart."""
 
     adapter: Recipient
     received: Callable[[], list[bytes]]
+    again: Callable[[], Recipient]
 
 
-@pytest.fixture(params=["file", "webhook"])
-def case(request: pytest.FixtureRequest, tmp_path: Path, endpoint: Endpoint) -> Iterator[Case]:
+@dataclass
+class NetworkCase(Case):
+    """``end`` is the recipient's own server; ``impatient`` waits for an answer no longer than PATIENCE_S."""
+
+    end: End
+    impatient: Callable[[], Recipient]
+
+
+Makers = dict[str, tuple[Callable[[], AbstractContextManager[End]], Callable[[End, float], Recipient]]]
+NETWORK: Makers = {
+    "webhook": (http_end, lambda end, timeout_s: Webhook(end.url, SECRET, timeout_s=timeout_s)),
+    "mqtt": (mqtt_end, lambda end, timeout_s: Mqtt(end.broker, "their/events", timeout_s=timeout_s)),
+}
+
+
+@contextlib.contextmanager
+def network(kind: str) -> Iterator[NetworkCase]:
+    server, make = NETWORK[kind]
+    with server() as end, contextlib.ExitStack() as made:
+
+        def adapter(timeout_s: float) -> Recipient:
+            found = make(end, timeout_s)
+            made.callback(found.close)
+            return found
+
+        yield NetworkCase(adapter(LIMIT_S), end.bodies, lambda: adapter(LIMIT_S), end, lambda: adapter(PATIENCE_S))
+
+
+@pytest.fixture(params=["file", *NETWORK])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param == "file":
         path = tmp_path / "events.jsonl"
-        adapter: Recipient = JsonLines(path)
-        yield Case(adapter, lambda: path.read_bytes().splitlines())
+        with contextlib.ExitStack() as made:
+            yield Case(
+                made.enter_context(contextlib.closing(JsonLines(path))),
+                lambda: path.read_bytes().splitlines(),
+                lambda: made.enter_context(contextlib.closing(JsonLines(path))),
+            )
     else:
-        adapter = Webhook(endpoint.url, SECRET)
-        yield Case(adapter, lambda: [body for _, body in endpoint.got])
-    adapter.close()
+        with network(request.param) as found:
+            yield found
+
+
+@pytest.fixture(params=NETWORK)
+def far(request: pytest.FixtureRequest) -> Iterator[NetworkCase]:
+    """Those that are reached over a network."""
+    with network(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def endpoint() -> Iterator[End]:
+    with http_end() as end:
+        yield end
+
+
+# every recipient
 
 
 def test_a_confirmed_event_is_there_as_it_was_given(case: Case) -> None:
@@ -151,6 +147,159 @@ def test_the_end_of_one_record_leaves_the_others_of_a_group(case: Case) -> None:
     done = {Outcome.CONFIRMED: Outcome.CONFIRMED, Outcome.WRITTEN: case.adapter.finish()}
     assert [done[outcomes[n]] for n in (0, 3)] == [Outcome.CONFIRMED, Outcome.CONFIRMED]
     assert case.received() == [event(0, 60_000).body, event(3, 60_000).body]
+
+
+# the whole way: store, gate, forwarder
+
+
+class Way:
+    """A cloud whose one recipient is the adapter; what happens is the same in every run."""
+
+    def __init__(self, folder: Path, adapter: Recipient, count: int) -> None:
+        self.cloud = Cloud(folder)
+        unit = Unit()
+        self.cloud.enrol(unit)
+        self.token = self.cloud.give()
+        self.cloud.send(unit.schema(), *(unit.data() for _ in range(count)))
+        self.forwarder = self.forwarder_of(adapter)
+
+    def forwarder_of(self, adapter: Recipient, owner: bytes = b"sender01") -> Forwarder:
+        cloud = self.cloud
+        clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+        ends = {kit.RECIPIENT: adapter}
+        return Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, owner)
+
+    def withdraw(self) -> None:
+        self.cloud.consents.event(kit.event("withdraw", [self.token], self.cloud.clock.ms), kit.RECORD_ID)
+
+    def outcomes(self) -> dict[str, int]:
+        with self.cloud.store.transaction() as t:
+            told = [delivery.outcome for delivery in t.outbox.deliveries(kit.RECORD_ID)]
+        return {outcome: told.count(outcome) for outcome in sorted(set(told))}
+
+
+def test_it_gets_exactly_the_events_that_a_file_gets(case: Case, tmp_path: Path) -> None:
+    """Byte for byte and id for id."""
+    path = tmp_path / "beside" / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as file:
+        for folder, adapter in (("one", case.adapter), ("two", file)):
+            assert Way(tmp_path / folder, adapter, 5).forwarder.step(kit.RECIPIENT)
+    assert case.received() == path.read_bytes().splitlines()
+    assert len(set(case.received())) == 5
+
+
+def test_after_a_crash_before_the_settling_the_same_ids_come_again(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a new process with a new connection; nothing has a second id, and all of it is confirmed in the end."""
+    way = Way(tmp_path / "way", case.adapter, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Forwarder, "_settle", _die)
+        with pytest.raises(KeyboardInterrupt):
+            way.forwarder.step(kit.RECIPIENT)
+    assert way.outcomes() == {"queued": 5}
+    way.cloud.clock.ms += LEASE_MS + 1
+    assert way.forwarder_of(case.again(), b"sender02").step(kit.RECIPIENT)
+    assert len(case.received()) in (5, 10)
+    assert len(set(case.received())) == 5
+    assert way.outcomes() == {"confirmed": 5}
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_withdrawn_at_any_moment_of_a_send_nothing_more_comes(case: Case, tmp_path: Path, moment: int) -> None:
+    """When the withdrawal has returned, the recipient has what it has; the owner is told of every event."""
+    way = Way(tmp_path / "way", case.adapter, 4)
+    begin, begun, had = Leases.begin, [0], list[int]()
+
+    def looked(under: object) -> None:
+        begun[0] += 1
+        if begun[0] == moment + 1:
+            way.withdraw()
+            had.append(len(case.received()))
+
+    def watched(leases: Leases, under: Looks) -> None:
+        begin(leases, under)
+        guard = under.guard
+
+        def look() -> None:
+            looked(under)
+            guard()
+
+        under.guard = look  # type: ignore[method-assign]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leases, "begin", watched)
+        way.forwarder.step(kit.RECIPIENT)
+    if not had:
+        way.withdraw()
+        had.append(len(case.received()))
+    assert not way.forwarder.step(kit.RECIPIENT)
+    told = way.outcomes()
+    assert len(case.received()) == had[0]
+    assert sum(told.values()) == 4
+    assert told.get("confirmed", 0) <= had[0] <= told.get("confirmed", 0) + told.get("unknown", 0)
+
+
+# whoever is reached over a network
+
+
+@pytest.mark.parametrize("word", ["busy", "hang", "broken", "close"])
+def test_what_was_not_answered_with_yes_or_no_comes_again_as_it_was(far: NetworkCase, word: str) -> None:
+    """An answer that is none, none at all, or a plea for later: the recipient may have it; its id stays."""
+    far.end.answers = [word]
+    hasty = far.impatient()
+    assert deliver(hasty, event(1)) is Outcome.RETRY
+    assert deliver(hasty, event(1)) is Outcome.CONFIRMED
+    assert far.received() == [event(1).body] * 2
+
+
+def test_what_is_refused_is_refused_for_good(far: NetworkCase) -> None:
+    """And holds up nothing."""
+    far.end.answers = ["refuse"]
+    assert deliver(far.adapter, event(1)) is Outcome.REFUSED
+    assert deliver(far.adapter, event(2)) is Outcome.CONFIRMED
+
+
+@pytest.mark.parametrize("word", ["hang", "drip"])
+def test_a_cut_ends_the_wait_for_an_answer(far: NetworkCase, word: str) -> None:
+    """Whoever says nothing, or a byte now and then, holds no withdrawal up."""
+    far.end.answers = [word]
+    leases, under, outcomes = Leases(), lease(), list[Outcome]()
+    leases.add([under])
+    sender = threading.Thread(target=lambda: outcomes.append(far.adapter.send(event(1), under, NOW_S)), daemon=True)
+    sender.start()
+    assert far.end.asked.wait(LIMIT_S)
+    assert leases.cut("rec") == 1
+    sender.join(LIMIT_S / 2)
+    assert outcomes == [Outcome.CUT]
+    assert deliver(far.adapter, event(2)) is Outcome.CONFIRMED
+
+
+def test_cut_before_any_write_the_recipient_has_the_whole_event_or_nothing(far: NetworkCase) -> None:
+    """Every look at the lease once, in an event of several writes; after it the next event goes."""
+    outcomes = []
+    for at in range(30):
+        had, under = len(far.received()), Looks(at)
+        outcomes.append(far.adapter.send(event(at, 3 * WRITE_BYTES_MAX), under, NOW_S))
+        if under.looks <= at:
+            break
+        assert outcomes[-1] is Outcome.CUT
+        assert far.received()[had:] in ([], [event(at, 3 * WRITE_BYTES_MAX).body])
+        assert deliver(far.adapter, event(100 + at)) is Outcome.CONFIRMED
+    assert outcomes[-1] is Outcome.CONFIRMED
+    assert len(outcomes) > 4
+
+
+def test_one_that_hung_up_between_two_events_is_called_again(far: NetworkCase) -> None:
+    """At once or with the next try; nobody waits for an answer that cannot come."""
+    assert deliver(far.adapter, event(1)) is Outcome.CONFIRMED
+    far.end.answers = ["close"]
+    assert deliver(far.adapter, event(2)) is Outcome.RETRY
+    assert deliver(far.adapter, event(2)) is Outcome.CONFIRMED
 
 
 # a file
@@ -231,7 +380,7 @@ def test_a_store_that_fails_in_the_middle_of_a_line_leaves_no_half_of_it(tmp_pat
 # a webhook
 
 
-def test_a_stock_library_verifies_the_signature(endpoint: Endpoint) -> None:
+def test_a_stock_library_verifies_the_signature(endpoint: End) -> None:
     """Standard Webhooks: id, timestamp and body are signed; the content type says CloudEvents."""
     with contextlib.closing(Webhook(endpoint.url, SECRET)) as webhook:
         webhook.send(event(7), lease(), NOW_S)
@@ -252,14 +401,14 @@ def _time(seconds: int) -> dt.datetime:
     [(200, "confirmed"), (202, "confirmed"), (400, "refused"), (410, "refused"), (408, "retry"), (425, "retry"),
      (429, "retry"), (500, "retry"), (503, "retry"), (302, "retry")],
 )  # fmt: skip
-def test_what_an_answer_means(endpoint: Endpoint, status: int, outcome: str) -> None:
+def test_what_an_answer_means(endpoint: End, status: int, outcome: str) -> None:
     """Only 2xx is a yes; only a plain 4xx is a no for good."""
-    endpoint.statuses = [status]
+    endpoint.answers = [status]
     with contextlib.closing(Webhook(endpoint.url, SECRET)) as webhook:
         assert webhook.send(event(1), lease(), NOW_S).value == outcome
 
 
-def test_a_recipient_that_is_away_is_tried_again(endpoint: Endpoint) -> None:
+def test_a_recipient_that_is_away_is_tried_again(endpoint: End) -> None:
     """Nobody listens: retry, with the same id."""
     gone = Webhook("http://127.0.0.1:9/", SECRET, timeout_s=1)
     assert gone.send(event(1), lease(), NOW_S) is Outcome.RETRY
@@ -310,15 +459,15 @@ def test_a_cut_never_goes_on_in_the_clear() -> None:
     victim = ssl.SSLSocket.__new__(ssl.SSLSocket)
     socket.socket.__init__(victim, fileno=ours.detach())
     victim._sslobj = _Cipher()  # type: ignore[attr-defined]
-    shutdown = socket.socket.shutdown
+    shut = socket.socket.shutdown
 
     def come_between(opened: socket.socket, how: int) -> None:
         opened.send(b"a reading")
-        shutdown(opened, how)
+        shut(opened, how)
 
-    with pytest.MonkeyPatch.context() as patch, victim, theirs:
+    with pytest.MonkeyPatch.context() as patch, theirs:
         patch.setattr(socket.socket, "shutdown", come_between)
-        shut(victim)
+        reset(victim)
         assert theirs.recv(100) == b""
 
 

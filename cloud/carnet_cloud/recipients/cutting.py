@@ -12,6 +12,12 @@ import struct
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
+def reset(opened: socket.socket) -> None:
+    """Shut it for both ways and close it."""
+    shut(opened)
+    opened.close()
+
+
 def shut(opened: socket.socket) -> None:
     """From now on no write succeeds, and its closing sends a reset."""
     try:

@@ -1,0 +1,97 @@
+"""An MQTT topic of the recipient's own broker: one message an event, the CloudEvent as a webhook would have it.
+
+A PUBACK that says success confirms. One that says that nobody is subscribed does not: such a broker has thrown the
+message away. One event is under way at a time, so that a cut takes back this event and no other (decision 0024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mqtt5 import DisconnectReasonCode, PubAckReasonCode
+
+from carnet_cloud.lease import Lease, LeaseOver
+from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.mqttconnection import BrokenAnswer, Broker, Connection, Message, Refused, TooLarge
+
+TIMEOUT_S = 15.0
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class MqttLink:
+    """A connection to one broker that is made anew whenever the last one was cut or has ended. Used by one thread."""
+
+    def __init__(self, broker: Broker, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._broker = broker
+        self._timeout_s = timeout_s
+        self._connection: Connection | None = None
+
+    def deliver(self, messages: Sequence[Message], lease: Lease, *, unheard: Outcome = Outcome.RETRY) -> Outcome:
+        """What became of messages that are one event; ``unheard``: if nobody was subscribed to one of them."""
+        done = False
+        try:
+            lease.guard()
+            reasons = self._open(lease).exchange(messages, lease)
+            done = True
+            return max((_judge(reason, unheard) for reason in reasons), key=_WORST.index)
+        except LeaseOver:
+            return Outcome.CUT
+        except TooLarge:
+            return Outcome.REFUSED
+        except BrokenAnswer as broken:
+            if broken.reason == int(DisconnectReasonCode.PACKET_TOO_LARGE):
+                return Outcome.REFUSED
+            return Outcome.CUT if lease.over else Outcome.RETRY
+        except (OSError, Refused):
+            return Outcome.CUT if lease.over else Outcome.RETRY
+        finally:
+            if not done:
+                self._drop()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self, lease: Lease) -> Connection:
+        if self._connection is not None and self._connection.is_stale:
+            self._drop()
+        if self._connection is None:
+            self._connection = Connection(self._broker, lease, self._timeout_s)
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.cut()
+            self._connection = None
+
+
+class Mqtt:
+    """Publishes every event to ``topic``."""
+
+    def __init__(self, broker: Broker, topic: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._link = MqttLink(broker, timeout_s=timeout_s)
+        self._topic = topic
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - TLS and login say who we are
+        """Publish it and wait for the PUBACK; see `Recipient.send`."""
+        return self._link.deliver([Message(self._topic, event.body, CONTENT_TYPE)], lease)
+
+    def finish(self) -> Outcome:
+        """Every answer has come by itself."""
+        return Outcome.CONFIRMED
+
+    def close(self) -> None:
+        self._link.close()
+
+
+_WORST = (Outcome.CONFIRMED, Outcome.RETRY, Outcome.REFUSED)
+
+
+def _judge(reason: int, unheard: Outcome) -> Outcome:
+    if reason == int(PubAckReasonCode.SUCCESS):
+        return Outcome.CONFIRMED
+    if reason == int(PubAckReasonCode.NO_MATCHING_SUBSCRIBERS):
+        return unheard
+    # a list of rights, a quota or a wrong topic is somebody's to mend; these bytes stay what they are
+    return Outcome.REFUSED if reason == int(PubAckReasonCode.PAYLOAD_FORMAT_INVALID) else Outcome.RETRY

@@ -1,0 +1,80 @@
+"""The tables ``[[recipient]]`` of the cloud's configuration, one model a kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from carnet.loopback import is_loopback
+
+Id = Annotated[str, Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")]
+Name = Annotated[str, Field(description="the recipient's name, for people: what its offers must call it")]
+
+
+class Section(BaseModel):
+    """A table: frozen, and a key that nobody knows is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class FileRecipient(Section):
+    """A recipient that reads a file on this machine."""
+
+    kind: Literal["file"]
+    id: Id
+    name: Name
+    path: Path = Field(description="JSON Lines file to append to")
+
+
+class WebhookRecipient(Section):
+    """A recipient that is called over HTTP."""
+
+    kind: Literal["webhook"]
+    id: Id
+    name: Name
+    url: str = Field(description="https address that takes the events")
+    secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
+
+
+class BrokerSection(Section):
+    """A recipient's MQTT 5 broker and what we show it."""
+
+    id: Id
+    name: Name
+    host: str = Field(description="host name or address of the recipient's broker, which speaks MQTT 5")
+    port: int = Field(default=8883, ge=1, le=65535, description="the broker's port")
+    username: str = Field(default="", description="name at the broker, if it asks for a password")
+    password_file: Path | None = Field(default=None, description="file with the password")
+    ca_file: Path | None = Field(
+        default=None,
+        description="authority that signed the broker's certificate; absent: no TLS, for a broker on this machine only",
+    )
+    cert_file: Path | None = Field(default=None, description="certificate to show; absent: none is shown")
+    key_file: Path | None = Field(default=None, description="key of this certificate")
+
+    @model_validator(mode="after")
+    def _private(self) -> BrokerSection:
+        check_tls(self.ca_file, self.cert_file, self.key_file, [self.host])
+        return self
+
+
+class MqttRecipient(BrokerSection):
+    """A recipient that reads a topic of its own MQTT broker."""
+
+    kind: Literal["mqtt"]
+    topic: str = Field(pattern=r"^[^+#\x00]{1,1024}$", description="topic to publish to, without wildcards")
+
+
+AnyRecipient = Annotated[FileRecipient | WebhookRecipient | MqttRecipient, Field(discriminator="kind")]
+
+
+def check_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, hosts: list[str]) -> None:
+    """ValueError unless TLS is whole, or there is none and every host is this machine."""
+    if (cert_file is None) != (key_file is None):
+        raise ValueError("cert_file and key_file belong together")
+    if cert_file is not None and ca_file is None:
+        raise ValueError("a certificate needs ca_file, without which there is no TLS")
+    if ca_file is None and not all(map(is_loopback, hosts)):
+        raise ValueError("a broker on another machine needs ca_file, the authority that signed its certificate")
