@@ -16,6 +16,8 @@ from carnet_agent import config as agentconfig
 from carnet_cloud import config as cloudconfig
 from carnet_cloud.api import Door, make_api
 from carnet_cloud.readiness import Readiness
+from carnet_cloud.replay import Replaying
+from carnet_cloud.replayapi import add_replays
 from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import SENTENCES
 from carnet_simulator.commands.broker import load_accounts
@@ -76,6 +78,7 @@ def test_every_request_of_the_api_is_described(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
     api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, *cloud.tell)
     add_watching(api, Readiness({}), lambda _: (b"", ""), ())
+    add_replays(api, Replaying(cloud.store, cloud.book.standing, cloud.clock.now_ms), {})
     add_backups(api, Door(cloud.store, cloud.consents, "x" * 32, cloud.clock.now_ms), int)
     served = {f"{method.upper()} {path}" for path, methods in api.openapi()["paths"].items() for method in methods}
     assert set(re.findall(r"^\| `((?:GET|POST) [^`]+)`", API, re.MULTILINE)) == served

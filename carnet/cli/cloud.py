@@ -40,12 +40,14 @@ OUTCOME: Final[Shape] = {
     "events": Kind.NUMBER, "samples": Kind.NUMBER, "paths": Every(Kind.NUMBER),
     "captured": Every({"first_ms": Kind.TIME, "last_ms": Kind.TIME}),
 }  # fmt: skip
+REPLAYED: Final[Shape] = {"events": Kind.NUMBER, "samples": Kind.NUMBER}
 STATEMENT: Final[Shape] = {
     "records": [
         {
             **STANDS,
             "recipient_name": Kind.TEXT,
             "outcomes": Every(OUTCOME),
+            "replayed": REPLAYED,
             "given_ms": Kind.TIME_OR_NONE,
             "expires_ms": Kind.TIME,
             "ended_ms": Kind.TIME_OR_NONE,

@@ -57,6 +57,8 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
             yield f"  {outcome:10} {entry['events']:>6} events {entry['samples']:>9} samples"
             for path, samples in entry["paths"].items():
                 yield f"    {samples:>9}  {path}{_captured(entry['captured'].get(path))}"
+        if again := record["replayed"]["events"]:
+            yield f"  once more  {again:>6} events {record['replayed']['samples']:>9} samples that it had already"
     for block in statement["blocked"]:
         what = block["path"] or "signals that no mapping of the cloud names"
         yield f"  blocked    {block['samples']:>6} of {what} for {block['record']}: {block['reason']}"

@@ -341,9 +341,9 @@ def _grant(grant: Grant) -> dict[str, Any]:
     }
 
 
-def check_token(text: str) -> str:
-    """The operator's token from its file; FormatError if it is too short to be one."""
+def check_token(text: str, reason: str = "operator_token") -> str:
+    """A token from its file; FormatError with this reason if it is too short to be one."""
     token = text.strip()
     if len(token) < 24:
-        raise FormatError("operator_token", "an operator's token has at least 24 characters")
+        raise FormatError(reason, "an operator's or recipient's token has at least 24 characters")
     return token

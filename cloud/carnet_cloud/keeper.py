@@ -64,6 +64,7 @@ def duties(
 
     def windows() -> None:
         with store.transaction() as t:
+            t.replays.end_windows(now_ms())
             t.outbox.drop_replayed(now_ms())
 
     return {

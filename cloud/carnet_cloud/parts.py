@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ from carnet_cloud.readiness import Readiness, StoreProbe
 from carnet_cloud.receipts import Receipts
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.recipients.opening import open_recipient
+from carnet_cloud.replay import Replaying
+from carnet_cloud.replayapi import add_replays
 from carnet_cloud.sequencer import Sequencer
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.watching import add_backups, add_watching
@@ -102,6 +104,7 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     catalogue = read_catalogue(config.catalogue)
     tokens = (_token(config.api.operator_token_file), _token(config.api.metrics_token_file))
     link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
+    recipient_tokens = {each.id: _token(each.token_file) for each in config.recipient}
     recipients = {each.id: open_recipient(each) for each in config.recipient}
     opened = open_store(config.store, os.urandom(16), now_ms())
     store = opened.store
@@ -117,10 +120,7 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     leases = Leases()
     probe = StoreProbe(store, monotonic_ms, journal.applied)
     readiness = _readiness(running, probe, link, journal, wrapping)
-    counted = running.loops.counted
-    exposition = Exposition(
-        Numbers(store, tuple(recipients), readiness, link.state, counted, lambda: _held(leases), now_ms)
-    )
+    exposition = _exposition(running, store, recipients, readiness, link, leases)
     recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
     pusher = Pusher(store, keys.keys.sign, os.urandom)
     outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
@@ -141,6 +141,7 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     api = make_api(store, consents, offers, tokens[0], now_ms, running.facts, explain, Receipts(keys.log.public))
     add_watching(api, readiness, exposition.text, tokens)
     add_backups(api, Door(store, consents, tokens[0], now_ms), Spool(store, config.store.path).fill)
+    add_replays(api, Replaying(store, book.standing, now_ms), recipient_tokens)
     return Parts(
         store=store,
         receiver=receiver,
@@ -181,6 +182,19 @@ def _readiness(
             "running": lambda: not running.is_stopping(),
         }
     )
+
+
+def _exposition(
+    running: Running,
+    store: Store,
+    recipients: Collection[str],
+    readiness: Readiness,
+    link: BrokerLink,
+    leases: Leases,
+) -> Exposition:
+    """What ``/metrics`` tells."""
+    counted = running.loops.counted
+    return Exposition(Numbers(store, tuple(recipients), readiness, link.state, counted, lambda: _held(leases), now_ms))
 
 
 def _changed(pusher: Pusher, link: BrokerLink, loops: Loops) -> Callable[[bytes], None]:

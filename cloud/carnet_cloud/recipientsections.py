@@ -9,9 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from carnet.loopback import is_loopback
 
-Id = Annotated[str, Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")]
-Name = Annotated[str, Field(description="the recipient's name, for people: what its offers must call it")]
-
 
 class Section(BaseModel):
     """A table: frozen, and a key that nobody knows is refused."""
@@ -19,30 +16,34 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
-class FileRecipient(Section):
+class AnyKind(Section):
+    """What every recipient has."""
+
+    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
+    name: str = Field(description="the recipient's name, for people: what its offers must call it")
+    token_file: Path | None = Field(
+        default=None, description="file with the token that it asks for a replay with; absent: it cannot ask"
+    )
+
+
+class FileRecipient(AnyKind):
     """A recipient that reads a file on this machine."""
 
     kind: Literal["file"]
-    id: Id
-    name: Name
     path: Path = Field(description="JSON Lines file to append to")
 
 
-class WebhookRecipient(Section):
+class WebhookRecipient(AnyKind):
     """A recipient that is called over HTTP."""
 
     kind: Literal["webhook"]
-    id: Id
-    name: Name
     url: str = Field(description="https address that takes the events")
     secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
 
 
-class BrokerSection(Section):
+class BrokerSection(AnyKind):
     """A recipient's MQTT 5 broker and what we show it."""
 
-    id: Id
-    name: Name
     host: str = Field(description="host name or address of the recipient's broker, which speaks MQTT 5")
     port: int = Field(default=8883, ge=1, le=65535, description="the broker's port")
     username: str = Field(default="", description="name at the broker, if it asks for a password")

@@ -48,7 +48,8 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
 
 def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: int) -> dict[str, Any]:
     """Per record of these epochs when it was given and ended, and by outcome events and samples, for every path with
-    its first and last capture; which units the car has; and what was blocked, why.
+    its first and last capture; what of it the recipient was given once more, which is no further disclosure; which
+    units the car has; and what was blocked, why.
     """
     records = _records(t, vehicle, epochs)
     mine = {stored.id for stored in records}
@@ -122,6 +123,10 @@ def _entry(t: Transaction, stored: StoredRecord, standing: Standing | None, now_
         "log_position": stored.log_position,
         "account": _account(t, stored),
         "outcomes": {each: _sum([d for d in deliveries if d.outcome == each]) for each in outcomes},
+        "replayed": {
+            "events": sum(d.replayed for d in deliveries),
+            "samples": sum(d.replayed * d.samples for d in deliveries),
+        },
     }
 
 

@@ -171,6 +171,21 @@ STEPS: tuple[str, ...] = (
     """,
     # the largest log that a vehicle's units or owners have seen and a restored store had not
     "alter table generation add column log_floor integer not null default 0;",
+    # a recipient asks for what it had once more: when, how often an event went out again, and its last question
+    """
+    alter table outbox add column replay_ms integer;
+    alter table delivery add column replayed integer not null default 0;
+    create index outbox_by_time on outbox (recipient, created_ms, event_id);
+    create index outbox_again on outbox (replay_until_ms, event_id)
+        where replay_ms is not null and state in ('leased', 'queued');
+    create table replay_question (
+        recipient text primary key, first blob not null, asked_ms integer not null, next blob not null
+    ) without rowid;
+    create table replay_item (
+        recipient text not null, event_id blob not null, kept text not null, attempts integer not null,
+        primary key (recipient, event_id)
+    ) without rowid;
+    """,
 )
 
 

@@ -1,6 +1,8 @@
 """What is on its way to a recipient, sealed under a key that ends with its grant, and what became of it.
 
-Law: ending a grant deletes its key and its payloads in the same transaction; an event id is kept for ever.
+Law: ending a grant deletes its key and its payloads in the same transaction; an event id is kept for ever. What an
+event came to is told, and counted in the tallies, once, while it is queued: one that goes out again (`Replays`) is told
+already, and changes that only from unknown to confirmed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from carnet_cloud.store.tallies import Changes, Tallies
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One event that waits for its recipient. ``payload`` is sealed under the key of (record, recipient)."""
+    """One event that waits for its recipient. ``payload`` is sealed under the key of (record, recipient);
+    ``created_ms`` is when it was made, or asked for once more.
+    """
 
     event_id: bytes
     record: str
@@ -30,7 +34,8 @@ class Queued:
 class Delivery:
     """What an event held, in numbers only; ``outcome``: queued, confirmed, unknown, destroyed, refused.
 
-    ``counts`` is of the form of `carnet_cloud.spans`.
+    ``counts`` is of the form of `carnet_cloud.spans`; ``replayed``: how often the recipient has confirmed it beyond the
+    first time, because it asked for it.
     """
 
     event_id: bytes
@@ -45,12 +50,15 @@ class Delivery:
     outcome: str
     time_ms: int
     log_position: int = 0
+    replayed: int = 0
 
 
 _DUE = (("leased", "lease_until_ms"), ("queued", "next_ms"))
 """What waits for its turn: in which state, and since when."""
 _NOBODYS = "(lease_owner is null or lease_owner = ? or not exists (select 1 from receiver where member = lease_owner))"
 """Not another receiver's: one that nobody has buried writes down what became of its group, however long that takes."""
+_IN_WINDOW = "(replay_ms is null or payload is not null and replay_until_ms > ?)"
+"""It goes for the first time, or its replay window is open."""
 _DELIVERY = (
     "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms,"
     " log_position"
@@ -104,10 +112,10 @@ class Outbox:
         room = size_bytes_max
         for state, time_of in _DUE:
             rows = self._db.execute(
-                "select event_id, record, recipient, generation, created_ms, payload, attempts from outbox"
-                f" where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS}"
+                "select event_id, record, recipient, generation, coalesce(replay_ms, created_ms), payload, attempts"
+                f" from outbox where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS} and {_IN_WINDOW}"
                 f" order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, owner, limit - len(found)),
+                (recipient, state, now_ms, owner, now_ms, limit - len(found)),
             )
             for row in rows:
                 queued = Queued(*row)
@@ -124,8 +132,8 @@ class Outbox:
         for state, time_of in _DUE:
             rows = self._db.execute(
                 f"select record from outbox where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS}"
-                f" order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, owner, limit - len(found)),
+                f" and {_IN_WINDOW} order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, owner, now_ms, limit - len(found)),
             )
             found += [row[0] for row in rows]
         return set(found)
@@ -148,17 +156,17 @@ class Outbox:
         If it was ever tried the recipient may have it.
         """
         tried = self._db.execute(
-            "update delivery set outcome = 'unknown', time_ms = ? where event_id = ? and exists"
+            "update delivery set outcome = 'unknown', time_ms = ? where event_id = ? and outcome = 'queued' and exists"
             " (select 1 from outbox where event_id = ? and attempts > 0)" + _TOLD,
             (now_ms, event_id, event_id),
         ).fetchall()
         self._tallies.doubt(tried, now_ms)
         state = "unknown" if tried else "destroyed"
         self._db.execute("update outbox set state = ?, payload = null where event_id = ?", (state, event_id))
-        if not tried:
-            self._db.execute(
-                "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ?", (now_ms, event_id)
-            )
+        self._db.execute(
+            "update delivery set outcome = 'destroyed', time_ms = ? where event_id = ? and outcome = 'queued'",
+            (now_ms, event_id),
+        )
 
     def lease(self, event_ids: Iterable[bytes], owner: bytes, until_ms: int) -> None:
         self._db.executemany(
@@ -179,9 +187,18 @@ class Outbox:
     # as unknown, and only who knows better may say so
 
     def confirm(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
-        """The recipient has them; that is written although the lease was taken away, for it is the truth."""
+        """The recipient has them; that is written although the lease was taken away, for it is the truth.
+
+        What it had before is counted apart: a second time is no second disclosure.
+        """
+        self._db.executemany(
+            "update delivery set replayed = replayed + 1 where outcome = 'confirmed' and event_id = (select event_id"
+            " from outbox where event_id = ? and lease_owner = ? and state in ('leased', 'unknown')"
+            " and replay_ms is not null)",
+            [(event_id, owner) for event_id in event_ids],
+        )
         self._tell(event_ids, owner, "confirmed", now_ms, or_unknown=True)
-        self._end(event_ids, owner, "confirmed", now_ms)
+        self._end(event_ids, owner, "confirmed", now_ms, or_state="unknown")
 
     def refuse(self, event_ids: Sequence[bytes], owner: bytes, now_ms: int) -> None:
         """The recipient answered that it will never take them."""
@@ -205,7 +222,7 @@ class Outbox:
         """Nothing of them was ever written under this lease: they wait as before it.
 
         Those that were withdrawn meanwhile, and never tried before, the recipient surely has not. The account that told
-        them as unknown takes nothing back.
+        them as unknown takes nothing back. A replay that was withdrawn meanwhile was not tried.
         """
         mine = [(event_id, owner) for event_id in event_ids]
         self._db.executemany(
@@ -213,13 +230,13 @@ class Outbox:
             " where event_id = ? and lease_owner = ? and state = 'leased'",
             mine,
         )
-        unseen = "event_id = ? and lease_owner = ? and state = 'unknown' and attempts = 1"
+        unseen = "event_id = ? and lease_owner = ? and state = 'unknown' and (attempts = 1 or replay_ms is not null)"
         self._db.executemany(
             "update delivery set outcome = 'destroyed', time_ms = ? where outcome = 'unknown' and event_id ="
-            f" (select event_id from outbox where {unseen})",
+            f" (select event_id from outbox where {unseen} and replay_ms is null)",
             [(now_ms, *each) for each in mine],
         )
-        self._db.executemany(f"update outbox set state = 'destroyed' where {unseen}", mine)
+        self._db.executemany(f"update outbox set state = 'destroyed', attempts = attempts - 1 where {unseen}", mine)
 
     def give_back(self, event_ids: Iterable[bytes], owner: bytes) -> None:
         """The sender has stopped writing, whatever the state says."""
@@ -247,13 +264,15 @@ class Outbox:
             (now_ms, event_id),
         ).fetchall()
 
-    def _end(self, event_ids: Sequence[bytes], owner: bytes, state: str, now_ms: int) -> None:
+    def _end(
+        self, event_ids: Sequence[bytes], owner: bytes, state: str, now_ms: int, *, or_state: str = "leased"
+    ) -> None:
         """Nothing is left to send; the payload goes unless a replay window keeps it."""
         self._db.executemany(
-            "update outbox set state = ?, confirmed_ms = ?, lease_owner = null, lease_until_ms = null,"
-            " payload = case when replay_until_ms > ? then payload end"
-            " where event_id = ? and lease_owner = ? and state = 'leased'",
-            [(state, now_ms, now_ms, event_id, owner) for event_id in event_ids],
+            "update outbox set state = ?, confirmed_ms = ?, replay_ms = null, lease_owner = null,"
+            " lease_until_ms = null, payload = case when replay_until_ms > ? then payload end"
+            " where event_id = ? and lease_owner = ? and state in ('leased', ?)",
+            [(state, now_ms, now_ms, event_id, owner, or_state) for event_id in event_ids],
         )
 
     # endings
@@ -266,12 +285,13 @@ class Outbox:
         self._db.execute("delete from outbox_key where record = ?", (record,))
         tried = "select event_id from outbox where record = ? and state in ('leased', 'queued') and attempts > 0"
         unknown = self._db.execute(
-            f"update delivery set outcome = 'unknown', time_ms = ? where event_id in ({tried}){_TOLD}",
+            "update delivery set outcome = 'unknown', time_ms = ? where outcome = 'queued'"
+            f" and event_id in ({tried}){_TOLD}",
             (now_ms, record),
         ).fetchall()
         self._tallies.doubt(unknown, now_ms)
         unseen = self._db.execute(
-            "update delivery set outcome = 'destroyed', time_ms = ? where event_id in"
+            "update delivery set outcome = 'destroyed', time_ms = ? where outcome = 'queued' and event_id in"
             " (select event_id from outbox where record = ? and state = 'queued' and attempts = 0)",
             (now_ms, record),
         ).rowcount
@@ -341,7 +361,7 @@ class Outbox:
 
     def deliveries(self, record: str) -> list[Delivery]:
         rows = self._db.execute(
-            f"select {_DELIVERY} from delivery where record = ? order by time_ms, event_id", (record,)
+            f"select {_DELIVERY}, replayed from delivery where record = ? order by time_ms, event_id", (record,)
         )
         return [Delivery(*row) for row in rows]
 

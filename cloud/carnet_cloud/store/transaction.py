@@ -13,6 +13,7 @@ from carnet_cloud.store.ledger import Ledger
 from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys
+from carnet_cloud.store.replays import Replays
 from carnet_cloud.store.shards import Shards
 from carnet_cloud.store.streams import Streams
 from carnet_cloud.store.tallies import Tallies
@@ -28,6 +29,7 @@ class Transaction:
     streams: Streams
     outbox: Outbox
     outbox_keys: OutboxKeys
+    replays: Replays
     blocks: Blocks
     counters: Counters
     shards: Shards
@@ -45,6 +47,7 @@ class Transaction:
             Streams(db),
             Outbox(db),
             OutboxKeys(db),
+            Replays(db),
             Blocks(db),
             Counters(db),
             Shards(db),

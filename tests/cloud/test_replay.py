@@ -1,0 +1,444 @@
+"""A recipient asks for its events once more: the same ids, judged now, and a report that adds up to what was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carnet.errors import ConsentError, FormatError, UnavailableError
+from carnet.ids import format_id
+from carnet_cloud import replay
+from carnet_cloud.api import make_api
+from carnet_cloud.forward import Forwarder
+from carnet_cloud.recipients import JsonLines, Outcome, Recipient
+from carnet_cloud.replay import Replaying, Report
+from carnet_cloud.replayapi import add_replays
+from carnet_cloud.statement import statement_of
+from carnet_cloud.store.outbox import Delivery
+from tests import consentkit as kit
+from tests.cloud.kit import VEHICLE, Cloud, Unit
+from tests.cloud.test_api import Client, facts
+from tests.cloud.test_forward import Listener, make_forwarder
+from tests.cloud.test_keeper import turn
+
+WINDOW_MS = 6 * 3_600_000
+OFFER = kit.offer_bytes(replay_ms=WINDOW_MS)
+OTHER = format_id("rec_", b"the other!")
+INSURER = format_id("rcp_", b"an insurer")
+INSURED = format_id("rec_", b"insured---")
+TOKENS = {kit.RECIPIENT: "the repair shop's own token", INSURER: "another token of the insurer"}
+PATH = f"/v1/recipients/{kit.RECIPIENT}/replay"
+
+
+@dataclass
+class Shop:
+    """A cloud with one recipient that has been sent some events of two records, and may ask for them again."""
+
+    cloud: Cloud
+    unit: Unit
+    tokens: dict[str, str]
+    listener: Listener = field(default_factory=Listener)
+
+    def __post_init__(self) -> None:
+        self.forwarder: Forwarder = make_forwarder(self.cloud, self.listener)
+        self.replaying = Replaying(self.cloud.store, self.cloud.book.standing, self.cloud.clock.now_ms)
+
+    def send(self, count: int, *records: str) -> None:
+        """Envelopes a second apart, forwarded until nothing is due."""
+        for _ in range(count):
+            self.cloud.clock.ms += 1000
+            self.cloud.send(self.unit.data(records=records or (kit.RECORD_ID,)))
+        self.forward()
+
+    def forward(self, adapter: Recipient | None = None) -> None:
+        forwarder = make_forwarder(self.cloud, adapter) if adapter else self.forwarder
+        while forwarder.step(kit.RECIPIENT):
+            pass
+
+    def ask(self, first: bytes | None = None) -> Report:
+        return self.replaying.ask(kit.RECIPIENT, (self.listener.got[0] if first is None else first).hex())
+
+    def report(self) -> Report:
+        found = self.replaying.report(kit.RECIPIENT)
+        parts = found.sent + found.waiting + sum(found.blocked.values()) + found.destroyed + found.refused
+        assert found.asked == parts + found.unknown
+        return found
+
+    def happen(self, kind: str, record: str = kit.RECORD_ID) -> None:
+        entry = kit.event(kind, [self.tokens[record]], self.cloud.clock.ms, record=record)
+        self.cloud.consents.event(entry, record)
+
+    def count(self, which: str) -> int:
+        """How many rows of the outbox are so."""
+        with self.cloud.store.transaction() as t:
+            return int(t.counters._db.execute(f"select count(*) from outbox where {which}").fetchone()[0])
+
+    def statement(self, record: str = kit.RECORD_ID) -> dict[str, Any]:
+        with self.cloud.store.transaction() as t:
+            found = statement_of(t, VEHICLE, (1,), self.cloud.clock.ms)
+        return next(each for each in found["records"] if each["record"] == record)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    cloud, unit = Cloud(tmp_path, recipients=(kit.RECIPIENT, INSURER)), Unit()
+    cloud.enrol(unit)
+    cloud.offers.publish(OFFER)
+    tokens = {record: kit.token(OFFER, id=record) for record in (kit.RECORD_ID, OTHER)}
+    for token in tokens.values():
+        cloud.consents.give(token, kit.VEHICLE)
+    cloud.send(unit.schema())
+    return Shop(cloud, unit, tokens)
+
+
+def test_what_was_sent_comes_again_from_the_event_on_under_its_own_id(shop: Shop, tmp_path: Path) -> None:
+    """Byte for byte what a file would have had, and nothing from before it."""
+    shop.send(5)
+    first = shop.listener.got[2]
+    asked = shop.ask(first)
+    assert (asked.asked, asked.waiting, asked.sent) == (3, 3, 0)
+    again = JsonLines(tmp_path / "again.jsonl")
+    shop.forward(again)
+    again.close()
+    lines = (tmp_path / "again.jsonl").read_bytes().splitlines()
+    assert [line.split(b'"id":"')[1][:32].decode() for line in lines] == [each.hex() for each in shop.listener.got[2:]]
+    done = shop.report()
+    assert (done.asked, done.sent, done.waiting, done.next) == (3, 3, 0, "")
+
+
+def test_an_event_that_was_replayed_is_no_second_disclosure(shop: Shop) -> None:
+    """The statement's outcomes and the answer to why stay as they were; what came once more is counted apart."""
+    shop.send(4)
+    before, why_before, told_before = shop.statement(), explained(shop), told(shop)
+    for _ in range(2):
+        shop.cloud.clock.ms += 1000
+        shop.ask()
+        shop.forward()
+    after = shop.statement()
+    samples = before["outcomes"]["confirmed"]["samples"]
+    assert before.pop("replayed") == {"events": 0, "samples": 0}
+    assert after.pop("replayed") == {"events": 8, "samples": 2 * samples}
+    assert after == before
+    assert explained(shop) == why_before
+    assert told(shop) == told_before
+
+
+def told(shop: Shop) -> list[Delivery]:
+    """What is written of every event, but how often it went out again."""
+    with shop.cloud.store.transaction() as t:
+        return [dataclasses.replace(each, replayed=0) for each in t.outbox.deliveries(kit.RECORD_ID)]
+
+
+def explained(shop: Shop) -> list[Any]:
+    with shop.cloud.store.transaction() as t:
+        return shop.cloud.explain(t, VEHICLE, kit.SPEED, shop.cloud.clock.ms)
+
+
+def test_what_is_still_on_its_way_is_not_asked_for(shop: Shop) -> None:
+    """It comes by itself, once."""
+    shop.send(2)
+    shop.cloud.send(shop.unit.data())
+    assert shop.ask().asked == 2
+    shop.forward()
+    assert len(shop.listener.got) == 2 + 3
+    assert shop.report().sent == 2
+
+
+# judged again
+
+
+def test_a_withdrawal_before_the_question_blocks_its_record_and_no_other(shop: Shop) -> None:
+    shop.send(3, kit.RECORD_ID)
+    shop.send(2, OTHER)
+    first = shop.listener.got[0]
+    shop.happen("withdraw")
+    assert shop.ask(first).blocked == {"owner": 3}
+    shop.forward()
+    done = shop.report()
+    assert (done.asked, done.sent, done.blocked) == (5, 2, {"owner": 3})
+    assert shop.listener.records[5:] == [OTHER] * 2
+
+
+def test_a_withdrawal_between_question_and_send_is_silence(shop: Shop) -> None:
+    """What waited is destroyed; that it was disclosed before stays told."""
+    shop.send(4)
+    shop.ask()
+    shop.happen("withdraw")
+    shop.forward()
+    assert len(shop.listener.got) == 4
+    done = shop.report()
+    assert (done.asked, done.destroyed) == (4, 4)
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 4}
+    assert shop.statement()["replayed"] == {"events": 0, "samples": 0}
+
+
+def test_a_withdrawal_in_the_middle_tells_of_every_event_what_became_of_it(shop: Shop) -> None:
+    """Answered: sent. In the air: unknown. Not begun: destroyed."""
+    shop.send(6)
+    shop.ask()
+    shop.listener.during = lambda n: shop.happen("withdraw") if n == 6 + 3 else None
+    shop.forward()
+    done = shop.report()
+    assert (done.asked, done.sent, done.unknown, done.destroyed) == (6, 2, 1, 3)
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 6}
+    assert shop.statement()["replayed"]["events"] == 2
+
+
+def test_a_paused_record_is_blocked_and_after_its_resume_what_was_kept_is_gone(shop: Shop) -> None:
+    """A pause destroys what is kept; only later captures are covered afterwards."""
+    shop.send(2)
+    shop.happen("pause")
+    assert shop.ask().blocked == {"owner": 2}
+    shop.cloud.clock.ms += 1000
+    entry = kit.event("resume", [shop.tokens[kit.RECORD_ID], *events_of(shop)], shop.cloud.clock.ms)
+    shop.cloud.consents.event(entry, kit.RECORD_ID)
+    assert (shop.ask().destroyed, shop.report().blocked) == (2, {})
+
+
+def events_of(shop: Shop) -> list[str]:
+    with shop.cloud.store.transaction() as t:
+        return t.consents.events(kit.RECORD_ID)
+
+
+def test_a_silent_record_is_blocked_by_its_own_word(shop: Shop) -> None:
+    """A restored store: until the owner has confirmed."""
+    shop.send(2)
+    with shop.cloud.store.transaction() as t:
+        t.consents.set_silent(kit.RECORD_ID, True)
+    assert shop.ask().blocked == {"unconfirmed": 2}
+    assert not shop.forwarder.step(kit.RECIPIENT)
+
+
+# the window
+
+
+def test_beyond_the_window_nothing_comes(shop: Shop) -> None:
+    """Whether the keeper has been there or not; to the last millisecond before it, it does."""
+    shop.send(1)
+    shop.cloud.clock.ms += WINDOW_MS // 2
+    shop.send(1)
+    first = shop.listener.got[0]
+    shop.cloud.clock.ms += WINDOW_MS // 2 - 1001
+    assert shop.ask(first).waiting == 2
+    shop.forward()
+    shop.cloud.clock.ms += 1
+    asked = shop.ask(first)
+    assert (asked.waiting, asked.destroyed) == (1, 1)
+    shop.forward()
+    assert shop.report().sent == 1
+
+
+def test_a_window_that_ends_between_question_and_send_ends_the_replay(shop: Shop) -> None:
+    """An event that is late is never sent, and is told as destroyed once the keeper has come by."""
+    shop.send(3)
+    shop.ask()
+    shop.cloud.clock.ms += WINDOW_MS
+    assert not shop.forwarder.step(kit.RECIPIENT)
+    assert shop.report().waiting == 3
+    turn(shop.cloud)
+    assert (shop.report().destroyed, len(shop.listener.got)) == (3, 3)
+    assert shop.count("payload is not null") == 0
+
+
+def test_an_offer_without_a_window_keeps_nothing(tmp_path: Path) -> None:
+    cloud, unit = Cloud(tmp_path), Unit()
+    cloud.enrol(unit)
+    shop = Shop(cloud, unit, {kit.RECORD_ID: cloud.give()})
+    cloud.send(unit.schema())
+    shop.send(2)
+    assert shop.ask().destroyed == 2
+
+
+# the cursor
+
+
+def test_a_cursor_of_another_recipient_says_no_more_than_one_that_never_was(shop: Shop) -> None:
+    theirs = kit.offer_bytes(id=format_id("off_", b"offer--two"), recipient=INSURER, replay_ms=WINDOW_MS)
+    shop.cloud.offers.publish(theirs)
+    shop.cloud.consents.give(kit.token(theirs, id=INSURED), kit.VEHICLE)
+    shop.send(1, kit.RECORD_ID, INSURED)
+    with shop.cloud.store.transaction() as t:
+        (foreign,) = t.outbox.due(INSURER, b"sender01", shop.cloud.clock.ms, 10)
+    said = set()
+    for cursor in (foreign.event_id, bytes(16), bytes([shop.listener.got[0][0] ^ 1]) + shop.listener.got[0][1:]):
+        with pytest.raises(ConsentError) as refused:
+            shop.ask(cursor)
+        said.add((refused.value.reason, str(refused.value)))
+    assert len(said) == 1
+    with pytest.raises(ConsentError):
+        shop.replaying.ask(INSURER, shop.listener.got[0].hex())
+
+
+@pytest.mark.parametrize("cursor", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "' or 1=1 --", "٠" * 32])
+def test_what_is_no_event_id_is_refused(shop: Shop, cursor: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        shop.replaying.ask(kit.RECIPIENT, cursor)
+    assert refused.value.reason == "cursor_malformed"
+
+
+def test_one_question_at_a_time_and_no_longer_than_its_bound(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report names where to go on."""
+    monkeypatch.setattr(replay, "AT_ONCE_MAX", 3)
+    shop.send(5)
+    sent = list(shop.listener.got)
+    asked = shop.ask()
+    assert (asked.asked, asked.next) == (3, sent[3].hex())
+    with pytest.raises(UnavailableError) as refused:
+        shop.ask()
+    assert refused.value.reason == "replay_running"
+    shop.forward()
+    rest = shop.ask(bytes.fromhex(asked.next))
+    assert (rest.asked, rest.next) == (2, "")
+    shop.forward()
+    assert shop.listener.got[5:] == sent
+
+
+# what the recipient answers
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.RETRY])
+def test_what_it_does_not_take_the_second_time_it_still_has_had(shop: Shop, outcome: Outcome) -> None:
+    """Refused, or given up three days after the question; the statement says confirmed, as it was."""
+    shop.send(2)
+    shop.ask()
+    shop.listener.outcome = outcome
+    shop.forward()
+    if outcome is Outcome.RETRY:
+        assert shop.report().waiting == 2
+        shop.happen("withdraw")
+    assert (shop.report().refused, shop.report().unknown) == ((2, 0) if outcome is Outcome.REFUSED else (0, 2))
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 2}
+
+
+def test_three_days_of_trying_count_from_the_question(tmp_path: Path) -> None:
+    """An old event of a recipient that is away for a moment is not given up at the first try."""
+    cloud, unit = Cloud(tmp_path), Unit()
+    cloud.enrol(unit)
+    offer = kit.offer_bytes(replay_ms=7 * kit.DAY_MS)
+    cloud.offers.publish(offer)
+    shop = Shop(cloud, unit, {kit.RECORD_ID: kit.token(offer)})
+    cloud.consents.give(shop.tokens[kit.RECORD_ID], kit.VEHICLE)
+    cloud.send(unit.schema())
+    shop.send(1)
+    cloud.clock.ms += 5 * kit.DAY_MS
+    shop.ask()
+    shop.listener.outcome = Outcome.RETRY
+    shop.forward()
+    assert shop.report().waiting == 1
+    cloud.clock.ms += 10_000
+    shop.listener.outcome = Outcome.CONFIRMED
+    shop.forward()
+    assert shop.report().sent == 1
+
+
+def test_what_it_has_refused_for_good_is_not_sent_again(shop: Shop) -> None:
+    shop.send(1)
+    shop.listener.outcome = Outcome.REFUSED
+    shop.send(2)
+    shop.listener.outcome = Outcome.CONFIRMED
+    assert shop.ask().refused == 2
+    shop.forward()
+    assert shop.report().sent == 1
+
+
+def test_what_nobody_knew_becomes_a_disclosure_when_the_replay_is_confirmed(shop: Shop) -> None:
+    """The first yes is the disclosure, whichever time it came; it is counted once and not as a replay."""
+    shop.send(1)
+    shop.listener.outcome = Outcome.RETRY
+    shop.send(1)
+    with shop.cloud.store.transaction() as t:
+        (late,) = t.outbox.due(kit.RECIPIENT, b"sender01", 2**52, 1)
+        t.outbox.lease([late.event_id], b"sender01", shop.cloud.clock.ms + 400)
+        t.outbox.give_up([late.event_id], b"sender01", shop.cloud.clock.ms)
+    assert shop.statement()["outcomes"]["unknown"]["events"] == 1
+    shop.listener.outcome = Outcome.CONFIRMED
+    shop.ask()
+    shop.forward()
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 2}
+    assert shop.statement()["replayed"]["events"] == 1
+
+
+def test_whatever_happens_the_report_adds_up_and_no_disclosure_is_unsaid(shop: Shop) -> None:
+    """Two hundred steps of everything, in an order that a seed chose."""
+    source = random.Random(21)
+    alive = [kit.RECORD_ID, OTHER]
+    shop.send(1, *alive)
+    before = dict.fromkeys(alive, (0, 0))
+    for step in range(200):
+        shop.listener.outcome = source.choice([Outcome.CONFIRMED] * 3 + [Outcome.RETRY, Outcome.REFUSED])
+        match source.randrange(6):
+            case 0:
+                shop.cloud.send(shop.unit.data(records=(kit.RECORD_ID, OTHER)))
+            case 1 | 2:
+                shop.forwarder.step(kit.RECIPIENT)
+            case 3:
+                shop.cloud.clock.ms += source.choice([1, 1000, 600_000])
+                turn(shop.cloud)
+            case 4 if not shop.count("state in ('queued', 'leased') and replay_ms is not null"):
+                shop.ask(source.choice(shop.listener.got))
+                shop.report()
+            case 5 if step > 150 and alive:
+                shop.happen("withdraw", alive.pop(source.randrange(len(alive))))
+        for record in before:
+            before[record] = adds_up(shop.statement(record), before[record])
+    shop.report()
+    assert not alive
+    assert min(confirmed for confirmed, _ in before.values()) > 10
+
+
+def adds_up(entry: dict[str, Any], before: tuple[int, int]) -> tuple[int, int]:
+    """What the next account would say is what the recipient confirmed, or may have; (confirmed, total) never fall."""
+    told = {word: (each["events"], each["samples"]) for word, each in entry["outcomes"].items()}
+    confirmed, unknown = entry["account"]["confirmed"], entry["account"]["unknown"]
+    assert tuple(confirmed.values()) == told.get("confirmed", (0, 0))
+    assert unknown["events"] >= sum(told.get(word, (0, 0))[0] for word in ("unknown", "refused"))
+    assert unknown["events"] <= sum(told.get(word, (0, 0))[0] for word in ("unknown", "refused", "destroyed"))
+    after = (confirmed["events"], confirmed["events"] + unknown["events"])
+    assert after >= before
+    assert after[1] >= before[1]
+    return after
+
+
+# the door
+
+
+@pytest.fixture
+def client(shop: Shop) -> Client:
+    cloud = shop.cloud
+    api = make_api(cloud.store, cloud.consents, cloud.offers, "x" * 32, cloud.clock.now_ms, facts, *cloud.tell)
+    add_replays(api, shop.replaying, TOKENS)
+    return Client(api)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_recipient_asks_with_its_own_token_and_reads_the_report(shop: Shop, client: Client) -> None:
+    shop.send(2)
+    mine = bearer(TOKENS[kit.RECIPIENT])
+    answer = client.get(PATH, headers=mine)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "replay_unknown")
+    answer = client.post(PATH, json={"first": shop.listener.got[0].hex()}, headers=mine)
+    assert (answer.status_code, answer.json()["waiting"]) == (202, 2)
+    again = client.post(PATH, json={"first": shop.listener.got[0].hex()}, headers=mine)
+    assert (again.status_code, again.json()["reason"]) == (503, "replay_running")
+    shop.forward()
+    assert client.get(PATH, headers=mine).json()["sent"] == 2
+
+
+@pytest.mark.parametrize("token", ["", TOKENS[INSURER], "x" * 32, TOKENS[kit.RECIPIENT] + "x"])
+@pytest.mark.parametrize("recipient", [kit.RECIPIENT, format_id("rcp_", b"is nobody."), "rcp_x"])
+def test_nobody_else_asks_or_reads(shop: Shop, client: Client, recipient: str, token: str) -> None:
+    """Another recipient, the operator, a stranger; and for a recipient that is unknown nobody at all."""
+    shop.send(1)
+    path = f"/v1/recipients/{recipient}/replay"
+    body = {"first": shop.listener.got[0].hex()}
+    for answer in (client.post(path, json=body, headers=bearer(token)), client.get(path, headers=bearer(token))):
+        assert (answer.status_code, answer.json()["reason"]) == (401, "recipient_token")
+    assert not shop.forwarder.step(kit.RECIPIENT)
