@@ -18,7 +18,7 @@ PURE = [module for module in MODULES if is_pure(module)]
 EXTRAS = {
     "carnet": (),
     "carnet_agent": ("agent", "parquet", "mf4"),
-    "carnet_cloud": ("cloud", "postgres"),
+    "carnet_cloud": ("cloud", "postgres", "kafka"),
     "carnet_simulator": ("simulator",),
 }
 IMPORT_NAMES = {"paho-mqtt": "paho", "pynacl": "nacl", "python-can": "can", "backports.zstd": "backports"}

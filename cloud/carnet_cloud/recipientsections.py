@@ -68,7 +68,36 @@ class MqttRecipient(BrokerSection):
     topic: str = Field(pattern=r"^[^+#\x00]{1,1024}$", description="topic to publish to, without wildcards")
 
 
-AnyRecipient = Annotated[FileRecipient | WebhookRecipient | MqttRecipient, Field(discriminator="kind")]
+class KafkaRecipient(AnyKind):
+    """A recipient that reads a topic of its own Kafka cluster; needs the extra `kafka`."""
+
+    kind: Literal["kafka"]
+    brokers: tuple[Annotated[str, Field(pattern=r"^[^,\s]+:\d{1,5}$")], ...] = Field(
+        min_length=1, description="some brokers of the cluster, each as host:port"
+    )
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="topic to publish to; it must be there")
+    username: str = Field(default="", description="name at the cluster, if it asks for a password")
+    password_file: Path | None = Field(default=None, description="file with the password")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how name and password are shown"
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="authority that signed the brokers' certificates; absent: no TLS, for a cluster on this machine",
+    )
+    cert_file: Path | None = Field(default=None, description="certificate to show; absent: none is shown")
+    key_file: Path | None = Field(default=None, description="key of this certificate")
+
+    @model_validator(mode="after")
+    def _private(self) -> KafkaRecipient:
+        hosts = [broker.rpartition(":")[0].strip("[]") for broker in self.brokers]
+        check_tls(self.ca_file, self.cert_file, self.key_file, hosts)
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("username and password_file belong together")
+        return self
+
+
+AnyRecipient = Annotated[FileRecipient | WebhookRecipient | MqttRecipient | KafkaRecipient, Field(discriminator="kind")]
 
 
 def check_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, hosts: list[str]) -> None:

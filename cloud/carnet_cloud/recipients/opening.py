@@ -6,13 +6,20 @@ Law: what can be wrong with its files is said here, before anything starts.
 from __future__ import annotations
 
 from carnet import brokertls
+from carnet.errors import ConfigError
 from carnet_cloud.keyfolder import read_secret
 from carnet_cloud.recipients.base import Recipient
 from carnet_cloud.recipients.jsonlines import JsonLines
 from carnet_cloud.recipients.mqtt import Mqtt
 from carnet_cloud.recipients.mqttconnection import Broker
 from carnet_cloud.recipients.webhook import Webhook
-from carnet_cloud.recipientsections import AnyRecipient, BrokerSection, FileRecipient, WebhookRecipient
+from carnet_cloud.recipientsections import (
+    AnyRecipient,
+    BrokerSection,
+    FileRecipient,
+    KafkaRecipient,
+    WebhookRecipient,
+)
 
 
 def open_recipient(section: AnyRecipient) -> Recipient:
@@ -21,7 +28,34 @@ def open_recipient(section: AnyRecipient) -> Recipient:
         return JsonLines(section.path)
     if isinstance(section, WebhookRecipient):
         return Webhook(section.url, read_secret(section.secret_file).decode().strip())
+    if isinstance(section, KafkaRecipient):
+        return _kafka(section)
     return Mqtt(_broker(section), section.topic)
+
+
+def _kafka(section: KafkaRecipient) -> Recipient:
+    try:
+        from carnet_cloud.recipients.kafka import Cluster, Kafka
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "kafka_missing", "a recipient of kind kafka needs another package: pip install 'carnet[kafka]'"
+        ) from error
+    return Kafka(Cluster(section.brokers, _login(section)), section.topic)
+
+
+def _login(section: KafkaRecipient) -> dict[str, str]:
+    """In librdkafka's words; its files are tried here, for it would only say that it cannot connect."""
+    login = {"security.protocol": f"{'sasl_' if section.username else ''}{'ssl' if section.ca_file else 'plaintext'}"}
+    if section.password_file is not None:
+        password = read_secret(section.password_file).decode().strip()
+        login |= {"sasl.mechanism": section.mechanism, "sasl.username": section.username, "sasl.password": password}
+    if section.ca_file is not None:
+        brokertls.context(section.ca_file, section.cert_file, section.key_file, f"recipient {section.id}")
+        login["ssl.ca.location"] = str(section.ca_file)
+    if section.cert_file is not None and section.key_file is not None:
+        read_secret(section.key_file)
+        login |= {"ssl.certificate.location": str(section.cert_file), "ssl.key.location": str(section.key_file)}
+    return login
 
 
 def _broker(section: BrokerSection) -> Broker:

@@ -1,0 +1,184 @@
+"""A topic of the recipient's own Kafka cluster: one message an event, keyed by its record.
+
+All replicas confirm (``acks=all``), and librdkafka's own retries are idempotent. It writes in threads of its own, so a
+message is in its hands only while our lease is good: asked before, and again at least every 100 ms until the delivery
+report. A cut takes the message out of its queues, breaks its connections, and ends it with its threads; a producer on
+which anything went wrong is never used again (decision 0024).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from carnet.errors import ConfigError
+from carnet.loopback import is_loopback
+from carnet_cloud.lease import BEGIN_MS, Lease, LeaseOver
+from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.foreignsockets import Address, addresses, cut_connections
+
+TIMEOUT_S = 15.0
+TURN_S = BEGIN_MS / 2000
+MESSAGE_BYTES_MAX = 1 << 28
+"""The cluster says what is too large for it, not the library."""
+HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json; charset=utf-8")]
+REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """``brokers``: ``host:port`` of some; ``login``: librdkafka's own settings for TLS and SASL."""
+
+    brokers: tuple[str, ...]
+    login: dict[str, str]
+
+    @property
+    def is_private(self) -> bool:
+        return "ssl" in self.login.get("security.protocol", "")
+
+
+class Kafka:
+    """Publishes every event to ``topic``."""
+
+    def __init__(self, cluster: Cluster, topic: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._timeout_s = timeout_s
+        self._open: _Open | None = None
+
+    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - TLS and login say who we are
+        """Hand it to the cluster and wait for the delivery report; see `Recipient.send`."""
+        outcome = Outcome.RETRY
+        try:
+            lease.guard()
+            if self._open is None:
+                self._open = _Open(self._cluster, self._topic, self._timeout_s)
+            outcome = self._open.publish(event, lease)
+        except LeaseOver:
+            outcome = Outcome.CUT
+        except KafkaException as error:
+            refused = error.args[0].code() in REFUSED
+            outcome = Outcome.CUT if lease.over else Outcome.REFUSED if refused else Outcome.RETRY
+        finally:
+            if outcome is not Outcome.CONFIRMED:
+                self._drop()
+        return outcome
+
+    def finish(self) -> Outcome:
+        """Every report has come by itself."""
+        return Outcome.CONFIRMED
+
+    def close(self) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            self._open.end()
+            self._open = None
+
+
+class _Open:
+    """A producer of librdkafka from its beginning to its end."""
+
+    def __init__(self, cluster: Cluster, topic: str, timeout_s: float) -> None:
+        self._topic = topic
+        self._timeout_s = timeout_s
+        self._turn = threading.Lock()
+        self._is_cut = False
+        self._producer: Producer | None = Producer(_settings(cluster, timeout_s))
+        self._peers: set[Address] = set()
+        try:
+            self._peers = self._know(cluster)
+        except BaseException:
+            self.end()
+            raise
+
+    def publish(self, event: Event, lease: Lease) -> Outcome:
+        """LeaseOver and KafkaException: nobody knows; end it."""
+        reports: list[KafkaError | None] = []
+        lease.on_cut(self.cut)
+        lease.guard()
+        self._hand_over(event, lease, reports)
+        end_s = time.monotonic() + self._timeout_s
+        while not reports and time.monotonic() < end_s:
+            self._poll()
+            if not reports:
+                lease.guard()
+        if not reports:
+            return Outcome.RETRY
+        if reports[0] is not None:
+            raise KafkaException(reports[0])
+        return Outcome.CONFIRMED
+
+    def cut(self) -> None:
+        """From any thread: what is with librdkafka goes nowhere any more."""
+        with self._turn:
+            self._is_cut = True
+            if self._producer is not None:
+                self._purge(self._producer)
+
+    def end(self) -> None:
+        """When this returns, its threads are gone."""
+        with self._turn:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                self._purge(producer)
+
+    def _hand_over(self, event: Event, lease: Lease, reports: list[KafkaError | None]) -> None:
+        """Into librdkafka's hands, and never behind a cut."""
+        with self._turn:
+            if self._is_cut or self._producer is None:
+                raise LeaseOver
+            self._producer.produce(
+                self._topic,
+                event.body,
+                key=lease.record,
+                headers=HEADERS,
+                on_delivery=lambda error, _message: reports.append(error),
+            )
+
+    def _poll(self) -> None:
+        """Wait a turn for the report. No frame that an error could keep alive holds the producer."""
+        assert self._producer is not None
+        self._producer.poll(TURN_S)
+
+    def _purge(self, producer: Producer) -> None:
+        """Out of its queues, and off its connections: it would let go through what it has begun to write."""
+        producer.purge(blocking=False)
+        cut_connections(self._peers)
+
+    def _know(self, cluster: Cluster) -> set[Address]:
+        """Where librdkafka connects to; ConfigError if that is another machine and there is no TLS.
+
+        Nothing of an event is in its hands yet.
+        """
+        assert self._producer is not None
+        named = self._producer.list_topics(self._topic, self._timeout_s).brokers.values()
+        places = {(broker.host, broker.port) for broker in named}
+        if not cluster.is_private and not all(is_loopback(host) for host, _ in places):
+            raise ConfigError("kafka_plain", "the cluster names a broker on another machine: it needs ca_file, for TLS")
+        places |= {(host, int(port)) for host, _, port in (each.rpartition(":") for each in cluster.brokers)}
+        return set().union(*(addresses(host.strip("[]"), port) for host, port in places))
+
+
+def _settings(cluster: Cluster, timeout_s: float) -> dict[str, Any]:
+    return {
+        **cluster.login,
+        "bootstrap.servers": ",".join(cluster.brokers),
+        "client.id": "carnet",
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": 0,
+        "message.timeout.ms": int(timeout_s * 1000),
+        "socket.connection.setup.timeout.ms": max(1000, int(timeout_s * 1000)),
+        "message.max.bytes": MESSAGE_BYTES_MAX,
+        # one event is under way
+        "queue.buffering.max.messages": 1,
+        # longer than a turn: what a cut has broken off is ended before it could be tried again
+        "retry.backoff.ms": int(3 * TURN_S * 1000),
+        "log_level": 0,
+    }
