@@ -22,6 +22,7 @@ from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import SENTENCES
 from carnet_simulator.commands.broker import load_accounts
 from tests.cloud.kit import Cloud
+from tests.cloud.test_commands import CONFIG as CLOUD
 from tests.conftest import CHECKOUT
 
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
@@ -117,7 +118,7 @@ EXAMPLES = [(document, block) for document in DOCUMENTS for block in TOML.findal
 def test_what_is_shown_as_toml_is_taken_by_the_program_that_it_is_for(
     document: Path, block: str, tmp_path: Path
 ) -> None:
-    """A reader copies it. A part of agent.toml is tried with what it cannot be without."""
+    """A reader copies it. A part of agent.toml or cloud.toml is tried with what it cannot be without."""
     tables = tomllib.loads(block)
     if "users" in tables:
         assert load_accounts(block.encode())
@@ -125,8 +126,9 @@ def test_what_is_shown_as_toml_is_taken_by_the_program_that_it_is_for(
         ours = tomllib.loads((CHECKOUT / "dbc" / "carnet_demo.map.toml").read_text(encoding="utf-8"))
         assert set(tables["dbc"]) <= set(ours["dbc"])
         assert set[str]().union(*tables["signal"]) <= set[str]().union(*ours["signal"])
-    elif "store" in tables:
-        (tmp_path / "cloud.toml").write_text(block, encoding="utf-8")
+    elif "store" in tables or "recipient" in tables:
+        whole = block if "store" in tables else CLOUD + block
+        (tmp_path / "cloud.toml").write_text(whole, encoding="utf-8")
         assert cloudconfig.load(tmp_path / "cloud.toml").recipient
     else:
         rest = "" if "unit" in tables else '[unit]\nstate = "state"\n[mqtt]\nhost = "127.0.0.1"\n'

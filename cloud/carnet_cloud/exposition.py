@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from carnet.metrics import Family
 from carnet_cloud.metrics import HISTOGRAMS
 from carnet_cloud.recipients import Recipient
-from carnet_cloud.recipients.timed import Timed
+from carnet_cloud.recipients.timed import timed
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -58,7 +58,7 @@ class Exposition(Collector):
 
     def timed(self, name: str, recipient: Recipient) -> Recipient:
         """The same recipient, with every send observed."""
-        return Timed(recipient, self._send.labels(name).observe)
+        return timed(recipient, self._send.labels(name).observe)
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """(body, its content type) in the format that the reader prefers."""

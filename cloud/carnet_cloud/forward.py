@@ -13,7 +13,7 @@ from functools import partial
 from carnet.schema import Schema
 from carnet_cloud.boxes import parse_schema
 from carnet_cloud.lease import LEASE_MS, Lease, Leases
-from carnet_cloud.recipients.base import GROUP_MAX, Outcome, Recipient
+from carnet_cloud.recipients.base import GROUP_MAX, ForgetfulRecipient, Outcome, Recipient
 from carnet_cloud.recipients.webhook import retry_delay_ms
 from carnet_cloud.sending import Sender, Sent, Taken
 from carnet_cloud.store import Store, Transaction
@@ -63,6 +63,8 @@ class Forwarder:
         self._clocks = clocks
         self._owner = owner
         self._group_max = group_max
+        self._farewell_ms = 0
+        """Before then no recipient is told to forget: one was away."""
         self._sizes = dict.fromkeys(recipients, group_max)
 
     def step(self, recipient: str) -> bool:
@@ -70,7 +72,7 @@ class Forwarder:
         started_ms = self._clocks.monotonic_ms()
         group = self._take(recipient, started_ms)
         if not group:
-            return False
+            return self._farewell(recipient)
         clocks = self._clocks
         to = self._recipients[recipient]
         sent = Sender(to, self._leases, self._schema, clocks.now_ms, clocks.monotonic_ms).send(group)
@@ -79,6 +81,29 @@ class Forwarder:
         self._sizes[recipient] = min(self._group_max, 2 * len(group)) if begun == len(group) else max(1, begun)
         for failure in (each.failure for each in sent if each.failure):
             raise failure
+        return True
+
+    def _farewell(self, recipient: str) -> bool:
+        """Tell a recipient that shows what it got to forget a record that has ended; whether there was one.
+
+        Nothing of such a record is leased any more, here or by another program.
+        """
+        to, now_ms = self._recipients[recipient], self._clocks.now_ms()
+        if not isinstance(to, ForgetfulRecipient) or now_ms < self._farewell_ms:
+            return False
+        with self._store.transaction() as t:
+            # an expiry is announced to nobody: what was leased before it has run out by then
+            record = t.farewells.due(recipient, now_ms - LEASE_MS)
+            paths = t.farewells.paths(record) if record else set()
+        if record is None:
+            return False
+        clock = self._clocks.monotonic_ms
+        if paths and not to.forget(record, paths, Lease(b"", record, clock(), clock, lambda: True)):
+            self._farewell_ms = now_ms + POSTPONE_MS
+            return False
+        with self._store.transaction() as t:
+            t.farewells.done(record, now_ms)
+            t.counters.add("record_forgotten")
         return True
 
     def _take(self, recipient: str, started_ms: float) -> list[Taken]:

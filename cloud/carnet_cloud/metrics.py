@@ -47,6 +47,7 @@ COUNTERS: Final = (
     _counter("events_given_up", "send_given_up", "Events that nobody answered for three days; told as unknown."),
     _counter("events_unreadable", "outbox_key_gone", "Events whose key was gone before they could be sent."),
     _counter("replays_asked", "replay_asked", "Events that recipients have asked for once more."),
+    _counter("records_forgotten", "record_forgotten", "Ended consents that a recipient was told to show no more."),
     _counter("consent_events", "consent_*", "Events of consents by kind.", "kind", tuple(EventKind)),
     _counter("floors_behind", "behind_floor", "Times that a car or owner had seen more than the restored store."),
     _counter("log_floors_behind", "behind_log_floor", "Times that a car had seen a larger log than this store has."),

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from carnet.loopback import is_loopback
 
+TOPIC = r"^[^+#\x00]{1,1024}$"
+
 
 class Section(BaseModel):
     """A table: frozen, and a key that nobody knows is refused."""
@@ -65,7 +67,17 @@ class MqttRecipient(BrokerSection):
     """A recipient that reads a topic of its own MQTT broker."""
 
     kind: Literal["mqtt"]
-    topic: str = Field(pattern=r"^[^+#\x00]{1,1024}$", description="topic to publish to, without wildcards")
+    topic: str = Field(pattern=TOPIC, description="topic to publish to, without wildcards")
+
+
+class HomeAssistantRecipient(BrokerSection):
+    """A Home Assistant that shows the newest value of every path, found by MQTT discovery."""
+
+    kind: Literal["homeassistant"]
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=TOPIC, description="where Home Assistant looks for sensors"
+    )
+    topic: str = Field(default="carnet", pattern=TOPIC, description="first words of the topics that hold the values")
 
 
 class KafkaRecipient(AnyKind):
@@ -97,7 +109,10 @@ class KafkaRecipient(AnyKind):
         return self
 
 
-AnyRecipient = Annotated[FileRecipient | WebhookRecipient | MqttRecipient | KafkaRecipient, Field(discriminator="kind")]
+AnyRecipient = Annotated[
+    FileRecipient | WebhookRecipient | MqttRecipient | HomeAssistantRecipient | KafkaRecipient,
+    Field(discriminator="kind"),
+]
 
 
 def check_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, hosts: list[str]) -> None:

@@ -11,6 +11,7 @@ import itertools
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,14 @@ def deliver(adapter: Recipient, each: Event, under: Lease | None = None) -> Outc
     """A group of one."""
     outcome = adapter.send(each, under or lease(), NOW_S)
     return adapter.finish() if outcome is Outcome.WRITTEN else outcome
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what happens a moment later; AssertionError if it does not."""
+    end_s = time.monotonic() + LIMIT_S
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.002)
 
 
 @dataclass
@@ -192,7 +201,9 @@ def _one(end: End, peer: socket.socket, hello: bytes) -> None:
 
 
 def _published(end: End, peer: socket.socket, packet: mqtt5.PublishPacket) -> bool:
-    end.got.append(({"topic": packet.topic, "type": packet.content_type or ""}, packet.payload))
+    end.got.append(
+        ({"topic": packet.topic, "type": packet.content_type or "", "retain": str(packet.retain)}, packet.payload)
+    )
     assert packet.packet_id is not None
     assert packet.qos == mqtt5.QoS.AT_LEAST_ONCE
     # of a PUBACK with a long reason: its string comes a byte at a time

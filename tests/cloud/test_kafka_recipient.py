@@ -27,7 +27,7 @@ from carnet_cloud.recipients.kafka import Cluster, Kafka
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import KafkaRecipient
 from tests.cloud.kafkakit import HOST, INIT_PRODUCER_ID, TOPIC, KafkaEnd, brokers, kafka_end
-from tests.cloud.recipientkit import LIMIT_S, NOW_S, event, lease, lost_lease
+from tests.cloud.recipientkit import LIMIT_S, NOW_S, event, lease, lost_lease, until
 from tests.cloud.test_commands import CONFIG, config
 from tests.realparts import real_part
 
@@ -197,14 +197,6 @@ def ticking() -> Callable[[], float]:
     """Right for the first two looks, and then late enough for a renewal."""
     times = iter([0.0, 0.0])
     return lambda: next(times, LEASE_MS * 0.75)
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Threads of the proxy end a moment later."""
-    end_s = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
 
 
 # configuration

@@ -20,7 +20,7 @@ from carnet_cloud.recipients import Mqtt, Outcome
 from carnet_cloud.recipients.mqttconnection import Broker
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import MqttRecipient
-from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, event, lease, lost_lease, mqtt_end, packets
+from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, event, lease, lost_lease, mqtt_end, packets, until
 from tests.cloud.test_commands import CONFIG, config
 
 __all__ = ["config"]  # a fixture
@@ -44,7 +44,8 @@ def test_an_event_is_a_cloud_event_to_its_topic(end: End) -> None:
     """In structured mode, as the CloudEvents binding of MQTT 5 says; the broker does not keep it."""
     with sender(end) as adapter:
         assert adapter.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
-    assert end.got == [({"topic": TOPIC, "type": "application/cloudevents+json; charset=utf-8"}, event(1).body)]
+    beside = {"topic": TOPIC, "type": "application/cloudevents+json; charset=utf-8", "retain": "False"}
+    assert end.got == [(beside, event(1).body)]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_one_connection_serves_as_long_as_it_lasts(end: End) -> None:
         assert end.connections == 1
         end.answers = ["goodbye"]
         assert adapter.send(event(4), lease(), NOW_S) is Outcome.CONFIRMED
+        until(lambda: not adapter._link.is_open)
         assert adapter.send(event(5), lease(), NOW_S) is Outcome.CONFIRMED
     assert end.connections == 2
 

@@ -18,6 +18,7 @@ from carnet_cloud.config import load
 from carnet_cloud.lease import Lease
 from carnet_cloud.parts import monotonic_ms
 from carnet_cloud.recipients import Event, Outcome, Webhook
+from carnet_cloud.recipients.base import ForgetfulRecipient
 from carnet_cloud.service import Service
 from tests.cloud.test_commands import CONFIG, config
 
@@ -81,3 +82,12 @@ def test_a_recipient_that_never_finishes_is_cut_by_the_service(
         server.join(LIMIT_S)
     assert outcome is Outcome.CUT
     assert took_s < LIMIT_S / 2
+
+
+def test_a_home_assistant_of_the_configuration_can_be_told_to_forget(config: Path) -> None:
+    """Whatever the service puts around it."""
+    table = 'kind = "homeassistant"\nid = "rcp_aaaaaaaaaaaaaaaa"\nname = "Home"\nhost = "127.0.0.1"\nport = 9\n'
+    config.write_text(f"{CONFIG}[[recipient]]\n{table}")
+    parts = Service(load(config)).parts
+    assert isinstance(parts.recipients["rcp_aaaaaaaaaaaaaaaa"], ForgetfulRecipient)
+    parts.store.close()

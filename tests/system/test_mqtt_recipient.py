@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 import certificates
 from carnet_cloud.recipients import JsonLines, Outcome, Recipient
 from carnet_cloud.recipients.opening import open_recipient
-from carnet_cloud.recipientsections import MqttRecipient
+from carnet_cloud.recipientsections import HomeAssistantRecipient, MqttRecipient
 from tests import consentkit as kit
 from tests.cloud.recipientkit import NOW_S, event, lease
 from tests.cloud.test_recipients import Way
@@ -60,18 +60,16 @@ def section(broker: Mosquitto, ca: str = "ca.pem") -> MqttRecipient:
 class Reader:
     """The recipient's own subscriber, whose session the broker keeps."""
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: Mosquitto, topic: str = TOPIC, name: str = "their-reader") -> None:
         self.heard: queue.Queue[bytes] = queue.Queue()
         place = broker.folder / "tls"
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="their-reader", protocol=MQTTProtocolVersion.MQTTv5
-        )
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.tls_set(str(place / "ca.pem"), str(place / "their-reader.pem"), str(place / "their-reader.key"))
         kept = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         kept.SessionExpiryInterval = 3600
         self._subscribed: queue.Queue[int] = queue.Queue()
         self._client.on_subscribe = lambda *_: self._subscribed.put(1)
-        self._client.on_connect = lambda client, *_: client.subscribe(TOPIC, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self._client.on_message = lambda _client, _data, message: self.heard.put(bytes(message.payload))
         self._client.connect(HOST, broker.port, clean_start=False, properties=kept)
         self._client.loop_start()
@@ -155,3 +153,26 @@ def test_another_authority_gets_nothing(broker: Mosquitto, reader: Reader, tmp_p
     with contextlib.closing(open_recipient(section(broker, "other.pem"))) as adapter:
         assert adapter.send(event(1), lease(), NOW_S) is Outcome.RETRY
     assert reader.heard.empty()
+
+
+def test_what_home_assistant_shows_is_gone_from_a_real_broker_after_a_withdrawal(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    """Retained there while the consent lasts, and whoever subscribes afterwards is told of nothing."""
+    place = broker.folder / "tls"
+    (place / "carnet.key").chmod(0o600)
+    home = HomeAssistantRecipient(
+        kind="homeassistant", id=kit.RECIPIENT, name="Home", host=HOST, port=broker.port,
+        ca_file=place / "ca.pem", cert_file=place / "carnet.pem", key_file=place / "carnet.key",
+    )  # fmt: skip
+    with contextlib.closing(open_recipient(home)) as adapter:
+        way = Way(tmp_path / "way", adapter, 2)
+        assert way.forwarder.step(kit.RECIPIENT)
+        with contextlib.closing(Reader(broker, "#")) as first:
+            assert all(first.take(4))
+        way.withdraw()
+        assert way.forwarder.step(kit.RECIPIENT)
+        with contextlib.closing(Reader(broker, "#", "new")) as second:
+            with contextlib.closing(open_recipient(section(broker))) as other:
+                assert other.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
+            assert second.take(1) == [event(1).body]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from carnet_cloud.lease import Lease
 
@@ -50,3 +51,12 @@ class Recipient(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ForgetfulRecipient(Recipient, Protocol):
+    """A recipient that shows what it got, and has to be told when a consent has ended."""
+
+    def forget(self, record: str, paths: Collection[str], lease: Lease) -> bool:
+        """Take back what is shown of these paths under the record; whether all of it was. Sends nothing else."""
+        ...

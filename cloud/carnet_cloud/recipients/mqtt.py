@@ -25,6 +25,8 @@ class MqttLink:
         self._broker = broker
         self._timeout_s = timeout_s
         self._connection: Connection | None = None
+        self.made = 0
+        """Connections so far."""
 
     def deliver(self, messages: Sequence[Message], lease: Lease, *, unheard: Outcome = Outcome.RETRY) -> Outcome:
         """What became of messages that are one event; ``unheard``: if nobody was subscribed to one of them."""
@@ -33,7 +35,7 @@ class MqttLink:
             lease.guard()
             reasons = self._open(lease).exchange(messages, lease)
             done = True
-            return max((_judge(reason, unheard) for reason in reasons), key=_WORST.index)
+            return max((_judge(each, unheard) for each in reasons), key=_WORST.index, default=Outcome.CONFIRMED)
         except LeaseOver:
             return Outcome.CUT
         except TooLarge:
@@ -48,16 +50,22 @@ class MqttLink:
             if not done:
                 self._drop()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the next message goes through the connection that took the last one."""
+        return self._connection is not None and not self._connection.is_stale
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _open(self, lease: Lease) -> Connection:
-        if self._connection is not None and self._connection.is_stale:
+        if not self.is_open:
             self._drop()
         if self._connection is None:
             self._connection = Connection(self._broker, lease, self._timeout_s)
+            self.made += 1
         return self._connection
 
     def _drop(self) -> None:

@@ -118,6 +118,8 @@ class Connection:
         """
         self._end_s = time.monotonic() + self._timeout_s
         lease.on_cut(self.cut)
+        if not self._may_retain and any(message.retain for message in messages):
+            raise Refused("the broker keeps no message")
         packets = [self._publish(message) for message in messages]
         if any(len(data) > self._packet_bytes_max for _, data in packets):
             raise TooLarge
@@ -150,7 +152,7 @@ class Connection:
             raise Refused(f"the broker does not let us in ({int(answer.reason_code)})")
         self._packet_bytes_max = answer.max_packet_size or 1 << 28
         self._in_flight_max = min(IN_FLIGHT_MAX, answer.receive_max)
-        self.may_retain = answer.retain_available
+        self._may_retain = answer.retain_available
 
     def _publish(self, message: Message) -> tuple[int, bytes]:
         self._packet_id = self._packet_id % 65_535 + 1

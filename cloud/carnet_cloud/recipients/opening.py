@@ -9,6 +9,7 @@ from carnet import brokertls
 from carnet.errors import ConfigError
 from carnet_cloud.keyfolder import read_secret
 from carnet_cloud.recipients.base import Recipient
+from carnet_cloud.recipients.homeassistant import HomeAssistant
 from carnet_cloud.recipients.jsonlines import JsonLines
 from carnet_cloud.recipients.mqtt import Mqtt
 from carnet_cloud.recipients.mqttconnection import Broker
@@ -17,6 +18,7 @@ from carnet_cloud.recipientsections import (
     AnyRecipient,
     BrokerSection,
     FileRecipient,
+    HomeAssistantRecipient,
     KafkaRecipient,
     WebhookRecipient,
 )
@@ -30,6 +32,8 @@ def open_recipient(section: AnyRecipient) -> Recipient:
         return Webhook(section.url, read_secret(section.secret_file).decode().strip())
     if isinstance(section, KafkaRecipient):
         return _kafka(section)
+    if isinstance(section, HomeAssistantRecipient):
+        return HomeAssistant(_broker(section), section.discovery_prefix, section.topic)
     return Mqtt(_broker(section), section.topic)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from carnet_cloud.lease import Lease
-from carnet_cloud.recipients.base import Event, Outcome, Recipient
+from carnet_cloud.recipients.base import Event, ForgetfulRecipient, Outcome, Recipient
 
 
 class Timed:
@@ -28,3 +28,21 @@ class Timed:
 
     def close(self) -> None:
         self._recipient.close()
+
+
+class TimedForgetful(Timed):
+    """One that can be told to forget: whoever asks for that must find it behind the clock, too."""
+
+    def __init__(self, recipient: ForgetfulRecipient, took: Callable[[float], None]) -> None:
+        super().__init__(recipient, took)
+        self._forgetful = recipient
+
+    def forget(self, record: str, paths: Collection[str], lease: Lease) -> bool:
+        return self._forgetful.forget(record, paths, lease)
+
+
+def timed(recipient: Recipient, took: Callable[[float], None]) -> Recipient:
+    """The same recipient, with every send observed."""
+    if isinstance(recipient, ForgetfulRecipient):
+        return TimedForgetful(recipient, took)
+    return Timed(recipient, took)

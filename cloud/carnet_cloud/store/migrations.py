@@ -186,6 +186,11 @@ STEPS: tuple[str, ...] = (
         primary key (recipient, event_id)
     ) without rowid;
     """,
+    # when a recipient that shows what it got was told that a consent has ended
+    """
+    alter table record add column forgotten_ms integer;
+    create index record_to_forget on record (recipient, id) where forgotten_ms is null;
+    """,
 )
 
 

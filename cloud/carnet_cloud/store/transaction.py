@@ -9,6 +9,7 @@ from carnet_cloud.store.consents import Consents
 from carnet_cloud.store.counters import Counters
 from carnet_cloud.store.database import Database
 from carnet_cloud.store.devices import Devices
+from carnet_cloud.store.farewells import Farewells
 from carnet_cloud.store.ledger import Ledger
 from carnet_cloud.store.others import Others
 from carnet_cloud.store.outbox import Outbox
@@ -30,6 +31,7 @@ class Transaction:
     outbox: Outbox
     outbox_keys: OutboxKeys
     replays: Replays
+    farewells: Farewells
     blocks: Blocks
     counters: Counters
     shards: Shards
@@ -48,6 +50,7 @@ class Transaction:
             Outbox(db),
             OutboxKeys(db),
             Replays(db),
+            Farewells(db),
             Blocks(db),
             Counters(db),
             Shards(db),

@@ -1,0 +1,227 @@
+"""Home Assistant as the recipient: sensors that show the newest value, and are gone when the consent has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mqtt5
+import pytest
+
+from carnet_cloud.recipients import Event, Outcome
+from carnet_cloud.recipients.homeassistant import HomeAssistant, newest
+from tests import consentkit as kit
+from tests.cloud.kit import NOW_MS
+from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, Looks, lease, mqtt_end, until
+from tests.cloud.test_recipients import Way
+
+SUBJECT = "aaaabbbbccccddddeeeeffffgg"
+VIN = "WVWZZZ1JZXW000001"
+
+
+@dataclass
+class Home:
+    """The owner's broker, and what it keeps."""
+
+    end: End
+
+    def adapter(self) -> HomeAssistant:
+        return HomeAssistant(self.end.broker, "homeassistant", "carnet", timeout_s=LIMIT_S)
+
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """Retained messages by topic: the last one counts, and an empty one is none."""
+        found = {beside["topic"]: body for beside, body in self.end.got if beside["retain"] == "True"}
+        return {topic: json.loads(body) for topic, body in found.items() if body}
+
+    def described(self) -> list[int]:
+        """Which of all messages were descriptions."""
+        return [number for number, (beside, _) in enumerate(self.end.got) if beside["topic"].endswith("/config")]
+
+    def states(self) -> dict[str, Any]:
+        return {topic: each["value"] for topic, each in self.kept().items() if topic.startswith("carnet/")}
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with mqtt_end() as end:
+        yield Home(end)
+
+
+@pytest.fixture
+def adapter(home: Home) -> Iterator[HomeAssistant]:
+    with contextlib.closing(home.adapter()) as found:
+        yield found
+
+
+def column(path: str, unit: str, t_ms: list[int], v: list[Any], **more: Any) -> dict[str, Any]:
+    return {"path": path, "unit": unit, "transform": {}, "t_ms": t_ms, "v": v, "uncertainty_ms": 1, **more}
+
+
+def event(*columns: dict[str, Any], number: int = 1) -> Event:
+    """An event as `carnet_cloud.rendering` writes it."""
+    name = number.to_bytes(16, "big")
+    data = {"record": kit.RECORD_ID, "generation": 3, "reference": "", "columns": list(columns)}
+    return Event(name, json.dumps({"id": name.hex(), "subject": SUBJECT, "data": data}).encode())
+
+
+SPEED = f"carnet/{kit.RECORD_ID}/Vehicle__Speed"
+
+
+def test_every_path_is_a_sensor_with_its_newest_value(home: Home, adapter: HomeAssistant) -> None:
+    """Unit and device class as Home Assistant spells them; the value, its time and the event that it came in."""
+    sent = event(
+        column("Vehicle.Speed", "km/h", [1000, 2000], [50.0, 52.5]),
+        column("Vehicle.Cabin.Door.IsOpen", "", [1000], [1], labels={"0": "closed", "1": "open"}),
+        column("Vehicle.Speed", "km/h", [1500], [9], field="max"),
+        column("Vehicle.Odd", "furlong", [1], [3]),
+        column("Vehicle.Nothing", "V", [1000], [None]),
+    )
+    assert adapter.send(sent, lease(), NOW_S) is Outcome.CONFIRMED
+    kept = home.kept()
+    assert kept[SPEED] == {
+        "value": 52.5, "time": "1970-01-01T00:00:02.000+00:00", "event": "0" * 31 + "1",
+        "record": kit.RECORD_ID, "generation": 3,
+    }  # fmt: skip
+    assert kept[f"homeassistant/sensor/carnet_{kit.RECORD_ID}/Vehicle__Speed/config"] == {
+        "name": "Speed", "unique_id": f"carnet_{kit.RECORD_ID}_Vehicle__Speed",
+        "value_template": "{{ value_json.value }}", "state_topic": SPEED, "json_attributes_topic": SPEED,
+        "device": {"identifiers": [f"carnet_{SUBJECT}"], "name": "Car aaaa", "manufacturer": "Carnet"},
+        "state_class": "measurement", "unit_of_measurement": "km/h", "device_class": "speed",
+    }  # fmt: skip
+    assert home.states() == {
+        SPEED: 52.5, f"{SPEED}__max": 9, f"carnet/{kit.RECORD_ID}/Vehicle__Cabin__Door__IsOpen": "open",
+        f"carnet/{kit.RECORD_ID}/Vehicle__Odd": 3,
+    }  # fmt: skip
+    door = kept[f"homeassistant/sensor/carnet_{kit.RECORD_ID}/Vehicle__Cabin__Door__IsOpen/config"]
+    assert "state_class" not in door
+    assert "device_class" not in kept[f"homeassistant/sensor/carnet_{kit.RECORD_ID}/Vehicle__Odd/config"]
+
+
+def test_the_cars_own_number_stands_in_no_name(home: Home, adapter: HomeAssistant) -> None:
+    """Not even where the owner has granted it: it is a value then, and nothing else."""
+    path = "Vehicle.VehicleIdentification.Year"
+    assert adapter.send(event(column(path, "", [1], [int(VIN[-6:])])), lease(), NOW_S) is Outcome.CONFIRMED
+    names = [beside["topic"] for beside, _ in home.end.got]
+    about = [json.dumps(each) for topic, each in home.kept().items() if topic.endswith("/config")]
+    assert all(VIN[-6:] not in text and kit.VEHICLE not in text for text in [*names, *about])
+
+
+def test_an_older_event_does_not_turn_a_sensor_back(home: Home, adapter: HomeAssistant) -> None:
+    """Events come in no promised order."""
+    for number, (t_ms, value) in enumerate([(5000, 5), (3000, 3), (6000, 6), (5500, 4)]):
+        sent = event(column("Vehicle.Speed", "km/h", [t_ms], [value]), number=number)
+        assert adapter.send(sent, lease(), NOW_S) is Outcome.CONFIRMED
+    assert home.states() == {SPEED: 6}
+    assert [json.loads(body)["value"] for beside, body in home.end.got if beside["topic"] == SPEED] == [5, 6]
+
+
+def test_a_sensor_is_described_once_a_connection(home: Home, adapter: HomeAssistant) -> None:
+    """A broker that was away may have lost what it kept."""
+    home.end.answers = ["take", "take", "take", "goodbye"]
+    for number in range(4):
+        assert adapter.send(speed(number), lease(), NOW_S) is Outcome.CONFIRMED
+        if number == 2:
+            until(lambda: not adapter._link.is_open)
+    assert home.described() == [0, 4]
+
+
+def test_a_connection_that_ends_right_before_the_first_write_is_made_up_for_by_the_next_event(
+    home: Home, adapter: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at it and the write: the value goes through a new one, on which nothing is described yet."""
+    home.end.answers = ["take", "goodbye"]
+    assert adapter.send(speed(0), lease(), NOW_S) is Outcome.CONFIRMED
+    until(lambda: not adapter._link.is_open)
+    looks = iter([True])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(adapter._link), "is_open", property(lambda _: next(looks, False)))
+        assert adapter.send(speed(1), lease(), NOW_S) is Outcome.CONFIRMED
+    for number in (2, 3):
+        assert adapter.send(speed(number), lease(), NOW_S) is Outcome.CONFIRMED
+    assert home.described() == [0, 3]
+
+
+def speed(number: int) -> Event:
+    return event(column("Vehicle.Speed", "km/h", [number], [number]), number=number)
+
+
+def test_a_lease_that_is_cut_at_any_moment_shows_nothing_more(home: Home) -> None:
+    """What has come by then has come; the same event comes again whole."""
+    columns = [column(f"Vehicle.S{n}", "km/h", [1], [n]) for n in range(5)]
+    for at in range(12):
+        with contextlib.closing(home.adapter()) as adapter:
+            under = Looks(at)
+            assert adapter.send(event(*columns), under, NOW_S) is Outcome.CUT
+            assert adapter.send(event(*columns), lease(), NOW_S) is Outcome.CONFIRMED
+    assert len(home.states()) == 5
+
+
+def test_a_broker_that_keeps_nothing_gets_nothing() -> None:
+    """The sensors would be gone with the next start of Home Assistant, and could not be taken back."""
+    with mqtt_end(mqtt5.ConnAckPacket(retain_available=False)) as end:
+        with contextlib.closing(Home(end).adapter()) as adapter:
+            sent = event(column("Vehicle.Speed", "km/h", [1], [1]))
+            assert adapter.send(sent, lease(), NOW_S) is Outcome.RETRY
+        assert end.got == []
+
+
+# endings
+
+
+def test_a_withdrawal_takes_every_sensor_back(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    """Description and value; and with them nothing of the owner is sent."""
+    way = Way(tmp_path / "way", adapter, 3)
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert len(home.kept()) == 4
+    before = len(home.end.got)
+    way.withdraw()
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+    assert {body for _, body in home.end.got[before:]} == {b""}
+    assert not way.forwarder.step(kit.RECIPIENT)
+    assert way.outcomes() == {"confirmed": 3}
+
+
+def test_so_does_an_expiry_that_nobody_announces(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    way = Way(tmp_path / "way", adapter, 1)
+    assert way.forwarder.step(kit.RECIPIENT)
+    way.cloud.clock.ms = NOW_MS + 400 * kit.DAY_MS
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+
+
+def test_a_pause_leaves_the_last_value_where_it_is(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    """Nothing newer comes; the owner may resume."""
+    way = Way(tmp_path / "way", adapter, 1)
+    assert way.forwarder.step(kit.RECIPIENT)
+    way.cloud.consents.event(kit.event("pause", [way.token], way.cloud.clock.ms), kit.RECORD_ID)
+    assert not way.forwarder.step(kit.RECIPIENT)
+    assert len(home.states()) == 2
+
+
+def test_a_home_that_was_away_forgets_when_it_is_back_also_after_a_restart(home: Home, tmp_path: Path) -> None:
+    """The store knows what has to be taken back; each try waits its time."""
+    with contextlib.closing(home.adapter()) as adapter:
+        way = Way(tmp_path / "way", adapter, 1)
+        assert way.forwarder.step(kit.RECIPIENT)
+    way.withdraw()
+    home.end.answers = ["close"]
+    with contextlib.closing(home.adapter()) as adapter:
+        forwarder = way.forwarder_of(adapter, b"sender02")
+        assert not forwarder.step(kit.RECIPIENT)
+        assert home.states() != {}
+        assert not forwarder.step(kit.RECIPIENT)
+        way.cloud.clock.ms += 10_000
+        assert forwarder.step(kit.RECIPIENT)
+        assert home.kept() == {}
+        assert not forwarder.step(kit.RECIPIENT)
+
+
+def test_of_columns_with_one_name_the_newest_counts() -> None:
+    """Two items of one path, say."""
+    body = json.loads(event(column("Vehicle.Speed", "km/h", [9], [9]), column("Vehicle.Speed", "km/h", [5], [5])).body)
+    assert [each.state["value"] for each in newest(body)] == [9]
