@@ -2,7 +2,8 @@
 
 Law: there is no second way out. What may go again is put back into the outbox and goes its way from there: judged in
 the transaction that leases it, sealed under its record's key, under its own id. What may not is told with its reason,
-so that the report adds up: asked = sent + waiting + blocked + destroyed + refused + unknown.
+so that the report adds up: asked = sent + waiting + blocked + destroyed + refused + unknown. Nobody who withdraws waits
+for a question to be judged: the verdict only says why, and what a narrowing has destroyed meanwhile stays destroyed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from carnet_cloud.gate import Standing, may_send
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.replays import Done, Question
 
-AT_ONCE_MAX = 10_000
-"""Events of one question; ``next`` names the first one beyond."""
+AT_ONCE_MAX = 500
+"""Events of one question; ``next`` names the first one beyond. They are written down in one transaction."""
+JUDGED_AT_ONCE = 64
+"""Records; between them whoever withdraws comes in."""
 EVENT_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 BLOCKED = "blocked_"
 
@@ -57,16 +60,21 @@ class Replaying:
         """
         if not EVENT_ID.fullmatch(first):
             raise FormatError("cursor_malformed", "an event id is 32 hexadecimal digits, as in the event's id")
-        name, now_ms = bytes.fromhex(first), self._now_ms()
+        name = bytes.fromhex(first)
+        verdicts = self._judge(self._records(recipient, name))
+        now_ms = self._now_ms()
         with self._store.transaction() as t:
             # nobody else asks for this recipient, or sends what is asked for before it is written down
             t.others.forward(recipient)
-            if t.replays.outcomes(recipient).get("waiting"):
-                raise UnavailableError("replay_running", "the last replay is not done yet: ask for its report")
-            found = self._done(t, recipient, name, now_ms)
+            _require_done(t, recipient)
+            # and nobody narrows, or the two could wait for one another's rows
+            t.others.keep_records(verdicts)
+            found = t.replays.done_from(recipient, name, now_ms, AT_ONCE_MAX + 1) or []
+            # one of a record that was not judged came to its end just now; it waits for the next question
+            found = [event for event in found if event.record in verdicts]
             chosen, beyond = found[:AT_ONCE_MAX], found[AT_ONCE_MAX:]
             question = Question(name, now_ms, beyond[0].event_id if beyond else b"")
-            t.replays.ask(recipient, question, list(zip(chosen, self._judge(t, chosen, now_ms), strict=True)))
+            t.replays.ask(recipient, question, [(event, _kept(event, verdicts[event.record])) for event in chosen])
             t.counters.add("replay_asked", len(chosen))
             return _report(t, recipient, question)
 
@@ -78,23 +86,29 @@ class Replaying:
                 raise ConsentError("replay_unknown", "this recipient has not asked for a replay")
             return _report(t, recipient, question)
 
-    def _done(self, t: Transaction, recipient: str, first: bytes, now_ms: int) -> list[Done]:
-        """Its events from this one on, read while nobody can change a consent of theirs."""
-        found = t.replays.done_from(recipient, first, now_ms, AT_ONCE_MAX + 1)
+    def _records(self, recipient: str, first: bytes) -> list[str]:
+        """Whose events are asked for."""
+        with self._store.transaction() as t:
+            _require_done(t, recipient)
+            found = t.replays.done_from(recipient, first, self._now_ms(), AT_ONCE_MAX + 1)
         if found is None:
             raise ConsentError("cursor_unknown", "no event of this id was ever made for this recipient")
-        records = {event.record for event in found}
-        t.others.keep_records(records)
-        again = t.replays.done_from(recipient, first, now_ms, AT_ONCE_MAX + 1) or []
-        return [event for event in again if event.record in records]
+        return sorted({event.record for event in found})
 
-    def _judge(self, t: Transaction, events: list[Done], now_ms: int) -> list[str]:
-        """For every event the word for what keeps it; empty if nothing does."""
+    def _judge(self, records: list[str]) -> dict[str, str]:
+        """For every record the word for what keeps its events; empty if nothing does."""
         verdicts: dict[str, str] = {}
-        for record in {event.record for event in events}:
-            blocked = may_send(self._standing(t, record), now_ms)
-            verdicts[record] = f"{BLOCKED}{blocked.value}" if blocked else ""
-        return [_kept(event, verdicts[event.record]) for event in events]
+        for begin in range(0, len(records), JUDGED_AT_ONCE):
+            with self._store.transaction() as t:
+                for record in records[begin : begin + JUDGED_AT_ONCE]:
+                    blocked = may_send(self._standing(t, record), self._now_ms())
+                    verdicts[record] = f"{BLOCKED}{blocked.value}" if blocked else ""
+        return verdicts
+
+
+def _require_done(t: Transaction, recipient: str) -> None:
+    if t.replays.outcomes(recipient).get("waiting"):
+        raise UnavailableError("replay_running", "the last replay is not done yet: ask for its report")
 
 
 def _kept(event: Done, verdict: str) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from carnet.canonical import parse
 from carnet.errors import ConsentError, FormatError, UnavailableError
 from carnet.ids import format_id
+from carnet.ledger.account import Account, judge_accounts
+from carnet.ledger.leaf import parse_leaf
 from carnet_cloud import replay
 from carnet_cloud.api import make_api
 from carnet_cloud.forward import Forwarder
-from carnet_cloud.recipients import JsonLines, Outcome, Recipient
+from carnet_cloud.lease import Lease
+from carnet_cloud.recipients import Event, JsonLines, Outcome, Recipient
 from carnet_cloud.replay import Replaying, Report
 from carnet_cloud.replayapi import add_replays
 from carnet_cloud.statement import statement_of
@@ -84,16 +89,20 @@ class Shop:
         return next(each for each in found["records"] if each["record"] == record)
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    cloud, unit = Cloud(tmp_path, recipients=(kit.RECIPIENT, INSURER)), Unit()
+def opened(folder: Path, offer: bytes) -> Shop:
+    cloud, unit = Cloud(folder, recipients=(kit.RECIPIENT, INSURER)), Unit()
     cloud.enrol(unit)
-    cloud.offers.publish(OFFER)
-    tokens = {record: kit.token(OFFER, id=record) for record in (kit.RECORD_ID, OTHER)}
+    cloud.offers.publish(offer)
+    tokens = {record: kit.token(offer, id=record) for record in (kit.RECORD_ID, OTHER)}
     for token in tokens.values():
         cloud.consents.give(token, kit.VEHICLE)
     cloud.send(unit.schema())
     return Shop(cloud, unit, tokens)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return opened(tmp_path, OFFER)
 
 
 def test_what_was_sent_comes_again_from_the_event_on_under_its_own_id(shop: Shop, tmp_path: Path) -> None:
@@ -177,6 +186,55 @@ def test_a_withdrawal_between_question_and_send_is_silence(shop: Shop) -> None:
     assert shop.statement()["replayed"] == {"events": 0, "samples": 0}
 
 
+class Interrupted(Replaying):
+    """Something happens between the judgement and the writing down."""
+
+    def __init__(self, shop: Shop, happens: Callable[[], object]) -> None:
+        super().__init__(shop.cloud.store, shop.cloud.book.standing, shop.cloud.clock.now_ms)
+        self._happens = happens
+
+    def _judge(self, records: list[str]) -> dict[str, str]:
+        verdicts = super()._judge(records)
+        self._happens()
+        return verdicts
+
+
+@pytest.mark.parametrize("kind", ["withdraw", "pause"])
+def test_nobody_who_narrows_waits_until_a_question_is_judged(shop: Shop, kind: str) -> None:
+    """And what the narrowing has destroyed is put back by nobody."""
+    shop.send(3)
+    asked = Interrupted(shop, lambda: shop.happen(kind)).ask(kit.RECIPIENT, shop.listener.got[0].hex())
+    assert (asked.asked, asked.destroyed) == (3, 3)
+    assert not shop.forwarder.step(kit.RECIPIENT)
+    assert shop.count("payload is not null or replay_ms is not null") == 0
+
+
+def test_records_are_judged_a_few_at_a_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "JUDGED_AT_ONCE", 1)
+    shop.send(2, kit.RECORD_ID, OTHER)
+    shop.happen("withdraw", OTHER)
+    asked = shop.ask()
+    assert (asked.waiting, asked.blocked) == (2, {"owner": 2})
+
+
+def test_what_comes_to_its_end_while_a_question_is_judged_waits_for_the_next_one(shop: Shop) -> None:
+    """Nothing goes out of a record that nobody has judged."""
+    shop.send(1)
+    first = shop.listener.got[0]
+    asked = Interrupted(shop, lambda: shop.send(1, OTHER)).ask(kit.RECIPIENT, first.hex())
+    assert (asked.asked, asked.waiting) == (1, 1)
+    shop.forward()
+    assert shop.ask(first).asked == 2
+
+
+def test_two_questions_at_once_are_one_after_the_other(shop: Shop) -> None:
+    """Whoever comes second, with a verdict in hand, is told that the first is not done."""
+    shop.send(2)
+    with pytest.raises(UnavailableError) as refused:
+        Interrupted(shop, shop.ask).ask(kit.RECIPIENT, shop.listener.got[1].hex())
+    assert (refused.value.reason, shop.report().asked) == ("replay_running", 2)
+
+
 def test_a_withdrawal_in_the_middle_tells_of_every_event_what_became_of_it(shop: Shop) -> None:
     """Answered: sent. In the air: unknown. Not begun: destroyed."""
     shop.send(6)
@@ -243,6 +301,22 @@ def test_a_window_that_ends_between_question_and_send_ends_the_replay(shop: Shop
     turn(shop.cloud)
     assert (shop.report().destroyed, len(shop.listener.got)) == (3, 3)
     assert shop.count("payload is not null") == 0
+
+
+def test_a_replay_whose_receiver_died_in_it_ends_with_its_window(shop: Shop) -> None:
+    """Its payload goes, nobody knows whether it came, and the recipient may ask again."""
+    shop.send(2)
+    shop.ask()
+    with shop.cloud.store.transaction() as t:
+        leased = [each.event_id for each in t.outbox.due(kit.RECIPIENT, b"who died", shop.cloud.clock.ms, 1)]
+        t.outbox.lease(leased, b"who died", shop.cloud.clock.ms + 400)
+    shop.cloud.clock.ms += WINDOW_MS
+    shop.forward()
+    turn(shop.cloud)
+    done = shop.report()
+    assert (done.unknown, done.destroyed, shop.count("payload is not null")) == (1, 1, 0)
+    assert shop.ask().destroyed == 2
+    assert len(shop.listener.got) == 2
 
 
 def test_an_offer_without_a_window_keeps_nothing(tmp_path: Path) -> None:
@@ -317,13 +391,8 @@ def test_what_it_does_not_take_the_second_time_it_still_has_had(shop: Shop, outc
 
 def test_three_days_of_trying_count_from_the_question(tmp_path: Path) -> None:
     """An old event of a recipient that is away for a moment is not given up at the first try."""
-    cloud, unit = Cloud(tmp_path), Unit()
-    cloud.enrol(unit)
-    offer = kit.offer_bytes(replay_ms=7 * kit.DAY_MS)
-    cloud.offers.publish(offer)
-    shop = Shop(cloud, unit, {kit.RECORD_ID: kit.token(offer)})
-    cloud.consents.give(shop.tokens[kit.RECORD_ID], kit.VEHICLE)
-    cloud.send(unit.schema())
+    shop = opened(tmp_path, kit.offer_bytes(replay_ms=7 * kit.DAY_MS))
+    cloud = shop.cloud
     shop.send(1)
     cloud.clock.ms += 5 * kit.DAY_MS
     shop.ask()
@@ -349,18 +418,144 @@ def test_what_it_has_refused_for_good_is_not_sent_again(shop: Shop) -> None:
 def test_what_nobody_knew_becomes_a_disclosure_when_the_replay_is_confirmed(shop: Shop) -> None:
     """The first yes is the disclosure, whichever time it came; it is counted once and not as a replay."""
     shop.send(1)
+    given_up(shop)
+    assert shop.statement()["outcomes"]["unknown"]["events"] == 1
+    shop.ask()
+    shop.forward()
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 2}
+    assert shop.statement()["replayed"]["events"] == 1
+
+
+# the accounts
+
+
+def told_by_account(shop: Shop) -> tuple[int, int]:
+    """Events that the next account would call confirmed, and unknown."""
+    account = shop.statement()["account"]
+    return account["confirmed"]["events"], account["unknown"]["events"]
+
+
+def given_up(shop: Shop) -> None:
+    """One event is sent, nobody answers, and its time is over."""
     shop.listener.outcome = Outcome.RETRY
     shop.send(1)
     with shop.cloud.store.transaction() as t:
         (late,) = t.outbox.due(kit.RECIPIENT, b"sender01", 2**52, 1)
         t.outbox.lease([late.event_id], b"sender01", shop.cloud.clock.ms + 400)
         t.outbox.give_up([late.event_id], b"sender01", shop.cloud.clock.ms)
-    assert shop.statement()["outcomes"]["unknown"]["events"] == 1
     shop.listener.outcome = Outcome.CONFIRMED
+
+
+def accounts(shop: Shop) -> list[Account]:
+    shop.cloud.sequencer.turns()
+    with shop.cloud.store.transaction() as t:
+        leaves = [
+            (each.position or 0, parse_leaf(parse(each.document, 9999))) for each in t.ledger.leaves(kit.RECORD_ID)
+        ]
+    found = [(place, leaf) for place, leaf in leaves if isinstance(leaf, Account)]
+    judge_accounts(found)
+    return [account for _, account in found]
+
+
+def test_a_replay_after_the_account_of_a_day_makes_another_only_of_what_it_cleared_up(tmp_path: Path) -> None:
+    """What was confirmed is in no account a second time; what was unknown moves, and the sum stays."""
+    shop = opened(tmp_path, kit.offer_bytes(replay_ms=7 * kit.DAY_MS))
+    shop.send(2)
+    shop.cloud.clock.ms += kit.DAY_MS
+    turn(shop.cloud)
     shop.ask()
     shop.forward()
-    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {"confirmed": 2}
-    assert shop.statement()["replayed"]["events"] == 1
+    assert shop.report().sent == 2
+    shop.cloud.clock.ms += kit.DAY_MS
+    turn(shop.cloud)
+    assert [(each.confirmed.events, each.unknown.events) for each in accounts(shop)] == [(2, 0)]
+    given_up(shop)
+    shop.cloud.clock.ms += kit.DAY_MS
+    turn(shop.cloud)
+    shop.ask()
+    shop.forward()
+    shop.cloud.clock.ms += kit.DAY_MS
+    turn(shop.cloud)
+    assert [(each.confirmed.events, each.unknown.events) for each in accounts(shop)] == [(2, 0), (2, 1), (3, 0)]
+    assert shop.statement()["replayed"]["events"] == 4
+
+
+def test_a_key_that_is_gone_takes_back_no_disclosure(shop: Shop) -> None:
+    """The replay is destroyed; that the recipient has its events stays told, and counted once."""
+    shop.send(2)
+    given_up(shop)
+    assert shop.ask().waiting == 3
+    with shop.cloud.store.transaction() as t:
+        t.outbox_keys._db.execute("delete from outbox_key")
+    shop.forward()
+    assert (shop.report().destroyed, told_by_account(shop)) == (3, (2, 1))
+    assert {word: each["events"] for word, each in shop.statement()["outcomes"].items()} == {
+        "confirmed": 2,
+        "unknown": 1,
+    }
+
+
+def test_what_it_refused_at_first_is_counted_once_whatever_it_asks(shop: Shop) -> None:
+    shop.send(1)
+    shop.listener.outcome = Outcome.REFUSED
+    shop.send(1)
+    for _ in range(2):
+        shop.ask()
+        shop.forward()
+        assert shop.report().refused
+    assert told_by_account(shop) == (1, 1)
+
+
+def test_a_withdrawal_in_the_middle_of_a_replay_is_in_no_account_a_second_time(shop: Shop) -> None:
+    """Neither as unknown when it comes, nor as confirmed when the recipient answers after it."""
+    shop.send(2)
+    given_up(shop)
+    shop.ask()
+
+    def withdraw(event: Event, lease: Lease, now_s: int) -> Outcome:
+        if not lease.over:
+            shop.happen("withdraw")
+        return Outcome.CONFIRMED
+
+    shop.listener.send = withdraw  # type: ignore[method-assign]
+    shop.forward()
+    (end,) = accounts(shop)
+    assert (end.ended, end.confirmed.events, end.unknown.events) == ("withdrawing", 2, 1)
+    done = shop.report()
+    assert (done.sent, done.destroyed) == (1, 2)
+    assert (told_by_account(shop), shop.statement()["replayed"]["events"]) == ((2, 1), 1)
+
+
+def test_a_receiver_that_wakes_up_speaks_of_its_own_send_alone(shop: Shop) -> None:
+    """Its answer to the first try clears that up; the replay that another one sends is counted when it is answered."""
+    shop.send(1)
+    given_up(shop)
+    shop.ask()
+    clock = shop.cloud.clock
+    with shop.cloud.store.transaction() as t:
+        second = t.outbox.due(kit.RECIPIENT, b"receiver", clock.ms, 9)[-1].event_id
+        t.outbox.lease([second], b"receiver", clock.ms + 400)
+        for _ in range(2):
+            t.outbox.confirm([second], b"sender01", clock.ms)
+    assert (told_by_account(shop), shop.statement()["replayed"]["events"]) == ((2, 0), 0)
+    with shop.cloud.store.transaction() as t:
+        t.outbox.confirm([second], b"receiver", clock.ms)
+        t.outbox.confirm([second], b"sender01", clock.ms)
+    assert (told_by_account(shop), shop.statement()["replayed"]["events"]) == ((2, 0), 1)
+
+
+def test_what_two_receivers_had_in_the_air_is_no_replay(shop: Shop) -> None:
+    """One that was taken for dead and its heir, both cut by a withdrawal and both answered: nobody has asked for it."""
+    shop.cloud.send(shop.unit.data())
+    clock = shop.cloud.clock
+    with shop.cloud.store.transaction() as t:
+        (only,) = t.outbox.due(kit.RECIPIENT, b"heir", clock.ms, 1)
+        for owner in (b"who died", b"heir"):
+            t.outbox.lease([only.event_id], owner, clock.ms + 400)
+        t.outbox.destroy(kit.RECORD_ID, clock.ms)
+        for owner in (b"who died", b"heir"):
+            t.outbox.confirm([only.event_id], owner, clock.ms)
+    assert (told_by_account(shop), shop.statement()["replayed"]["events"]) == ((1, 0), 0)
 
 
 def test_whatever_happens_the_report_adds_up_and_no_disclosure_is_unsaid(shop: Shop) -> None:

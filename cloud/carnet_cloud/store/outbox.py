@@ -283,6 +283,8 @@ class Outbox:
         What was ever tried the recipient may have, although it did not confirm: its outcome is unknown.
         """
         self._db.execute("delete from outbox_key where record = ?", (record,))
+        # first of all: a question that puts payloads back (`Replays.ask`) is waited for, or finds none
+        self._db.execute("update outbox set payload = null where record = ? and payload is not null", (record,))
         tried = "select event_id from outbox where record = ? and state in ('leased', 'queued') and attempts > 0"
         unknown = self._db.execute(
             "update delivery set outcome = 'unknown', time_ms = ? where outcome = 'queued'"
@@ -297,7 +299,6 @@ class Outbox:
         ).rowcount
         self._db.execute("update outbox set state = 'unknown' where record = ? and state = 'leased'", (record,))
         self._db.execute("update outbox set state = 'destroyed' where record = ? and state = 'queued'", (record,))
-        self._db.execute("update outbox set payload = null where record = ?", (record,))
         return unseen, len(unknown)
 
     def ending(self, now_ms: int, limit: int) -> list[str]:
