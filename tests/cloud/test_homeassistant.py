@@ -221,6 +221,38 @@ def test_a_home_that_was_away_forgets_when_it_is_back_also_after_a_restart(home:
         assert not forwarder.step(kit.RECIPIENT)
 
 
+def test_what_is_still_on_its_way_when_a_consent_expires_is_taken_back_too(
+    home: Home, adapter: HomeAssistant, tmp_path: Path
+) -> None:
+    """Another receiver waits for an answer: until what became of it is written nobody knows what to take back."""
+    way = Way(tmp_path / "way", adapter, 1)
+    with way.cloud.store.transaction() as t:
+        (late,) = t.outbox.due(kit.RECIPIENT, b"receiver", way.cloud.clock.ms, 1)
+        t.outbox.lease([late.event_id], b"receiver", way.cloud.clock.ms + 400)
+        t.shards.live(b"receiver", 2**52)
+    assert adapter.send(event(column(kit.SPEED, "km/h", [1], [1])), lease(), NOW_S) is Outcome.CONFIRMED
+    way.cloud.clock.ms = NOW_MS + 400 * kit.DAY_MS
+    assert not way.forwarder.step(kit.RECIPIENT)
+    assert len(home.kept()) == 2
+    with way.cloud.store.transaction() as t:
+        t.outbox.confirm([late.event_id], b"receiver", way.cloud.clock.ms)
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+
+
+def test_so_is_what_it_has_refused_in_part(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    """Of several messages a broker may take some and find fault with one."""
+    way = Way(tmp_path / "way", adapter, 1)
+    with way.cloud.store.transaction() as t:
+        (first,) = t.outbox.due(kit.RECIPIENT, b"sender01", way.cloud.clock.ms, 1)
+        t.outbox.lease([first.event_id], b"sender01", way.cloud.clock.ms + 400)
+        t.outbox.refuse([first.event_id], b"sender01", way.cloud.clock.ms)
+    assert adapter.send(event(column(kit.SPEED, "km/h", [1], [1])), lease(), NOW_S) is Outcome.CONFIRMED
+    way.withdraw()
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+
+
 def test_of_columns_with_one_name_the_newest_counts() -> None:
     """Two items of one path, say."""
     body = json.loads(event(column("Vehicle.Speed", "km/h", [9], [9]), column("Vehicle.Speed", "km/h", [5], [5])).body)

@@ -16,18 +16,23 @@ class Farewells:
         self._db = db
 
     def due(self, recipient: str, now_ms: int) -> str | None:
-        """A record of the recipient that has ended and that it was not yet told to forget."""
+        """A record of the recipient that has ended and that it was not yet told to forget.
+
+        Not while something of it is on its way: what becomes of it says what there is to forget.
+        """
         row = self._db.execute(
             f"select id from record where recipient = ? and forgotten_ms is null and ({_ENDED} or expires_ms <= ?)"
+            " and not exists (select 1 from outbox where outbox.record = record.id"
+            " and outbox.state in ('leased', 'queued'))"
             " order by id limit 1",
             (recipient, now_ms),
         ).fetchone()
         return row[0] if row else None
 
     def paths(self, record: str) -> set[str]:
-        """Every path that the recipient has, or may have, under the record."""
+        """Every path that the recipient has, or may have, under the record: it may have refused an event in part."""
         rows = self._db.execute(
-            "select distinct counts from delivery where record = ? and outcome in ('confirmed', 'unknown')"
+            "select distinct counts from delivery where record = ? and outcome in ('confirmed', 'unknown', 'refused')"
             " order by counts",
             (record,),
         )
