@@ -105,11 +105,12 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     tokens = (_token(config.api.operator_token_file), _token(config.api.metrics_token_file))
     link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
     recipient_tokens = {each.id: _token(each.token_file) for each in config.recipient}
-    recipients = {each.id: open_recipient(each) for each in config.recipient}
+    owner = secrets.token_bytes(8)
+    beside = owner.hex() if config.store.url else ""
+    recipients = {each.id: open_recipient(each, beside) for each in config.recipient}
     opened = open_store(config.store, os.urandom(16), now_ms())
     store = opened.store
     company = open_company(config.store, store, now_ms())
-    owner = secrets.token_bytes(8)
     membership = Membership(company, owner) if company else None
     journal = Journal(config.store.journal, store.incarnation, new_store=opened.is_new)
     if membership is not None:

@@ -14,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 import certificates
-from carnet_cloud.recipients import JsonLines, Outcome, Recipient
+from carnet_cloud.recipients import JsonLines, Mqtt, Outcome, Recipient
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import HomeAssistantRecipient, MqttRecipient
 from tests import consentkit as kit
@@ -132,6 +132,17 @@ def test_a_broker_that_was_away_gets_the_rest_when_it_is_back(
     assert came == event(1).body
     assert len(heard) == 6
     assert way.outcomes() == {"confirmed": 6}
+
+
+def test_two_receivers_do_not_throw_one_another_out(broker: Mosquitto, reader: Reader) -> None:
+    """A broker ends the older of two connections with one client id."""
+    with contextlib.ExitStack() as both:
+        found = [both.enter_context(contextlib.closing(open_recipient(section(broker), name))) for name in ("1", "2")]
+        links = [adapter._link for adapter in found if isinstance(adapter, Mqtt)]
+        for number in range(6):
+            assert found[number % 2].send(event(number), lease(), NOW_S) is Outcome.CONFIRMED
+        assert [link.made for link in links] == [1, 1]
+    assert len(reader.take(6)) == 6
 
 
 def test_with_nobody_subscribed_nothing_is_confirmed(adapter: Recipient) -> None:

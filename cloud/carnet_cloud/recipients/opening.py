@@ -24,8 +24,8 @@ from carnet_cloud.recipientsections import (
 )
 
 
-def open_recipient(section: AnyRecipient) -> Recipient:
-    """ConfigError if a file of it cannot be used."""
+def open_recipient(section: AnyRecipient, receiver: str = "") -> Recipient:
+    """ConfigError if a file of it cannot be used. ``receiver`` is this one's name if there are others beside it."""
     if isinstance(section, FileRecipient):
         return JsonLines(section.path)
     if isinstance(section, WebhookRecipient):
@@ -33,8 +33,8 @@ def open_recipient(section: AnyRecipient) -> Recipient:
     if isinstance(section, KafkaRecipient):
         return _kafka(section)
     if isinstance(section, HomeAssistantRecipient):
-        return HomeAssistant(_broker(section), section.discovery_prefix, section.topic)
-    return Mqtt(_broker(section), section.topic)
+        return HomeAssistant(_broker(section, receiver), section.discovery_prefix, section.topic)
+    return Mqtt(_broker(section, receiver), section.topic)
 
 
 def _kafka(section: KafkaRecipient) -> Recipient:
@@ -62,12 +62,15 @@ def _login(section: KafkaRecipient) -> dict[str, str]:
     return login
 
 
-def _broker(section: BrokerSection) -> Broker:
-    """The recipient's id is our client id: two connections of one recipient are one client to its broker."""
+def _broker(section: BrokerSection, receiver: str) -> Broker:
+    """The recipient's id is our client id, and the receiver's name behind it: of two clients with one id a broker
+    throws the first out, in the middle of what it sends.
+    """
+    client_id = f"{section.id}-{receiver}" if receiver else section.id
     password = read_secret(section.password_file).strip() if section.password_file else None
     if section.key_file is not None:
         read_secret(section.key_file)
     tls = None
     if section.ca_file is not None:
         tls = brokertls.context(section.ca_file, section.cert_file, section.key_file, f"recipient {section.id}")
-    return Broker(section.host, section.port, section.id, section.username or None, password, tls)
+    return Broker(section.host, section.port, client_id, section.username or None, password, tls)
