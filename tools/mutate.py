@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Change the source that decides what leaves, one small change at a time, and see each change noticed by a test.
 
-    .venv/bin/python tools/mutate.py [--part gate|consent|envelope|buffer] [--jobs N] [--file WORD]
+    .venv/bin/python tools/mutate.py [--part gate|consent|envelope|buffer] [--jobs N] [--file WORD] [--quick S]
 
 Ends with 0 if every change was noticed or stands in ``docs/mutation.md`` with the reason why no test can tell, and if
 nothing stands there that was noticed after all; else with 1, and the rows that are missing or too many.
@@ -12,6 +12,7 @@ Law: a test that never failed has not been tested.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,23 +37,25 @@ def main() -> int:
     parser.add_argument("--part", choices=[part.name for part in PARTS], help="only this one")
     parser.add_argument("--jobs", type=int, default=1, help="so many processes at once (1)")
     parser.add_argument("--file", default="", help="only files whose path holds this word")
+    parser.add_argument("--quick", type=float, default=math.inf, help="so many seconds of tests for a mutant (all)")
     asked = parser.parse_args()
     runner.prepare(ROOT)
     known = written(DOCUMENT) if DOCUMENT.exists() else {}
     chosen = [part for part in PARTS if asked.part in (None, part.name)]
-    return max([run(part, asked.file, asked.jobs, known) for part in chosen])
+    return max([run(part, asked, known) for part in chosen])
 
 
-def run(part: Part, word: str, jobs: int, known: dict[str, str]) -> int:
+def run(part: Part, asked: argparse.Namespace, known: dict[str, str]) -> int:
     """One part: its figures, its survivors without a reason, its reasons without a survivor."""
     started = time.monotonic()
-    mutants = [each for file in part.sources(ROOT) if word in file for each in mutants_of(ROOT, file)]
+    mutants = [each for file in part.sources(ROOT) if asked.file in file for each in mutants_of(ROOT, file)]
     print(f"{part.name}: {len(mutants)} mutants", flush=True)
     reach = runner.survey(part.sources(ROOT), part.tests)
     if reach.failed:
         print("the tests fail without any change:", *reach.failed, sep="\n  ")
         return 1
-    results = judged(mutants, reach, part, jobs)
+    reach.seconds_max = asked.quick
+    results = judged(mutants, reach, part, asked.jobs)
     assert sorted(each.mutant for each in results) == sorted(each.name for each in mutants)
     survived = [each.mutant for each in results if each.verdict == forks.SURVIVED]
     unlisted = [name for name in survived if name not in known]

@@ -71,6 +71,7 @@ PARTS: Final = (
         ("agent/carnet_agent/buffer/*.py",),
         (
             "tests/agent/test_buffer.py",
+            "tests/agent/test_buffer_rules.py",
             "tests/agent/test_remains.py",
             "tests/agent/test_salvage.py",
             "tests/agent/test_core.py",

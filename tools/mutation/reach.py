@@ -5,9 +5,11 @@ Law: a mutant is judged by every test that reaches it; tests that cannot reach i
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import coverage
 import pytest
@@ -23,16 +25,22 @@ class Reach:
     lines: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     at_import: set[tuple[str, int]] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
+    seconds_max: float = math.inf
+    """Of processor time for one mutant: the rest of the tests, the slowest ones, is left out."""
 
     def tests(self, file: str, lines: frozenset[int]) -> list[str]:
         """Those that run one of these lines, the quickest first."""
         found = {test for line in lines for test in self.lines.get((file, line), ())}
-        return sorted(found, key=lambda test: (self.seconds[test], test))
+        return self._within(sorted(found, key=lambda test: (self.seconds[test], test)))
 
     def tests_after_import(self, file: str) -> list[str]:
         """All: a constant may be seen by whoever imports it. First those that run anything of its file, and quickly."""
         near = {test for (each, _), tests in self.lines.items() if each == file for test in tests}
-        return sorted(self.seconds, key=lambda test: (test not in near, self.seconds[test], test))
+        return self._within(sorted(self.seconds, key=lambda test: (test not in near, self.seconds[test], test)))
+
+    def _within(self, tests: list[str]) -> list[str]:
+        sums = accumulate(self.seconds[test] for test in tests)
+        return [test for test, total in zip(tests, sums, strict=True) if total <= self.seconds_max]
 
     def is_at_import(self, file: str, lines: frozenset[int]) -> bool:
         return any((file, line) in self.at_import for line in lines)
@@ -48,9 +56,9 @@ class Watch:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._measured.switch_context(item.nodeid)
-        started = time.monotonic()
+        started = time.process_time()
         yield
-        self._reach.seconds[item.nodeid] = time.monotonic() - started
+        self._reach.seconds[item.nodeid] = time.process_time() - started
         self._measured.switch_context("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
