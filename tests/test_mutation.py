@@ -121,14 +121,14 @@ def test_what_no_test_can_see_is_left_alone(tmp_path: Path, source: str) -> None
 
 
 def test_a_query_is_changed_word_by_word() -> None:
-    query = "select a from b where c = ? and d > 0 order by e limit 2"
+    query = "select a from b where c = ? and d > 0 order by e limit ?"
     assert set(other_sql(query)) == {
-        "select a from b where c = ? or d > 0 order by e limit 2",
-        "select a from b where c <> ? and d > 0 order by e limit 2",
-        "select a from b where c = ? and d >= 0 order by e limit 2",
-        "select a from b where c = ? and d > 1 order by e limit 2",
-        "select a from b where c = ? and d > 0 limit 2",
-        "select a from b where c = ? and d > 0 order by e limit 1 + 2",
+        "select a from b where c = ? or d > 0 order by e limit ?",
+        "select a from b where c <> ? and d > 0 order by e limit ?",
+        "select a from b where c = ? and d >= 0 order by e limit ?",
+        "select a from b where c = ? and d > 1 order by e limit ?",
+        "select a from b where c = ? and d > 0 limit ?",
+        "select a from b where c = ? and d > 0 order by e limit 1 + ?",
     }
 
 

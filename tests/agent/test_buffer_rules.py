@@ -363,6 +363,14 @@ def test_a_destruction_takes_every_box_of_its_handles_and_counts_each(buffer: Bu
     assert lid.seen == [Destroyed(HANDLE, 9, DestructionReason.EPOCH, 3, 2, 16)]
 
 
+def test_a_handle_is_known_while_a_row_or_a_checkpoint_has_a_box_of_it(buffer: Buffer) -> None:
+    buffer.add_all([envelope()])
+    buffer.checkpoint([envelope(box(handle=OTHER))])
+    assert buffer.handles() == {HANDLE, OTHER}
+    assert buffer.promote() == 1
+    assert buffer.handles() == {HANDLE, OTHER}
+
+
 def test_a_destruction_of_nothing_is_not_remembered_and_empties_no_log(buffer: Buffer) -> None:
     add(buffer, 1)
     statements = Statements(buffer)

@@ -1,0 +1,154 @@
+"""Room that is made when the cap is reached, what the disk refuses, and what is told of both."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from carnet.envelopetype import EnvelopeType
+from carnet_agent.buffer import Buffer, BufferFull, DiskFailed, Lost, Priority
+from carnet_agent.buffer.transaction import transaction
+from tests.agent.bufferkit import CUT, Statements, add, box, lost, memory, opened, table, waiting
+
+
+@pytest.fixture
+def buffer() -> Buffer:
+    return opened(memory())
+
+
+def evict(buffer: Buffer) -> list[int]:
+    """The numbers of the rows that one eviction takes."""
+    before = {row[0] for row in table(buffer, "row")}
+    is_done = buffer._disk._evict()
+    gone = sorted(before - {row[0] for row in table(buffer, "row")})
+    assert is_done == bool(gone)
+    return gone
+
+
+def test_rows_go_by_sixteen_the_least_important_and_oldest_first_and_kinds_are_not_mixed(buffer: Buffer) -> None:
+    """An event does not go because there were fewer than sixteen background rows; what must be kept never goes."""
+    for priority, count in ((Priority.KEEP, 1), (Priority.EVENT, 1), (Priority.LIVE, 2), (Priority.BACKGROUND, 20)):
+        add(buffer, count, priority)
+    taken = [evict(buffer) for _ in range(5)]
+    assert taken == [list(range(5, 21)), [21, 22, 23, 24], [3, 4], [2], []]
+    assert [row.priority for row in waiting(buffer)] == [Priority.KEEP]
+    counts = buffer.counts()
+    assert (counts["rows_evicted"], counts["samples_evicted"]) == (23, 69)
+    assert lost(buffer) == [Lost(buffer.stream, 2, 24, "evicted", 69)]
+    assert [row[0] for row in table(buffer, "box")] == [1]
+
+
+def test_acknowledged_rows_go_first_and_are_no_loss(buffer: Buffer) -> None:
+    """Whatever they are: the cloud has them."""
+    add(buffer, 1, Priority.KEEP)
+    add(buffer, 2)
+    buffer.acknowledge(buffer.stream, [(1, 2)])
+    buffer.write_acknowledged()
+    assert [evict(buffer) for _ in range(3)] == [[2], [1], [3]]
+    assert lost(buffer) == [Lost(buffer.stream, 3, 3, "evicted", 3)]
+    assert (buffer.counts()["rows_evicted"], buffer.counts()["samples_evicted"]) == (1, 3)
+
+
+def test_a_row_whose_acknowledgement_is_only_noted_is_no_loss_either(buffer: Buffer) -> None:
+    add(buffer, 2)
+    buffer.acknowledge(buffer.stream, [(1, 1)])
+    assert evict(buffer) == [1, 2]
+    assert lost(buffer) == [Lost(buffer.stream, 2, 2, "evicted", 3)]
+    assert (buffer.counts()["rows_evicted"], buffer.counts()["samples_evicted"]) == (1, 3)
+
+
+def test_a_fault_that_is_not_a_full_disk_evicts_nothing(buffer: Buffer) -> None:
+    """It is told as it is, and what was begun is undone."""
+    add(buffer, 1)
+
+    def wrong() -> None:
+        buffer._db.execute("delete from row")
+        buffer._db.execute("select * from nowhere")
+
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        buffer._disk.with_room(wrong)
+    assert [row.seq for row in waiting(buffer)] == [1]
+    assert buffer.counts()["rows_evicted"] == 0
+
+
+def test_a_buffer_that_cannot_even_write_an_eviction_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naming what would go needs a page, too: nothing goes unnamed."""
+    buffer = opened(memory(64 * 4096))
+    add(buffer, 3, size=9_000)
+    pages = buffer._db.execute("pragma page_count").fetchone()[0]
+    buffer._db.execute(f"pragma max_page_count={pages}")
+
+    def full(*_: object) -> None:
+        buffer._db.execute("create table more as select randomblob(100000) as blob")
+
+    monkeypatch.setattr("carnet_agent.buffer.disk.add_gap", full)
+    with pytest.raises(BufferFull) as refusal:
+        add(buffer, 60, size=9_000)
+    assert (refusal.value.reason, refusal.value.temporary) == ("buffer_full", True)
+    monkeypatch.undo()
+    assert [row.seq for row in waiting(buffer)] == list(range(1, buffer.last_seq + 1))
+    assert buffer.counts()["rows_evicted"] == 0
+
+
+def test_an_error_in_an_eviction_that_is_not_a_full_disk_is_told(
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(buffer, 1)
+
+    def wrong(*_: object) -> None:
+        buffer._db.execute("select * from nowhere")
+
+    monkeypatch.setattr("carnet_agent.buffer.disk.add_gap", wrong)
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        buffer._disk._evict()
+    assert [row.seq for row in waiting(buffer)] == [1]
+
+
+def test_a_disk_that_takes_nothing_keeps_acknowledgements_noted(buffer: Buffer) -> None:
+    """They are written when it takes them again; an answer of the cloud is no reason to fail."""
+    add(buffer, 300)
+    buffer._db.execute("pragma query_only=on")
+    assert len(buffer.acknowledge(buffer.stream, [(1, 260)])) == 260
+    with pytest.raises(DiskFailed) as refusal:
+        buffer.write_acknowledged()
+    assert (refusal.value.reason, refusal.value.temporary) == ("disk_failed", True)
+    assert "SQLITE_READONLY" in str(refusal.value)
+    assert buffer.counts()["rows_waiting"] == 40
+    buffer._db.execute("pragma query_only=off")
+    buffer.write_acknowledged()
+    assert sum(row[5] for row in table(buffer, "row")) == 260
+    statements = Statements(buffer)
+    buffer.write_acknowledged()
+    assert statements.commits == 0
+
+
+def test_a_full_disk_is_a_failed_one_for_who_cannot_make_room(buffer: Buffer) -> None:
+    pages = buffer._db.execute("pragma page_count").fetchone()[0]
+    buffer._db.execute(f"pragma max_page_count={pages}")
+    big = "create table more as select randomblob(1000000) as blob"
+    with pytest.raises(DiskFailed), transaction(buffer._db):
+        buffer._db.execute(big)
+    with pytest.raises(sqlite3.OperationalError, match="full"), transaction(buffer._db, can_make_room=True):
+        buffer._db.execute(big)
+    assert not buffer._db.in_transaction
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_whatever_goes_wrong_in_a_transaction_is_undone(buffer: Buffer, error: type[BaseException]) -> None:
+    def half_done() -> None:
+        with transaction(buffer._db):
+            buffer._db.execute("insert into schema values (?, ?)", (b"h", b"d"))
+            raise error
+
+    with pytest.raises(error):
+        half_done()
+    assert table(buffer, "schema") == []
+    assert not buffer._db.in_transaction
+
+
+def test_priorities_are_what_is_stored(buffer: Buffer) -> None:
+    """Numbers on the disk of every unit: they may not change with their names."""
+    assert [int(each) for each in (Priority.KEEP, Priority.EVENT, Priority.LIVE, Priority.BACKGROUND)] == [0, 1, 2, 3]
+    buffer.add(EnvelopeType.GAP, Priority.EVENT, CUT, [box()])
+    assert [(row[3], row[4], row[5]) for row in table(buffer, "row")] == [(int(EnvelopeType.GAP), 1, 0)]
