@@ -73,6 +73,7 @@ PARTS: Final = (
             "tests/agent/test_buffer.py",
             "tests/agent/test_buffer_rules.py",
             "tests/agent/test_buffer_disk.py",
+            "tests/agent/test_buffer_remains.py",
             "tests/agent/test_remains.py",
             "tests/agent/test_salvage.py",
             "tests/agent/test_core.py",
