@@ -152,3 +152,21 @@ def test_priorities_are_what_is_stored(buffer: Buffer) -> None:
     assert [int(each) for each in (Priority.KEEP, Priority.EVENT, Priority.LIVE, Priority.BACKGROUND)] == [0, 1, 2, 3]
     buffer.add(EnvelopeType.GAP, Priority.EVENT, CUT, [box()])
     assert [(row[3], row[4], row[5]) for row in table(buffer, "row")] == [(int(EnvelopeType.GAP), 1, 0)]
+
+
+def test_what_finds_no_room_is_not_tried_again(buffer: Buffer) -> None:
+    """With nothing to evict the second try would fail like the first; with something, it is one try more."""
+    tries = []
+
+    def full() -> None:
+        tries.append(len(waiting(buffer)))
+        buffer._db.execute("create table more as select randomblob(2000000) as blob")
+
+    with pytest.raises(BufferFull):
+        buffer._disk.with_room(full)
+    assert tries == [0]
+    add(buffer, 17)
+    tries.clear()
+    with pytest.raises(BufferFull):
+        buffer._disk.with_room(full)
+    assert tries == [17, 1, 0]

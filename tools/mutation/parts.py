@@ -34,6 +34,7 @@ PARTS: Final = (
             for name in ("grants", "records", "recordevents", "states", "offers", "narrowing", "grantsets", "ownerkeys")
         ),
         (
+            "tests/test_limits.py",
             "tests/carnet/test_grants.py",
             "tests/carnet/test_grantsets.py",
             "tests/carnet/test_narrowing.py",
@@ -53,6 +54,7 @@ PARTS: Final = (
             *(f"cloud/carnet_cloud/{name}.py" for name in ("intake", "boxes")),
         ),
         (
+            "tests/test_limits.py",
             "tests/carnet/test_envelope.py",
             "tests/carnet/test_box.py",
             "tests/carnet/test_padding.py",
@@ -70,6 +72,7 @@ PARTS: Final = (
         "buffer",
         ("agent/carnet_agent/buffer/*.py",),
         (
+            "tests/test_limits.py",
             "tests/agent/test_buffer.py",
             "tests/agent/test_buffer_rules.py",
             "tests/agent/test_buffer_disk.py",
