@@ -1,4 +1,4 @@
-"""Bounds that documents and other programs rely on, written out: a test that takes them from the code agrees with any."""
+"""Bounds that documents and programs rely on, written out: a test that takes them from the code agrees with any."""
 
 from __future__ import annotations
 
