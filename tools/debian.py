@@ -15,6 +15,7 @@ from pathlib import Path
 
 PACKAGES = {
     "can-utils": "candump",
+    "e2fsprogs": "mkfs.ext4",
     "iproute2": "ip",
     "kmod": "insmod",
     "mosquitto": "mosquitto",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 KERNEL = Path("/usr/bin/linux.uml")
 MODULES = Path("/usr/lib/uml/modules")
-PACKAGES = ("user-mode-linux", "kmod", "can-utils", "iproute2")
+PACKAGES = ("user-mode-linux", "kmod", "can-utils", "e2fsprogs", "iproute2")
 """Debian packages that the guest is made of."""
 INIT = Path(__file__).with_name("init.sh")
 TIMED_OUT = 124
@@ -46,7 +46,7 @@ class Outcome:
 def missing() -> str | None:
     """What this machine lacks for a guest, as one sentence; None if it can be started."""
     absent = [str(path) for path in (KERNEL, MODULES) if not path.exists()]
-    absent += [tool for tool in ("taskset", "insmod", "ip", "candump") if _find(tool) is None]
+    absent += [tool for tool in ("taskset", "insmod", "ip", "candump", "mkfs.ext4") if _find(tool) is None]
     return f"no {', '.join(absent)}: apt-get install {' '.join(PACKAGES)}" if absent else None
 
 
@@ -58,12 +58,14 @@ def run(
     writable: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
     units: Path | None = None,
+    disks_mb: Sequence[int] = (),
     memory_mb: int = 1024,
 ) -> Outcome:
     """Run ``command`` in a fresh guest, in ``directory`` (default: here), and wait for it.
 
     Changes under ``writable`` reach the host, all others vanish. With ``units`` a real systemd is PID 1: the files in
     that directory are its only units besides the journal, none is started, and the command runs as a service.
+    ``disks_mb``: sizes of the empty disks /dev/ubda, /dev/ubdb and so on; they vanish too.
     """
     reason = missing()
     if reason:
@@ -78,12 +80,21 @@ def run(
         (scratch / "writable").write_text("".join(f"{path}\n" for path in writable))
         if units is not None:
             shutil.copytree(units, scratch / "units")
-        return _boot(scratch, timeout_s, memory_mb)
+        disks = [_disk(scratch, number, size_mb) for number, size_mb in enumerate(disks_mb)]
+        return _boot(scratch, timeout_s, memory_mb, disks)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _boot(scratch: Path, timeout_s: float, memory_mb: int) -> Outcome:
+def _disk(scratch: Path, number: int, size_mb: int) -> str:
+    """The kernel's argument for a disk that takes no room until it is written to."""
+    path = scratch / f"disk{number}"
+    with path.open("wb") as file:
+        file.truncate(size_mb << 20)
+    return f"ubd{number}={path}"
+
+
+def _boot(scratch: Path, timeout_s: float, memory_mb: int, disks: Sequence[str]) -> Outcome:
     modules = max(MODULES.iterdir()) / "kernel"
     arguments = [
         str(KERNEL),
@@ -103,6 +114,7 @@ def _boot(scratch: Path, timeout_s: float, memory_mb: int) -> Outcome:
         "noreboot",
         f"uml_dir={scratch}",
         "umid=guest",
+        *disks,
     ]
     console = scratch / "console"
     started = time.monotonic()
