@@ -384,6 +384,91 @@ def test_a_store_that_fails_in_the_middle_of_a_line_leaves_no_half_of_it(tmp_pat
     assert path.read_bytes().splitlines() == [event(2).body]
 
 
+# a file of several receivers
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[JsonLines, JsonLines, Callable[[], list[bytes]]]]:
+    """Adapters of two receivers on one file, and what is in it."""
+    path = tmp_path / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as one, contextlib.closing(JsonLines(path)) as other:
+        yield one, other, lambda: path.read_bytes().splitlines()
+
+
+def test_a_lease_that_ends_takes_no_line_of_another_receiver_with_it(
+    two: tuple[JsonLines, JsonLines, Callable[[], list[bytes]]],
+) -> None:
+    """What the other one confirmed meanwhile stays. Nobody waits for the file longer than his lease lasts."""
+    one, other, lines = two
+    outcomes: dict[int, Outcome] = {}
+
+    def ends() -> bool:
+        outcomes[2] = deliver(other, event(2), lease(step_ms=LEASE_MS / 4, renew=lambda: False))
+        return False
+
+    outcomes[1] = one.send(event(1, 20_000), lease(step_ms=LEASE_MS / 2 + 1, renew=ends), NOW_S)
+    assert outcomes[1] is Outcome.CUT
+    confirmed = [event(n).body for n, outcome in outcomes.items() if outcome is Outcome.CONFIRMED]
+    assert lines() == confirmed
+    assert deliver(other, event(3)) is Outcome.CONFIRMED
+    assert lines() == [*confirmed, event(3).body]
+
+
+def test_a_group_that_cannot_be_synced_leaves_the_lines_of_another_receiver(
+    two: tuple[JsonLines, JsonLines, Callable[[], list[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, lines = two
+    assert [deliver(one, event(1)), deliver(other, event(2))] == [Outcome.CONFIRMED] * 2
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", _fail)
+        assert deliver(one, event(3)) is Outcome.RETRY
+    assert lines() == [event(1).body, event(2).body]
+
+
+def test_a_group_is_ended_before_another_receiver_writes(
+    two: tuple[JsonLines, JsonLines, Callable[[], list[bytes]]],
+) -> None:
+    one, other, _ = two
+    assert one.send(event(1), lease(), NOW_S) is Outcome.WRITTEN
+    assert other.send(event(2), lease(step_ms=LEASE_MS / 4, renew=lambda: False), NOW_S) is Outcome.CUT
+    assert one.finish() is Outcome.CONFIRMED
+    assert deliver(other, event(2)) is Outcome.CONFIRMED
+
+
+def test_what_a_killed_receiver_left_is_mended_by_the_next_one_and_not_written_again(tmp_path: Path) -> None:
+    """Half a line is not glued to the next one, and a whole one is the event, whoever wrote it."""
+    path = tmp_path / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as living:
+        deliver(living, event(1))
+        with contextlib.closing(JsonLines(path)) as killed:
+            killed.send(event(2), lease(), NOW_S)
+        with path.open("ab") as file:
+            file.write(event(3).body[:9])
+        assert [deliver(living, event(n)) for n in (2, 3)] == [Outcome.CONFIRMED] * 2
+    assert path.read_bytes().splitlines() == [event(n).body for n in (1, 2, 3)]
+
+
+def test_two_receivers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
+    """In two threads, with leases that end in the middle of a line, until each has sent all of its own."""
+    path = tmp_path / "events.jsonl"
+
+    def send(first: int) -> None:
+        with contextlib.closing(JsonLines(path)) as file:
+            for number in range(first, 200, 2):
+                each = event(number, 40_000)
+                answers = iter([True, False])
+                ending = lease(step_ms=LEASE_MS / 2 + 1, renew=lambda answers=answers: next(answers, False))  # type: ignore[misc]
+                assert file.send(each, ending, NOW_S) is Outcome.CUT
+                assert deliver(file, each) is Outcome.CONFIRMED
+
+    threads = [threading.Thread(target=send, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.read_bytes().splitlines()) == sorted(event(n, 40_000).body for n in range(200))
+
+
 # a webhook
 
 

@@ -1,14 +1,18 @@
 """A file with one CloudEvent a line: for a recipient on the same machine, and for looking.
 
-A line is confirmed once it is on disk; the lines of a group go there with one fsync. After a crash the torn last line
-is cut off, and an event of the group that was under way is not written again if its line is whole.
+A line is confirmed once it is on disk; the lines of a group go there with one fsync. Several receivers may append to
+one file: from the first line of a group to its end it is one's alone, by a lock that ends with its program. Whoever
+takes it looks at what others left: a torn last line is cut off, and an event of the last group is not written again if
+its line is whole.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +21,8 @@ from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
 from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome
 
 TAIL_BYTES = 1 << 23
+AGAIN_S = 0.002
+"""Another receiver's group is over in the time of an fsync."""
 
 
 class JsonLines:
@@ -25,21 +31,31 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._lines = deque(self._mend(), GROUP_MAX)
+        self._lines: deque[str] = deque(maxlen=GROUP_MAX)
         """Ids of the last lines: what a crash or a store that failed brings again is there already."""
-        self._synced = os.lseek(self._fd, 0, os.SEEK_END)
+        self._synced = -1
+        """The file's size when our last group ended, or this one began."""
+        self._is_ours = False
+        self._written = 0
+        """Events of this group."""
+        if self._lock():
+            self._unlock()
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - a file needs no time stamp
         """Append one line; see `Recipient.send`."""
-        if event.name in self._lines:
-            return Outcome.WRITTEN
         try:
-            self._append(event.body + b"\n", lease)
+            self._wait(lease)
+            if event.name not in self._lines:
+                self._append(event.body + b"\n", lease)
+                self._lines.append(event.name)
+            self._written += 1
         except LeaseOver:
             return Outcome.CUT
         except OSError:
             return Outcome.RETRY
-        self._lines.append(event.name)
+        finally:
+            if not self._written:
+                self._unlock()
         return Outcome.WRITTEN
 
     def finish(self) -> Outcome:
@@ -51,11 +67,37 @@ class JsonLines:
             os.ftruncate(self._fd, min(size, self._synced))
             self._lines.clear()
             return Outcome.RETRY
-        self._synced = size
-        return Outcome.CONFIRMED
+        else:
+            self._synced = size
+            return Outcome.CONFIRMED
+        finally:
+            self._written = 0
+            self._unlock()
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _wait(self, lease: Lease) -> None:
+        """The file is ours alone afterwards. Raises LeaseOver as the guard does."""
+        while not self._is_ours and not self._lock():
+            time.sleep(AGAIN_S)
+            lease.guard()
+
+    def _lock(self) -> bool:
+        """Take the file unless another receiver has it, and see what others wrote."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._is_ours = True
+        if os.lseek(self._fd, 0, os.SEEK_END) != self._synced:
+            self._lines = deque(self._mend(), GROUP_MAX)
+            self._synced = os.lseek(self._fd, 0, os.SEEK_END)
+        return True
+
+    def _unlock(self) -> None:
+        self._is_ours = False
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _append(self, line: bytes, lease: Lease) -> None:
         """The whole line or nothing of it."""
