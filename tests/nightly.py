@@ -15,7 +15,7 @@ from typing import Final
 
 PARTS: Final = {
     "world": ("-m", "tests.world", "--seeds", "5000"),
-    "powercut": ("-m", "tests.powercut", "--seeds", "20"),
+    "powercut": ("-m", "tests.powercut", "--seeds", "20", "--guest"),
     "fuzz": ("-m", "tests.fuzz", "--seconds", "300", "--seed", "{day}"),
     "bombs": ("-m", "tests.fuzz.bombs", "1073741824"),
     "soak": ("-m", "tests.soak", "--minutes", "120", "--seed", "{day}"),

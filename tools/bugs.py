@@ -117,8 +117,8 @@ BUGS = (
     Bug(
         "what was tried once and not again is called unseen",
         "cloud/carnet_cloud/store/outbox.py",
-        "state = 'unknown' and attempts = 1",
-        "state = 'unknown'",
+        "(attempts = 1 or replay_ms is not null)",
+        "attempts > 0",
         "tests/cloud/test_forward.py",
     ),
     Bug(
