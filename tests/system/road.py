@@ -186,8 +186,12 @@ class Road:
         return done.stdout
 
     def owner(self, *words: str) -> Any:
-        address = ("--cloud", f"http://{HOST}:{self.api}", "--vehicle", VEHICLE, "--key", "owner", "--json")
-        return json.loads(self.ask("carnet.cli", "owner", *words, *address))
+        return json.loads(self.ask("carnet.cli", "owner", *words, *self.address()))
+
+    def address(self) -> tuple[str, ...]:
+        """What every word of the owner's needs."""
+        key = str(self.folder / "owner")
+        return ("--cloud", f"http://{HOST}:{self.api}", "--vehicle", VEHICLE, "--key", key, "--json")
 
     def status(self) -> dict[str, Any]:
         """What the running agent says; empty if none runs."""
