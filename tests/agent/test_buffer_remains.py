@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -271,6 +274,96 @@ def test_a_buffer_that_another_agent_has_open_is_left_to_it(tmp_path: Path) -> N
         opening(path)
     assert refusal.value.reason == "buffer_in_use"
     first.buffer._db.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (sqlite3.SQLITE_IOERR_READ, "aside"),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "aside"),
+        (sqlite3.SQLITE_IOERR_CORRUPTFS, "aside"),
+        (sqlite3.SQLITE_ERROR, "aside"),
+        (sqlite3.SQLITE_IOERR_WRITE, "buffer_unwritable"),
+        (sqlite3.SQLITE_READONLY, "buffer_unwritable"),
+        (sqlite3.SQLITE_FULL, "buffer_unwritable"),
+        (sqlite3.SQLITE_CANTOPEN, "buffer_unwritable"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, "buffer_in_use"),
+        (sqlite3.SQLITE_LOCKED, "buffer_in_use"),
+    ],
+)
+def test_what_speaks_against_the_file_puts_it_aside_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, outcome: str
+) -> None:
+    """A bad place in it is read around; a disk that takes nothing, or another agent, says nothing of the file."""
+    path = tmp_path / "b.db"
+    opening(path)
+    error = sqlite3.OperationalError("the disk's word")
+    error.sqlite_errorcode = code
+    answers = [error]
+
+    def checked(connection: sqlite3.Connection) -> bool:
+        if answers:
+            raise answers.pop()
+        return check(connection)
+
+    monkeypatch.setattr("carnet_agent.buffer.files.check", checked)
+    if outcome == "aside":
+        assert opening(path) == (True, 0)
+        assert (tmp_path / "b.db.quarantine.1").exists()
+    else:
+        with pytest.raises(UnavailableError) as refusal:
+            opening(path)
+        assert (refusal.value.reason, names(tmp_path)) == (outcome, {"b.db"})
+
+
+def test_a_file_that_is_refused_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open one would keep its lock, and what is put aside would go on being written."""
+    path = tmp_path / "b.db"
+    path.write_bytes(b"no database" * 1000)
+    connections: list[sqlite3.Connection] = []
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def remembered(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **named))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    assert opening(path)[0]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connections[0].execute("select 1")
+
+
+def test_logs_without_their_database_do_not_come_into_the_next(tmp_path: Path) -> None:
+    """The crash came after the rename of the database, and all of its rows were in the log."""
+    path, log = tmp_path / "b.db", tmp_path / "b.db-wal"
+    before = open_buffer(path, DEVICE, KEY, bytes, SIZE_MAX).buffer
+    before.scrub()
+    add(before, 3)
+    files = {tmp_path / "b.db.quarantine.1": path.read_bytes(), log: log.read_bytes()}
+    before._db.close()
+    path.unlink()
+    for file, data in files.items():
+        file.write_bytes(data)
+    assert opening(path) == (False, 3)
+
+
+def test_a_salvage_that_was_given_up_takes_nothing_and_is_done_with(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "b.db"
+    opening(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("insert into meta values ('salvage_tries', ?)", ((3).to_bytes(8, "big"),))
+    connection.close()
+    file.rename(tmp_path / "b.db.quarantine.1")
+    assert opening(path) == (False, 0)
+    assert opening(path) == (False, 0)
+
+
+def test_another_thread_may_use_the_buffer_that_was_opened_here(tmp_path: Path) -> None:
+    """The service opens it and hands it to its loop; one at a time."""
+    found = open_buffer(tmp_path / "b.db", DEVICE, KEY, bytes, SIZE_MAX)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(add, found.buffer, 1).result() == [1]
+    found.buffer._db.close()
 
 
 # tables
