@@ -100,6 +100,19 @@ def test_a_record_waits_for_its_owner_after_a_restored_store(grant: Grant) -> No
     assert gate.may_send(standing(grant, silent=True), NOW_MS) is Blocked.UNCONFIRMED
 
 
+def test_what_may_not_be_sent_is_not_taken_either(grant: Grant) -> None:
+    """A box for a record that is over, silent or out of reach feeds nothing, with the same answer to why."""
+    for one, now_ms in (
+        (standing(grant), END_MS),
+        (standing(grant), kit.GIVEN_MS - 1),
+        (standing(grant, silent=True), NOW_MS),
+        (standing(grant, reachable=False), NOW_MS),
+    ):
+        reason = gate.may_send(one, now_ms)
+        assert reason is not None
+        assert gate.may_take(one, SENDER, 1, now_ms) is reason
+
+
 def test_a_recipient_that_nobody_configured_gets_nothing(grant: Grant) -> None:
     """Not even into the outbox."""
     assert gate.may_send(standing(grant, reachable=False), NOW_MS) is Blocked.RECIPIENT

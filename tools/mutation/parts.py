@@ -1,4 +1,7 @@
-"""The parts that are mutated, and the tests that have to notice: those that run in one process and ask that part."""
+"""The parts that are mutated, and the tests that have to notice: those that ask this part directly, and quickly.
+
+Law: what only a test of something larger would notice gets a test of its own, which says what was wrong.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ PARTS: Final = (
     Part(
         "gate",
         ("cloud/carnet_cloud/gate.py", "cloud/carnet_cloud/judge/*.py"),
-        ("tests/cloud/test_gate.py", "tests/cloud/test_core.py"),
+        ("tests/cloud/test_gate.py",),
     ),
     Part(
         "consent",
@@ -62,8 +65,6 @@ PARTS: Final = (
             "tests/carnet/test_signatures.py",
             "tests/carnet/test_vectors.py",
             "tests/attacks/test_envelope.py",
-            "tests/attacks/test_device_attacks.py",
-            "tests/cloud/test_core.py",
             "tests/cloud/test_intake.py",
             "tests/cloud/test_boxes.py",
         ),
@@ -77,10 +78,7 @@ PARTS: Final = (
             "tests/agent/test_buffer_rules.py",
             "tests/agent/test_buffer_disk.py",
             "tests/agent/test_buffer_remains.py",
-            "tests/agent/test_remains.py",
             "tests/agent/test_salvage.py",
-            "tests/agent/test_core.py",
-            "tests/attacks/test_disk_faults.py",
         ),
     ),
 )
