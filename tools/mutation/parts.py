@@ -43,6 +43,7 @@ PARTS: Final = (
             "tests/carnet/test_narrowing.py",
             "tests/carnet/test_offers.py",
             "tests/carnet/test_ownerkeys.py",
+            "tests/carnet/test_consent_rules.py",
             "tests/carnet/test_consent_doc.py",
             "tests/carnet/test_consent_vectors.py",
             "tests/carnet/test_document_models.py",
