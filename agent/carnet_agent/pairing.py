@@ -1,12 +1,11 @@
 """Pair a unit: make its device id and keys, pin the owner's and the cloud's, and write the enrolment for the cloud.
 
 Law: whoever pairs stands at the unit, nothing of this comes over a network. The new identity takes the old one's place
-in one rename, after everything that the old tenure had collected is gone.
+in one rename, and carries the order to wipe what the old tenure had collected (`handover`).
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from carnet.keys import (
 )
 from carnet.keyset import KeySet
 from carnet.ownerkeys import EPOCH_MAX, OWNER_BYTES_MAX, OwnerKeys, encode_owner, parse_key
+from carnet_agent.handover import ORDER_FILE, finish, remove_leftovers
 from carnet_agent.identity import (
     CLOUD_FILE,
     DEVICE_FILE,
@@ -37,7 +37,7 @@ from carnet_agent.identity import (
     sync_folder,
     write_durably,
 )
-from carnet_agent.statefolder import BUFFER_FILE, CONSENT_FILE, locked
+from carnet_agent.statefolder import locked
 
 FIRST_EPOCH = 1
 
@@ -65,25 +65,15 @@ def pair(state: Path, asked: Pairing, random: Callable[[int], bytes]) -> bytes:
     """
     with locked(state):
         owner = _owner(state, asked, random)
-        _remove_leftovers(state)
+        remove_leftovers(state)
         enrolment = _write_identity(state, owner, asked.cloud, random)
-        if asked.renew:
-            wipe(state)
         device = device_text(enrolment[0].device)
         # A link is replaced in one step, a folder is not.
         (state / f"{FOLDER}.new").symlink_to(f"{FOLDER}-{device}", target_is_directory=True)
         (state / f"{FOLDER}.new").replace(state / FOLDER)
         sync_folder(state)
-        _remove_leftovers(state)
+        finish(state)
         return enrolment[1]
-
-
-def wipe(state: Path) -> None:
-    """Destroy what was collected and granted: buffer, consents, and what was ever put aside of them."""
-    for name in (BUFFER_FILE, CONSENT_FILE):
-        for path in sorted(state.glob(f"{name}*")):
-            path.unlink()
-    sync_folder(state)
 
 
 def read_owner_key(path: Path) -> bytes:
@@ -145,17 +135,9 @@ def _write_identity(
     write_durably(folder / RECEIVE_FILE, receive_text.encode(), 0o600)
     write_durably(folder / OWNER_FILE, encode_owner(owner), 0o600)
     write_durably(folder / CLOUD_FILE, cloud.encode(), 0o600)
+    write_durably(folder / ORDER_FILE, b"", 0o600)
     sync_folder(folder)
     sign = parse_signing_key(sign_text, DEVICE_SIGN)
     receive = parse_box_key(receive_text, DEVICE_RECEIVE)
     enrolment = Enrolment(device, device_bytes(owner.vehicle), owner.epoch, sign.public, receive.public, owner.pinned)
     return enrolment, enrolment.signed(sign)
-
-
-def _remove_leftovers(state: Path) -> None:
-    """Identities that are not in force: an earlier one, or one of a pairing that was cut short."""
-    (state / f"{FOLDER}.new").unlink(missing_ok=True)
-    current = (state / FOLDER).resolve().name
-    for folder in sorted(state.glob(f"{FOLDER}-*")):
-        if folder.name != current:
-            shutil.rmtree(folder)

@@ -18,13 +18,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from carnet import fields, jws
+from carnet.enrolment import parse_enrolment
 from carnet.errors import Error, FormatError, RemoteError, SignatureError, UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_bytes, device_text, parse_id
 from carnet.limits import NUMBER_MAX
 from carnet.signals import Category, check_path
 from carnet_cloud.consents import Consents, Ended
-from carnet_cloud.enrol import end_unit, enrol
+from carnet_cloud.enrol import admit, end_unit
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.offers import Offers
 from carnet_cloud.receipts import Receipts
@@ -198,12 +199,10 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
 
     @api.post("/v1/enrolments", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
     async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
-        device = enrol(store, await request.body(), tenant, now_ms())
-        with store.transaction() as t:
-            enrolled = t.devices.get(device_bytes(device))
-        if enrolled is not None:
-            consents.end_tenures(enrolled.vehicle)
-        return {"device": device}
+        """Of a later epoch: the consents of the owner before end with it, and it returns when they are silent."""
+        enrolment = parse_enrolment(await request.body())
+        consents.end_tenures(enrolment.vehicle, lambda t: admit(t, enrolment, tenant, now_ms()))
+        return {"device": device_text(enrolment.device)}
 
     @api.post("/v1/devices/{device}/end", dependencies=guarded)
     def end_device(device: str) -> dict[str, Any]:

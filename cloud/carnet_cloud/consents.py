@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_bytes
-from carnet.recordevents import RecordEvent, parse_event, write_event
+from carnet.recordevents import RecordEvent, parse_event
 from carnet.records import parse_record
 from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
@@ -22,6 +22,7 @@ from carnet_cloud.entries import Entries
 from carnet_cloud.floor import hold_seen
 from carnet_cloud.grantbook import owner_keys, tenure_of
 from carnet_cloud.grantsets import require_deliverable
+from carnet_cloud.histories import grant_after, known_record, of_earlier_epochs, operator_entry
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Leases
 from carnet_cloud.offers import require_open
@@ -117,7 +118,7 @@ class Consents:
             if known is not None:
                 if known.jws != jws:
                     raise ConsentError("record_changed", "a record with this id exists and is another one")
-                return self._grant(t, known)
+                return grant_after(t, known)
             require_open(t, record.offer)
             if self._journal.names(record.id):
                 # the store was restored to before the yes, and what came after it was a no
@@ -138,12 +139,11 @@ class Consents:
     def event(self, entry: str, record: str) -> Ended | Grant:
         """Take one event of the owner; ending events return only when the record is silent.
 
-        A narrowing that was made after another history (the owner's tool was behind) is never refused: the operator
-        does the same on the owner's word.
+        A narrowing after another history (the owner's tool was behind) is never refused: the operator does the same.
         """
         now_ms = self._waits.now_ms()
-        with self._narrowing(record) as t:
-            stored = _known(t, record)
+        with self._narrowing([record]) as t:
+            stored = known_record(t, record)
             event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
             if event.record != record:
                 raise ConsentError("event_record", "an event is of another record")
@@ -152,41 +152,57 @@ class Consents:
             done: _Written | Grant | None = None
             if not _is_known(t, stored, event, entry):
                 try:
-                    grant = self._grant(t, stored, entry)
+                    grant = grant_after(t, stored, entry)
                 except ConsentError:
                     if event.kind not in ON_OWNERS_WORD:
                         raise
-                    entry = self._operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked")
-                    grant = self._grant(t, stored, entry)
+                    entry = operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked", self._waits.now_ms())
+                    grant = grant_after(t, stored, entry)
                 done = self._write(t, stored, entry, grant)
             elif State(stored.state) in ALIVE:
-                done = self._grant(t, stored)
+                done = grant_after(t, stored)
         if isinstance(done, Grant):
             return self._silent_unless_given(done)
         return self._finish(done) if done else self._drain(record)
 
     def operate(self, record: str, kind: EventKind, reason: str) -> Ended | Grant:
         """An event of the operator, which can only narrow: suspend, revoke, terminate, invalidate."""
-        with self._narrowing(record) as t:
-            stored = _known(t, record)
-            entry = self._operator_entry(t, stored, kind, reason)
-            done = self._write(t, stored, entry, self._grant(t, stored, entry))
+        with self._narrowing([record]) as t:
+            stored = known_record(t, record)
+            entry = operator_entry(t, stored, kind, reason, self._waits.now_ms())
+            done = self._write(t, stored, entry, grant_after(t, stored, entry))
         return self._finish(done)
 
-    def end_tenures(self, vehicle: bytes) -> int:
-        """End every record of an epoch before the vehicle's newest: it was sold; how many."""
-        with self._store.transaction() as t:
-            newest = max((device.epoch for device in t.devices.of_vehicle(vehicle)), default=0)
-            old = [r.id for r in t.consents.records(vehicle) if r.epoch < newest and State(r.state) in ALIVE]
+    def end_tenures(self, vehicle: bytes, first: Callable[[Transaction], object] = lambda _: None) -> int:
+        """End every record of an epoch before the vehicle's newest in one transaction: it was sold; how many.
+
+        ``first`` is done in it before that: the enrolment that makes it so. Whatever a crash cuts off only narrows.
+        """
+        old: list[str] = []
+        with self._narrowing(old) as t:
+            t.others.change_vehicle(vehicle)
+            first(t)
+            # what an earlier failure left has reasons of its own
+            self._catch_up(t)
+            old += [stored.id for stored in of_earlier_epochs(t, vehicle)]
+            now_ms = self._waits.now_ms()
+            self._journal.append(*(Narrowing(one, EventKind.INVALIDATE.value, "operator", now_ms) for one in old))
+            self._catch_up(t, "tenure_ended")
+            lines, tenants = t.consents.journal_lines(), {known_record(t, one).tenant for one in old}
+        self._journal.applied(lines)
         for record in old:
-            self.operate(record, EventKind.INVALIDATE, "tenure_ended")
+            self._leases.cut(record)
+        for tenant in tenants:
+            self._changed(vehicle)
+            self._written(tenant)
+        self._wait_silent(*old)
         return len(old)
 
     def confirm(self, record: str) -> None:
         """The owner's tool has seen this record as it stands: it may be sent again after a restored store."""
         with self._store.transaction() as t:
             t.others.change_records([record])
-            _known(t, record)
+            known_record(t, record)
             t.consents.set_silent(record, False)
 
     def seen(self, token: str) -> None:
@@ -232,7 +248,7 @@ class Consents:
         self._finish_pending()
         with self._store.transaction() as t:
             half = t.consents.records_in(ENDINGS)
-            vehicles = t.devices.sold()
+            vehicles = [vehicle for vehicle in t.devices.sold() if of_earlier_epochs(t, vehicle)]
         for stored in half:
             self._drain(stored.id)
         return len(half) + sum(self.end_tenures(vehicle) for vehicle in vehicles)
@@ -240,17 +256,17 @@ class Consents:
     # inside
 
     @contextmanager
-    def _narrowing(self, record: str) -> Iterator[Transaction]:
-        """A transaction that may narrow the record. If it fails behind the journal's line, the record is silent all the
-        same: `Journal.is_pending` says so to the gate, and what is in the air is cut here.
+    def _narrowing(self, records: list[str]) -> Iterator[Transaction]:
+        """A transaction that may narrow these records; it may name more. If it fails behind the journal's line, they
+        are silent all the same: `Journal.is_pending` says so to the gate, and what is in the air is cut here.
         """
         try:
             with self._store.transaction() as t:
                 self._narrow_alone(t)
-                t.others.change_records([record])
+                t.others.change_records(records)
                 yield t
         except BaseException:
-            if self._journal.is_pending(record):
+            for record in filter(self._journal.is_pending, records):
                 self._leases.cut(record)
             raise
 
@@ -273,24 +289,18 @@ class Consents:
         for narrowing in pending:
             self._leases.cut(narrowing.record)
 
-    def _catch_up(self, t: Transaction) -> int:
+    def _catch_up(self, t: Transaction, reason: str = "journal") -> int:
         """Narrow what the journal has and the store has not; how many records."""
         mended = 0
         missing = self._journal.narrowings[t.consents.journal_lines() :]
         t.others.change_records({narrowing.record for narrowing in missing})
         for narrowing in missing:
             stored = t.consents.record(narrowing.record)
-            mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event))
+            mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event), reason)
         lines = len(self._journal.narrowings)
         t.consents.set_journal_lines(lines, self._journal.digest(lines))
         t.counters.add("journal_applied", mended)
         return mended
-
-    def _grant(self, t: Transaction, stored: StoredRecord, *more: str) -> Grant:
-        """The grant as stored, or after one ``more`` entry; ConsentError if that does not belong there."""
-        offer = t.consents.offer(stored.offer) or b""
-        events = [*t.consents.events(stored.id), *more]
-        return compile_grant(offer, stored.jws, events, owner_keys(t, stored.vehicle, stored.epoch))
 
     def _write(self, t: Transaction, stored: StoredRecord, entry: str, grant: Grant) -> _Written:
         """Event, state, generation and, for a narrowing, journal and the destruction of key and payloads.
@@ -327,15 +337,16 @@ class Consents:
             return self._silent_unless_given(grant) if written.narrows else grant
         return self._drain(stored.id, written.time_ms)
 
-    def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind) -> bool:
+    def _narrow_again(self, t: Transaction, stored: StoredRecord, kind: EventKind, reason: str) -> bool:
         """Narrow as the journal says, on the operator's word; False if the record stands no wider than that."""
         again = ON_OWNERS_WORD.get(kind, kind)
         if (State(stored.state), again) not in TRANSITIONS:
             return False
         t.outbox.destroy(stored.id, self._waits.now_ms())
+        t.others.tell_narrowed(stored.id)
         try:
-            entry = self._operator_entry(t, stored, again, "journal")
-            self._entries.add(t, stored, self._grant(t, stored, entry), again, entry, self._waits.now_ms())
+            entry = operator_entry(t, stored, again, reason, self._waits.now_ms())
+            self._entries.add(t, stored, grant_after(t, stored, entry), again, entry, self._waits.now_ms())
         except RemoteError:
             # documents that no longer compile forward nothing anyway
             t.consents.set_silent(stored.id, True)
@@ -358,11 +369,11 @@ class Consents:
         self._wait_silent(record)
         with self._store.transaction() as t:
             t.others.change_records([record])
-            stored = _known(t, record)
+            stored = known_record(t, record)
             state = State(stored.state)
             if state in ENDINGS:
-                entry = self._operator_entry(t, stored, ENDINGS[state], "drained")
-                grant = self._grant(t, stored, entry)
+                entry = operator_entry(t, stored, ENDINGS[state], "drained", self._waits.now_ms())
+                grant = grant_after(t, stored, entry)
                 self._entries.add(t, stored, grant, ENDINGS[state], entry, self._waits.now_ms())
                 state = grant.state
             last = t.outbox.last_event(record)
@@ -372,25 +383,14 @@ class Consents:
         took = int(self._waits.monotonic_ms() - started)
         return Ended(record, state.value, destroyed, unknown, last.hex() if last else "", took)
 
-    def _wait_silent(self, record: str) -> None:
+    def _wait_silent(self, *records: str) -> None:
         until = self._waits.monotonic_ms() + DRAIN_MS
         while self._waits.monotonic_ms() < until:
             with self._store.transaction() as t:
-                if not self._leases.flying(record) and not t.outbox.in_flight(record, self._waits.now_ms()):
+                now_ms = self._waits.now_ms()
+                if not any(self._leases.flying(one) or t.outbox.in_flight(one, now_ms) for one in records):
                     return
             self._waits.pause()
-
-    def _operator_entry(self, t: Transaction, stored: StoredRecord, kind: EventKind, reason: str) -> str:
-        grant = self._grant(t, stored)
-        event = RecordEvent(stored.id, grant.event_seq + 1, kind, self._waits.now_ms(), grant.head_hash, reason=reason)
-        return write_event(event)
-
-
-def _known(t: Transaction, record: str) -> StoredRecord:
-    stored = t.consents.record(record)
-    if stored is None:
-        raise ConsentError("record_unknown", "there is no such record here")
-    return stored
 
 
 def _is_known(t: Transaction, stored: StoredRecord, event: RecordEvent, entry: str) -> bool:

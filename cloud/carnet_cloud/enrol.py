@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from carnet import jws
-from carnet.enrolment import parse_enrolment
+from carnet.enrolment import Enrolment, parse_enrolment
 from carnet.errors import FormatError, RemoteError
 from carnet.ids import TENANT, device_bytes, device_text, parse_id
-from carnet_cloud.store import Store
+from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
 
 
@@ -25,17 +25,25 @@ class EndedUnit:
 
 
 def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
-    """The device's id as text. The same file again changes nothing; another one for the same device is refused.
+    """`admit` for a store that nothing is sent from: the next start ends the records of earlier epochs before its first
+    send. The device's id as text; RemoteError of `parse_enrolment` and `admit`.
+    """
+    enrolment = parse_enrolment(data)
+    with store.transaction() as t:
+        t.others.change_vehicle(enrolment.vehicle)
+        admit(t, enrolment, tenant, now_ms)
+    return device_text(enrolment.device)
 
-    A later epoch ends the units of the earlier ones; the caller ends their records (`Consents.end_tenures`), as every
-    start does.
 
+def admit(t: Transaction, enrolment: Enrolment, tenant: str, now_ms: int) -> None:
+    """Take a unit, and end those of earlier epochs; the same file again changes nothing.
+
+    Whoever has a service running ends the records of earlier epochs in the same transaction (`Consents.end_tenures`).
     RemoteError ``vehicle_tenant`` (unit or vehicle is another tenant's), ``enrolment_ended`` (this pairing was ended),
-    ``enrolment_differs``, ``epoch_owner`` (the vehicle has another owner in this epoch: only a later epoch changes
-    hands) and all that `parse_enrolment` raises.
+    ``enrolment_differs``, ``epoch_old``, ``epoch_owner`` (the vehicle has another owner in this epoch: only a later
+    epoch changes hands).
     """
     parse_id(tenant, TENANT)
-    enrolment = parse_enrolment(data)
     device = Device(
         enrolment.device,
         enrolment.vehicle,
@@ -45,30 +53,17 @@ def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
         enrolment.receive_key,
         "active",
     )
-    owners = {jws.thumbprint(key): key for key in enrolment.owner_keys}
-    with store.transaction() as t:
-        t.others.change_vehicle(enrolment.vehicle)
-        known = t.devices.get(enrolment.device)
-        _require_same(known, device)
-        for other in t.devices.of_vehicle(enrolment.vehicle):
-            if other.tenant != tenant:
-                raise _other_tenant(other.tenant)
-            if other.epoch > enrolment.epoch:
-                raise FormatError("epoch_old", "this vehicle has changed hands since the unit was paired: pair it anew")
-        pinned = t.devices.owner_keys(enrolment.vehicle, enrolment.epoch)
-        if pinned and pinned != owners:
-            raise RemoteError(
-                "epoch_owner", "this vehicle has other owner's keys in this epoch: only a new epoch changes hands"
-            )
-        if known is None:
-            t.devices.add(device, now_ms)
-            # a sale: whoever still holds a unit of the owner before sends nothing more
-            for other in t.devices.of_vehicle(enrolment.vehicle):
-                if other.epoch < enrolment.epoch:
-                    t.devices.end(other.device, now_ms)
-        for thumbprint, key in sorted(owners.items()):
-            t.devices.pin_owner_key(enrolment.vehicle, enrolment.epoch, thumbprint, key)
-    return device_text(enrolment.device)
+    known = t.devices.get(enrolment.device)
+    _require_same(known, device)
+    units = t.devices.of_vehicle(enrolment.vehicle)
+    _require_place(units, device)
+    _pin(t, enrolment)
+    if known is None:
+        t.devices.add(device, now_ms)
+        # a sale: whoever still holds a unit of the owner before sends nothing more
+        for other in units:
+            if other.epoch < enrolment.epoch:
+                _end(t, other.device, now_ms)
 
 
 def end_unit(store: Store, device: str, now_ms: int) -> EndedUnit:
@@ -82,7 +77,7 @@ def end_unit(store: Store, device: str, now_ms: int) -> EndedUnit:
                 "no unit with this id is enrolled here: name the unit, not its vehicle",
             )
         t.others.change_vehicle(known.vehicle)
-        t.devices.end(name, now_ms)
+        _end(t, name, now_ms)
         others = sum(unit.state == "active" for unit in t.devices.of_vehicle(known.vehicle))
     return EndedUnit(device, device_text(known.vehicle), others)
 
@@ -99,6 +94,32 @@ def _require_same(known: Device | None, device: Device) -> None:
         )
     if known.state == "ended":
         raise RemoteError("enrolment_ended", "this pairing was ended and stays so: pair the unit anew")
+
+
+def _end(t: Transaction, device: bytes, now_ms: int) -> None:
+    """What it sent and nobody can date goes too: the check-in that could would not be taken any more."""
+    t.devices.end(device, now_ms)
+    t.counters.add("held_destroyed", t.streams.release_all(device))
+
+
+def _require_place(units: list[Device], device: Device) -> None:
+    """RemoteError if the vehicle is another tenant's, or has changed hands since."""
+    for other in units:
+        if other.tenant != device.tenant:
+            raise _other_tenant(other.tenant)
+        if other.epoch > device.epoch:
+            raise FormatError("epoch_old", "this vehicle has changed hands since the unit was paired: pair it anew")
+
+
+def _pin(t: Transaction, enrolment: Enrolment) -> None:
+    owners = {jws.thumbprint(key): key for key in enrolment.owner_keys}
+    pinned = t.devices.owner_keys(enrolment.vehicle, enrolment.epoch)
+    if pinned and pinned != owners:
+        raise RemoteError(
+            "epoch_owner", "this vehicle has other owner's keys in this epoch: only a new epoch changes hands"
+        )
+    for thumbprint, key in sorted(owners.items()):
+        t.devices.pin_owner_key(enrolment.vehicle, enrolment.epoch, thumbprint, key)
 
 
 def _other_tenant(tenant: str) -> RemoteError:

@@ -82,13 +82,16 @@ class Journal:
             self.refresh()
         self.known = True
 
-    def append(self, narrowing: Narrowing) -> None:
-        """On disk when it returns. Raises UnavailableError: then the narrowing must not be reported as done."""
-        line = canonical.encode(
-            {"by": narrowing.by, "event": narrowing.event, "record": narrowing.record, "time_ms": narrowing.time_ms}
+    def append(self, *narrowings: Narrowing) -> None:
+        """On disk, all of them, when it returns. Raises UnavailableError: then none may be reported as done."""
+        lines = b"\n".join(
+            canonical.encode({"by": one.by, "event": one.event, "record": one.record, "time_ms": one.time_ms})
+            for one in narrowings
         )
+        if not lines:
+            return
         try:
-            self._write(line)
+            self._write(lines)
         except OSError as e:
             raise UnavailableError(
                 "journal_unavailable", f"the journal of narrowings cannot be written: {e.strerror}"
@@ -171,15 +174,15 @@ class Journal:
             if _cut_torn(file):
                 self._fsync(file.fileno())
 
-    def _write(self, line: bytes) -> None:
-        """Add a whole line or nothing: half a line would make one unreadable line with the next, also the half that
+    def _write(self, lines: bytes) -> None:
+        """Add whole lines or nothing: half a line would make one unreadable line with the next, also the half that
         another program left which has ended since.
         """
         with self._locked(os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as file:
             _cut_torn(file)
             size = os.fstat(file.fileno()).st_size
             try:
-                _write_whole(file, line + b"\n")
+                _write_whole(file, lines + b"\n")
                 self._fsync(file.fileno())
             except OSError:
                 file.truncate(size)

@@ -50,17 +50,6 @@ def test_f25_a_sale_ends_every_record_and_unit_of_the_owner_before(cloud: Cloud,
     assert cloud.counters()["refused_device_ended"] == 1
 
 
-def test_f25_a_sale_that_a_crash_cut_off_is_finished_at_the_next_start(
-    cloud: Cloud, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The unit is enrolled, the records are not ended yet."""
-    given(client)
-    with monkeypatch.context() as patch:
-        patch.setattr(cloud.consents, "end_tenures", lambda _: 0)
-        sell(client)
-    assert cloud.consents.finish_endings() == 1
-
-
 def test_the_owner_before_reads_nothing_of_the_new_one(cloud: Cloud, client: Client) -> None:
     """Records and statements are for the owner of their epoch, in both directions."""
     given(client)

@@ -10,12 +10,14 @@ import signal
 from pathlib import Path
 
 from carnet import logs
+from carnet.errors import UnavailableError
 from carnet.ids import device_text
 from carnet.logs import told
 from carnet_agent import compiled
 from carnet_agent.assembly import make_agent, open_buses
 from carnet_agent.brokerclient import wrong_files
 from carnet_agent.commands import CONFIG_DEFAULT
+from carnet_agent.handover import finish
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
 from carnet_agent.mqtt import BrokerLink
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     for error in wrong_files(settings.mqtt):
         raise error
     with locked(settings.unit.state):
+        finish_handover(settings.unit.state)
         identity = read_identity(settings.unit.state)
         agent = make_agent(found, identity, os.urandom)
         link = BrokerLink(settings.mqtt, identity.device)
@@ -65,3 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
                 log.warning("no local socket: %s; status and mode do not work", error.strerror, extra=extra)
             service.run(local)
     return 0
+
+
+def finish_handover(state: Path) -> None:
+    """What a pairing that was cut short has left of the owner before goes first."""
+    try:
+        if finish(state):
+            log.info("the car has a new owner: what was collected before is gone", extra=told("handed_over"))
+    except OSError as error:
+        raise UnavailableError("state_unwritable", f"{state} cannot be written: {error.strerror}") from error

@@ -236,3 +236,7 @@ class Streams:
 
     def release(self, device: bytes, stream: bytes, seq: int) -> None:
         self._db.execute("delete from held where device = ? and stream = ? and seq = ?", (device, stream, seq))
+
+    def release_all(self, device: bytes) -> int:
+        """Nothing of the device waits any more; how many envelopes did."""
+        return self._db.execute("delete from held where device = ?", (device,)).rowcount
