@@ -21,7 +21,7 @@ from carnet.grantsets import (
 )
 from carnet.narrowing import Block, BlockReason, Ceiling, Kind, Mode, Wanted, explain, narrow
 from carnet.offers import Condition, Incentive, Offer, OfferItem, offer_hash, parse_offer
-from carnet.ownerkeys import OwnerKeys, encode_owner, parse_owner, sign_addition
+from carnet.ownerkeys import OwnerKeys, encode_owner, parse_owner, sign_addition, sign_removal
 from carnet.recordevents import RecordEvent, entry_hash, parse_event, write_event
 from carnet.records import Record, check_record, choose, parse_record, sign_record
 from carnet.states import ACTORS, ALIVE, TRANSITIONS, WIDENING, Actor, EventKind, State
@@ -73,5 +73,6 @@ __all__ = [
     "parse_record",
     "sign_addition",
     "sign_record",
+    "sign_removal",
     "write_event",
 ]

@@ -6,14 +6,15 @@ Law: `compile_grant` is pure and knows no clock. Time comes in with each questio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from carnet import jws
 from carnet.offers import Condition, OfferItem, parse_offer
 from carnet.ownerkeys import OwnerKeys
-from carnet.recordevents import begin, follow_all
+from carnet.recordevents import begin, follow_all, parse_event
 from carnet.records import check_record, parse_record
 from carnet.signals import Category, DeliveryClass, is_private
-from carnet.states import TRANSITIONS, EventKind, State
+from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet.transforms import Transform
 
 
@@ -99,9 +100,11 @@ def compile_grant(offer_bytes: bytes, record_jws: str, events: Sequence[str], ow
     ``offer_bytes`` as they came; ``events`` from seq 1 on, each a token or the operator's canonical JSON.
     """
     offer = parse_offer(offer_bytes)
-    record = parse_record(record_jws, owner_keys.keys)
+    record = parse_record(record_jws, owner_keys.known)
     chosen = check_record(record, offer, owner_keys)
-    course = follow_all(begin(record, record_jws), events, record, offer, owner_keys.keys)
+    course = follow_all(begin(record, record_jws), events, record, offer, owner_keys.known)
+    if course.state in ALIVE and _is_by_removed(record_jws, events, owner_keys.removed):
+        course = replace(course, state=State.WITHDRAWN, narrowed_by=EventKind.WITHDRAW)
     return Grant(
         record_id=record.id,
         offer_id=offer.id,
@@ -121,6 +124,13 @@ def compile_grant(offer_bytes: bytes, record_jws: str, events: Sequence[str], ow
         items=tuple(_granted(item) for item in chosen),
         declined=tuple(_granted(item) for item in offer.items if item not in chosen),
         chain=course.chain,
+    )
+
+
+def _is_by_removed(record_jws: str, events: Sequence[str], removed: Sequence[bytes]) -> bool:
+    """Whether a key that was removed since has given or widened it: that ends with the key, as if withdrawn."""
+    return jws.is_by(record_jws, jws.RECORD, removed) or any(
+        jws.is_by(entry, jws.EVENT, removed) and parse_event(entry, removed).kind in WIDENING for entry in events
     )
 
 

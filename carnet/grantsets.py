@@ -18,7 +18,7 @@ from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.offers import VALID_DAYS_MAX
-from carnet.ownerkeys import ADDED_MAX, EPOCH_MAX, OwnerKeys
+from carnet.ownerkeys import EPOCH_MAX, TOKENS_MAX, OwnerKeys
 from carnet.recordevents import EVENTS_MAX
 from carnet.records import claimed_id
 from carnet.refusals import DAY_MS, identity, integer, refused_as, vehicle_text
@@ -53,7 +53,7 @@ class GrantSet:
     epoch: int
     generation: int
     keys: tuple[str, ...] = ()
-    """Tokens that add a key of the owner."""
+    """Tokens that add or remove a key of the owner."""
     records: tuple[Documents, ...] = ()
     ended: tuple[tuple[str, int], ...] = ()
     """(record id, its end in ms since 1970), ascending."""
@@ -106,7 +106,7 @@ class CompiledSet:
 
     generation: int
     owner: OwnerKeys
-    """The owner's keys with those that the set added."""
+    """The owner's keys after those that the set added and removed."""
     grants: tuple[Grant, ...]
     refused: tuple[Refused, ...]
     floors: Floors
@@ -143,7 +143,7 @@ def parse_grant_set(data: bytes) -> GrantSet:
             vehicle=vehicle_text(vehicle),
             epoch=integer(epoch, 1, EPOCH_MAX),
             generation=integer(generation, 0, GENERATION_MAX),
-            keys=tuple(fields.text(key, _ENTRY) for key in fields.items(keys, 0, ADDED_MAX)),
+            keys=tuple(fields.text(key, _ENTRY) for key in fields.items(keys, 0, TOKENS_MAX)),
             records=tuple(_documents(one) for one in fields.items(records, 0, RECORDS_MAX)),
             ended=tuple(_ended(one) for one in fields.items(ended, 0, ENDED_MAX)),
             hash=hashes.digest(hashes.GRANTS, data).hex(),
@@ -209,7 +209,7 @@ def _with_keys(owner: OwnerKeys, tokens: tuple[str, ...]) -> tuple[OwnerKeys, li
     refused = []
     for index, token in enumerate(tokens):
         try:
-            owner = owner.with_added((token,))
+            owner = owner.with_tokens((token,))
         except RemoteError as error:
             refused.append(Refused("key", index, None, error.reason))
     return owner, refused

@@ -89,6 +89,11 @@ def verify(token: str, typ: str, keys: Iterable[bytes]) -> object:
     return canonical.parse(base64url_bytes(payload), TOKEN_CHARACTERS_MAX)
 
 
+def is_by(token: str, typ: str, keys: Iterable[bytes]) -> bool:
+    """Whether a token that was verified before is of one of these keys."""
+    return token.partition(".")[0] in {_header(typ, key) for key in keys}
+
+
 def unverified(token: str) -> object:
     """What a token claims, with nobody's word for it: only to say which document was refused. Errors as `verify`."""
     return canonical.parse(base64url_bytes(_split(token)[1]), TOKEN_CHARACTERS_MAX)

@@ -1,8 +1,9 @@
 """Whose signature counts for a vehicle: the owner's keys that were pinned on the unit, and further ones that a pinned
-one added.
+one added and did not remove again.
 
 Law: keys are pinned by a local command only. A key that comes over the network counts only with the signature of a
-pinned one, for this vehicle and this epoch, and never adds another.
+pinned one, for this vehicle and this epoch, and never adds or removes another. What was removed once never counts
+again, in whatever order the tokens come; a pinned key is not removed, so that one is always left.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from carnet.refusals import integer, refused_as, vehicle_text
 
 PINNED_MAX = 8
 ADDED_MAX = 8
+REMOVED_MAX = ADDED_MAX
+TOKENS_MAX = ADDED_MAX + REMOVED_MAX
+ADD, REMOVE = "owner-key", "owner-key-removal"
+"""What a token does with its key."""
 EPOCH_MAX = 2**32 - 1
 OWNER_BYTES_MAX = 65_536
 
@@ -31,6 +36,8 @@ class OwnerKeys:
     """Rises with every sale, lease or rental."""
     pinned: tuple[bytes, ...]
     added: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
+    """Added once, and now worth nothing."""
     tokens: tuple[str, ...] = ()
 
     @property
@@ -38,28 +45,60 @@ class OwnerKeys:
         """Every key whose signature counts."""
         return self.pinned + self.added
 
-    def with_added(self, tokens: tuple[str, ...]) -> OwnerKeys:
-        """These keys and the ones that ``tokens`` add; a token that is already in changes nothing.
+    @property
+    def known(self) -> tuple[bytes, ...]:
+        """The same and those that were removed: by their word nothing is widened, but what they narrowed stays so."""
+        return self.keys + self.removed
+
+    def with_tokens(self, tokens: tuple[str, ...]) -> OwnerKeys:
+        """These keys and what ``tokens`` add and remove; a token that says nothing new changes nothing.
 
         FormatError and SignatureError as `carnet.jws.verify` with the pinned keys; ConsentError ``key_malformed``,
-        ``key_weak``, ``key_foreign`` (another vehicle or epoch) or ``key_excess``.
+        ``key_weak``, ``key_foreign`` (another vehicle or epoch), ``key_pinned`` (cannot be removed) or ``key_excess``.
         """
         found = self
         for token in tokens:
             if token not in found.tokens:
-                key = _parse_addition(token, self)
-                added = found.added if key in found.keys else (*found.added, key)
-                found = replace(found, added=added, tokens=(*found.tokens, token))
-        if len(found.tokens) > ADDED_MAX:
+                found = found._with(token)
+        return found
+
+    def _with(self, token: str) -> OwnerKeys:
+        act, key = _parse_change(token, self)
+        if key in (self.known if act == ADD else self.removed):
+            return self
+        found = replace(self, tokens=(*self.tokens, token))
+        if act == ADD:
+            found = replace(found, added=(*self.added, key))
+        elif key in self.pinned:
+            raise ConsentError("key_pinned", "a pinned key is not removed: only pairing anew ends it")
+        else:
+            added = tuple(one for one in self.added if one != key)
+            found = replace(found, added=added, removed=(*self.removed, key))
+        if len(found.added) + len(found.removed) > ADDED_MAX:
             raise ConsentError("key_excess", f"more than {ADDED_MAX} keys were added to the owner's pinned ones")
         return found
 
 
 def sign_addition(owner: OwnerKeys, public: bytes, time_ms: int, secret: bytes) -> str:
     """The token by which the pinned key behind ``secret`` (libsodium's 64 bytes) adds ``public``."""
+    return _sign(ADD, owner, public, time_ms, secret)
+
+
+def sign_removal(owner: OwnerKeys, public: bytes, time_ms: int, secret: bytes) -> str:
+    """The token by which a pinned key removes an added one, and with it whatever that one has widened."""
+    return _sign(REMOVE, owner, public, time_ms, secret)
+
+
+def claimed_change(token: str) -> tuple[str, int]:
+    """What a token claims to do and when, with nobody's word for it; `carnet.jws`'s reasons or ``key_malformed``."""
+    act, _, _, time_ms = _read_change(jws.unverified(token))
+    return act, time_ms
+
+
+def _sign(act: str, owner: OwnerKeys, public: bytes, time_ms: int, secret: bytes) -> str:
     document = {
         "v": 1,
-        "type": "owner-key",
+        "type": act,
         "vehicle": owner.vehicle,
         "epoch": owner.epoch,
         "key": jws.jwk(public),
@@ -82,7 +121,7 @@ def encode_owner(owner: OwnerKeys) -> bytes:
 
 
 def parse_owner(data: bytes) -> OwnerKeys:
-    """The keys in ``owner.json``; ConsentError ``owner_malformed`` and all that `OwnerKeys.with_added` raises."""
+    """The keys in ``owner.json``; ConsentError ``owner_malformed`` and all that `OwnerKeys.with_tokens` raises."""
     document = canonical.parse(data, OWNER_BYTES_MAX)
     with refused_as("owner_malformed"):
         version, kind, vehicle, epoch, keys, added = fields.members(
@@ -93,11 +132,11 @@ def parse_owner(data: bytes) -> OwnerKeys:
         name = vehicle_text(vehicle)
         epoch_number = integer(epoch, 1, EPOCH_MAX)
         listed = fields.items(keys, 1, PINNED_MAX)
-        tokens = tuple(fields.text(token, jws.TOKEN) for token in fields.items(added, 0, ADDED_MAX))
+        tokens = tuple(fields.text(token, jws.TOKEN) for token in fields.items(added, 0, TOKENS_MAX))
     pinned = tuple(parse_key(key) for key in listed)
     if len(set(pinned)) != len(pinned):
         raise ConsentError("owner_malformed", "the owner's file names a key twice")
-    return OwnerKeys(name, epoch_number, pinned).with_added(tokens)
+    return OwnerKeys(name, epoch_number, pinned).with_tokens(tokens)
 
 
 def parse_key(value: object) -> bytes:
@@ -116,16 +155,19 @@ def parse_key(value: object) -> bytes:
     return public
 
 
-def _parse_addition(token: str, owner: OwnerKeys) -> bytes:
-    document = jws.verify(token, jws.OWNER_KEY, owner.pinned)
+def _parse_change(token: str, owner: OwnerKeys) -> tuple[str, bytes]:
+    act, whose, key, _ = _read_change(jws.verify(token, jws.OWNER_KEY, owner.pinned))
+    if whose != (owner.vehicle, owner.epoch):
+        raise ConsentError("key_foreign", "a key was added or removed for another vehicle or epoch")
+    return act, parse_key(key)
+
+
+def _read_change(document: object) -> tuple[str, tuple[str, int], object, int]:
+    """Act, vehicle and epoch, key as it stands there, time."""
     with refused_as("key_malformed"):
-        version, kind, vehicle, epoch, key, time_ms = fields.members(
+        version, act, vehicle, epoch, key, time_ms = fields.members(
             document, "v", "type", "vehicle", "epoch", "key", "time_ms"
         )
-        fields.choice(kind, "owner-key")
         integer(version, 1, 1)
-        fields.number(time_ms)
         whose = (vehicle_text(vehicle), integer(epoch, 1, EPOCH_MAX))
-    if whose != (owner.vehicle, owner.epoch):
-        raise ConsentError("key_foreign", "a key was added for another vehicle or epoch")
-    return parse_key(key)
+        return fields.choice(act, ADD, REMOVE), whose, key, fields.number(time_ms)

@@ -63,6 +63,9 @@ carnet owner confirm ../x {OWNER}
 carnet owner renew rec_{ID} {OWNER}
 carnet owner renew rec_{ID} {OWNER} --days 0
 carnet owner renew rec_{ID} {OWNER} --days 1e3
+carnet owner keys {OWNER} --add NOWHERE
+carnet owner keys {OWNER} --remove x
+carnet owner keys --vehicle {"a" * 26}
 carnet owner keygen --out KEYS
 carnet owner keygen --out EMPTY
 carnet owner keygen --out EMPTY/below

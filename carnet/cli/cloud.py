@@ -57,6 +57,7 @@ STATEMENT: Final[Shape] = {
     "units": [{"device": Kind.TEXT, "state": Kind.TEXT, "ended_ms": Kind.TIME_OR_NONE}],
     "blocked": [{"record": Kind.TEXT, "path": Kind.TEXT, "reason": Kind.TEXT, "samples": Kind.NUMBER}],
 }
+KEY: Final[Shape] = {"epoch": Kind.NUMBER, "thumbprint": Kind.TEXT, "key": Kind.TEXT, "standing": Kind.TEXT}
 GOES_ON: Final[Shape] = {**STANDS, "expires_ms": Kind.TIME}
 ENDED: Final[Shape] = {
     **STANDS, "silent_after_ms": Kind.NUMBER, "destroyed": Kind.NUMBER, "unknown": Kind.NUMBER
@@ -164,6 +165,16 @@ class Cloud:
 
     def confirm(self, record: str) -> dict[str, Any]:
         return self._owned("POST", f"confirm/{record}", {"record": Kind.TEXT})
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Every key that may sign for the vehicle, or might once."""
+        found: list[dict[str, Any]] = self._owned("GET", "keys", {"keys": [KEY]})["keys"]
+        return found
+
+    def change_key(self, token: str, *, widens: bool) -> dict[str, Any]:
+        """Send a token that adds or removes a key; which records ended with it."""
+        self._keep(token, widens=widens)
+        return self._call("POST", "/v1/keys", {"vehicle": self._vehicle, "key": token}, {"ended": [Kind.TEXT]})
 
     def _keep(self, token: str, *, widens: bool) -> None:
         """Keep what is signed before it leaves. What cannot be kept widens nothing; a narrowing waits for no disk."""

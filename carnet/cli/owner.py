@@ -1,5 +1,5 @@
 """``carnet owner`` and its commands: keygen, offers, grant, withdraw, pause, resume, renew, confirm, list, statement,
-receipts.
+receipts, keys.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
-from carnet.cli import ownerkey, receipts, show
+from carnet.cli import keys, ownerkey, receipts, show
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
 from carnet.commandline import formed, having_form, whole
@@ -92,6 +92,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         )
     text = "what proves your consents and what recipients got, checked and kept as files"
     receipts.add_arguments(_command(commands, "receipts", text, "carnet owner receipts --out receipts", _receipts))
+    text = "which keys may sign for your car; one more, or one less"
+    keys.add_arguments(_command(commands, "keys", text, "carnet owner keys --add phone/owner.public.json", _keys))
 
 
 def _add_grant(commands: Any) -> None:
@@ -304,4 +306,12 @@ def _statement(arguments: argparse.Namespace) -> int:
 
 def _receipts(arguments: argparse.Namespace) -> int:
     print(receipts.printed(receipts.fetch(_cloud(arguments), arguments), arguments.out))
+    return 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    cloud = _cloud(arguments)
+    if arguments.key is None:
+        raise ConfigError("key_missing", ownerkey.MISSING)
+    print(keys.run(cloud, arguments, _now_ms()))
     return 0

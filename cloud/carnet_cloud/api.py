@@ -26,6 +26,7 @@ from carnet.limits import NUMBER_MAX
 from carnet.signals import Category, check_path
 from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import admit, end_unit
+from carnet_cloud.furtherkeys import change_keys, keys_of
 from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.offers import Offers
 from carnet_cloud.receipts import Receipts
@@ -73,6 +74,14 @@ class EventBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     record: str = Field(max_length=20)
     event: str = Field(max_length=16_384)
+
+
+class KeyBody(BaseModel):
+    """A token by which a pinned key of the owner adds or removes another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    vehicle: str = Field(max_length=26)
+    key: str = Field(max_length=16_384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,7 @@ def make_api(
     _offers(api, door, offers)
     _why(api, door, store, now_ms, explain)
     _for_everybody(api, store, consents)
+    _keys(api, door, store, consents, now_ms)
     _for_owners(api, door, store, consents, now_ms)
     _log(api, door, store, receipts)
     return api
@@ -266,6 +276,20 @@ def _for_everybody(api: FastAPI, store: Store, consents: Consents) -> None:
             raise SignatureError("event_unsigned", "an event here needs the owner's signature")
         result = consents.event(body.event, body.record)
         return _answer(store, asdict(result) if isinstance(result, Ended) else _grant(result))
+
+
+def _keys(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:
+    """Further keys of an owner."""
+
+    @api.post("/v1/keys")
+    def change_key(body: KeyBody) -> dict[str, Any]:
+        """Return for a removal only when nothing more goes out under what the key has given."""
+        return {"ended": change_keys(consents, body.key, body.vehicle, now_ms())}
+
+    @api.get("/v1/vehicles/{vehicle}/keys")
+    def keys(visitor: Annotated[Visitor, Depends(door.owner)]) -> dict[str, Any]:
+        with store.transaction() as t:
+            return {"keys": keys_of(t, visitor.vehicle, visitor.epochs)}
 
 
 def _for_owners(api: FastAPI, door: Door, store: Store, consents: Consents, now_ms: Callable[[], int]) -> None:

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_bytes
-from carnet.recordevents import RecordEvent, parse_event
+from carnet.recordevents import parse_event
 from carnet.records import parse_record
-from carnet.seen import check_seen, claimed_seen
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.entries import Entries
-from carnet_cloud.floor import hold_seen
+from carnet_cloud.floor import hold_to_seen
 from carnet_cloud.grantbook import owner_keys, tenure_of
 from carnet_cloud.grantsets import require_deliverable
-from carnet_cloud.histories import grant_after, known_record, of_earlier_epochs, operator_entry
+from carnet_cloud.histories import (
+    ON_OWNERS_WORD,
+    grant_after,
+    is_known,
+    known_record,
+    of_earlier_epochs,
+    operator_entry,
+)
 from carnet_cloud.journal import Journal, Narrowing
 from carnet_cloud.lease import Leases
 from carnet_cloud.offers import require_open
@@ -32,11 +38,6 @@ from carnet_cloud.store.consents import StoredRecord
 DRAIN_MS = 500
 CLOCK_MS_MAX = 300_000
 """How far from the server's clock an event that widens may be dated."""
-ON_OWNERS_WORD: Mapping[EventKind, EventKind] = {
-    EventKind.WITHDRAW: EventKind.REVOKE,
-    EventKind.PAUSE: EventKind.SUSPEND,
-}
-"""What the operator does when the owner's narrowing does not fit the history."""
 ENDINGS: Mapping[State, EventKind] = {State.WITHDRAWING: EventKind.SILENT, State.REVOKING: EventKind.SILENT}
 
 
@@ -98,9 +99,7 @@ class Consents:
     # giving
 
     def give(self, jws: str, vehicle: str) -> Grant:
-        """Take a record signed by an owner of ``vehicle``; the grant it comes to, once the log has it. Repeating it
-        changes nothing.
-        """
+        """Take an owner's record; the grant it comes to, once the log has it. Repeating it changes nothing."""
         now_ms = self._waits.now_ms()
         name = device_bytes(vehicle)
         with self._store.transaction() as t:
@@ -137,20 +136,22 @@ class Consents:
     # what happens to a record afterwards
 
     def event(self, entry: str, record: str) -> Ended | Grant:
-        """Take one event of the owner; ending events return only when the record is silent.
-
-        A narrowing after another history (the owner's tool was behind) is never refused: the operator does the same.
+        """Take one event of the owner; ending events return only when the record is silent. A narrowing after another
+        history (the owner's tool was behind) is never refused: the operator does the same.
         """
         now_ms = self._waits.now_ms()
         with self._narrowing([record]) as t:
             stored = known_record(t, record)
-            event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
+            owner = owner_keys(t, stored.vehicle, stored.epoch)
+            event = parse_event(entry, owner.known)
+            if event.kind in WIDENING:
+                parse_event(entry, owner.keys)
             if event.record != record:
                 raise ConsentError("event_record", "an event is of another record")
             if event.kind in WIDENING and abs(event.time_ms - now_ms) > CLOCK_MS_MAX:
                 raise ConsentError("event_clock", "the event is dated far from now: check the clock of this machine")
             done: _Written | Grant | None = None
-            if not _is_known(t, stored, event, entry):
+            if not is_known(t, stored, event, entry):
                 try:
                     grant = grant_after(t, stored, entry)
                 except ConsentError:
@@ -174,29 +175,38 @@ class Consents:
         return self._finish(done)
 
     def end_tenures(self, vehicle: bytes, first: Callable[[Transaction], object] = lambda _: None) -> int:
-        """End every record of an epoch before the vehicle's newest in one transaction: it was sold; how many.
+        """End every record of an epoch before the vehicle's newest, in one transaction with ``first``; how many."""
 
-        ``first`` is done in it before that: the enrolment that makes it so. Whatever a crash cuts off only narrows.
-        """
-        old: list[str] = []
-        with self._narrowing(old) as t:
-            t.others.change_vehicle(vehicle)
+        def sold(t: Transaction) -> list[str]:
             first(t)
+            return of_earlier_epochs(t, vehicle)
+
+        return len(self.end_several(vehicle, EventKind.INVALIDATE, "tenure_ended", sold))
+
+    def end_several(
+        self, vehicle: bytes, kind: EventKind, reason: str, choose: Callable[[Transaction], list[str]]
+    ) -> list[str]:
+        """End the records of a vehicle that ``choose`` names, in the transaction in which it changes what it likes;
+        their ids. Whatever a crash cuts off only narrows.
+        """
+        ended: list[str] = []
+        with self._narrowing(ended) as t:
+            t.others.change_vehicle(vehicle)
             # what an earlier failure left has reasons of its own
             self._catch_up(t)
-            old += [stored.id for stored in of_earlier_epochs(t, vehicle)]
+            ended += choose(t)
             now_ms = self._waits.now_ms()
-            self._journal.append(*(Narrowing(one, EventKind.INVALIDATE.value, "operator", now_ms) for one in old))
-            self._catch_up(t, "tenure_ended")
-            lines, tenants = t.consents.journal_lines(), {known_record(t, one).tenant for one in old}
+            self._journal.append(*(Narrowing(one, kind.value, "operator", now_ms) for one in ended))
+            self._catch_up(t, reason)
+            lines = t.consents.journal_lines()
         self._journal.applied(lines)
-        for record in old:
+        self._changed(vehicle)
+        for record in ended:
             self._leases.cut(record)
-        for tenant in tenants:
-            self._changed(vehicle)
-            self._written(tenant)
-        self._wait_silent(*old)
-        return len(old)
+        self._wait_silent(*ended)
+        for record in ended:
+            self._say_silent(record)
+        return ended
 
     def confirm(self, record: str) -> None:
         """The owner's tool has seen this record as it stands: it may be sent again after a restored store."""
@@ -206,17 +216,10 @@ class Consents:
             t.consents.set_silent(record, False)
 
     def seen(self, token: str) -> None:
-        """Go behind nothing that an owner's tool was shown.
-
-        RemoteError with the reasons of `carnet.seen.check_seen`: then it was no owner's word.
-        """
-        claim = claimed_seen(token)
-        vehicle = device_bytes(claim.vehicle)
+        """Go behind nothing that an owner's tool has seen (`carnet_cloud.floor.hold_to_seen`)."""
         with self._store.transaction() as t:
-            t.others.change_vehicle(vehicle)
-            seen = check_seen(token, owner_keys(t, vehicle, claim.epoch))
-            behind = hold_seen(t, vehicle, seen)
-        if behind:
+            vehicle = hold_to_seen(t, token)
+        if vehicle is not None:
             self._changed(vehicle)
 
     # at start
@@ -309,7 +312,7 @@ class Consents:
         The journal comes first: a crash or a full disk behind it is finished by `replay_journal` or `finish_endings`.
         """
         now_ms = self._waits.now_ms()
-        event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).keys)
+        event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).known)
         narrows = event.kind not in WIDENING
         if narrows:
             by = "operator" if entry.startswith("{") else "owner"
@@ -367,6 +370,11 @@ class Consents:
         started = self._waits.monotonic_ms()
         self._leases.cut(record)
         self._wait_silent(record)
+        ended = self._say_silent(record, since_ms)
+        return replace(ended, silent_after_ms=int(self._waits.monotonic_ms() - started))
+
+    def _say_silent(self, record: str, since_ms: int | None = None) -> Ended:
+        """Write that nothing is under way any more."""
         with self._store.transaction() as t:
             t.others.change_records([record])
             stored = known_record(t, record)
@@ -380,8 +388,7 @@ class Consents:
             destroyed, unknown = (0, 0) if since_ms is None else t.outbox.ended_since(record, since_ms)
         self._changed(stored.vehicle)
         self._written(stored.tenant)
-        took = int(self._waits.monotonic_ms() - started)
-        return Ended(record, state.value, destroyed, unknown, last.hex() if last else "", took)
+        return Ended(record, state.value, destroyed, unknown, last.hex() if last else "", 0)
 
     def _wait_silent(self, *records: str) -> None:
         until = self._waits.monotonic_ms() + DRAIN_MS
@@ -391,10 +398,3 @@ class Consents:
                 if not any(self._leases.flying(one) or t.outbox.in_flight(one, now_ms) for one in records):
                     return
             self._waits.pause()
-
-
-def _is_known(t: Transaction, stored: StoredRecord, event: RecordEvent, entry: str) -> bool:
-    """Whether it happened already: the very entry, or a narrowing of what is as narrow by another event."""
-    if entry in t.consents.events(stored.id):
-        return True
-    return event.kind in ON_OWNERS_WORD and (State(stored.state), event.kind) not in TRANSITIONS

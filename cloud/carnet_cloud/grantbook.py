@@ -53,7 +53,8 @@ class GrantBook:
 
     def _grant(self, t: Transaction, stored: StoredRecord, events: list[str]) -> Grant | None:
         # their number would not do: a store that went back in time comes to the same number with other events
-        key = hashlib.blake2b("\n".join((stored.jws, *events)).encode(), digest_size=16).digest()
+        tokens = t.devices.owner_tokens(stored.vehicle, stored.epoch)
+        key = hashlib.blake2b("\n".join((stored.jws, *events, "", *tokens)).encode(), digest_size=16).digest()
         if key not in self._compiled:
             if len(self._compiled) >= CACHE_MAX:
                 self._compiled.clear()
@@ -62,8 +63,9 @@ class GrantBook:
 
 
 def owner_keys(t: Transaction, vehicle: bytes, epoch: int) -> OwnerKeys:
-    """The keys whose signature counts for this vehicle and epoch, as they were enrolled."""
-    return OwnerKeys(device_text(vehicle), epoch, tuple(t.devices.owner_keys(vehicle, epoch).values()))
+    """The keys whose signature counts for this vehicle and epoch: those enrolled, and what tokens of theirs came to."""
+    pinned = OwnerKeys(device_text(vehicle), epoch, tuple(t.devices.owner_keys(vehicle, epoch).values()))
+    return pinned.with_tokens(t.devices.owner_tokens(vehicle, epoch))
 
 
 def tenure_of(t: Transaction, vehicle: bytes) -> tuple[int, str]:

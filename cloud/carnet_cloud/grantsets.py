@@ -36,6 +36,7 @@ def grant_set_bytes(t: Transaction, vehicle: bytes, epoch: int, *, unlogged: boo
             vehicle=device_text(vehicle),
             epoch=epoch,
             generation=t.consents.generation(vehicle, epoch),
+            keys=t.devices.owner_tokens(vehicle, epoch),
             records=documents,
             ended=tuple(sorted(ended)),
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from carnet.consent import OwnerKeys, encode_grant_set, sign_addition
+from carnet.consent import OwnerKeys, encode_grant_set, sign_addition, sign_removal
 from carnet.errors import ConsentError
 from carnet.ids import parse_id
 from carnet.keys import BoxKey, SigningKey
@@ -90,6 +90,23 @@ def test_a_key_that_a_pinned_one_added_counts_after_a_start_too(db: sqlite3.Conn
     documents = kit.documents(key=kit.SECOND_KEY)
     again.apply(encode_grant_set(kit.grant_set(2, documents)))
     assert [grant.record_id for grant in again.grants] == [kit.RECORD_ID]
+
+
+def test_a_key_that_was_removed_counts_never_again_whatever_the_cloud_sends(db: sqlite3.Connection) -> None:
+    """Nor after a start: what it gave ends with it, and comes back with no set that leaves the removal out."""
+    added = sign_addition(kit.OWNER, kit.SECOND_KEY.public, kit.GIVEN_MS, kit.OWNER_KEY.secret)
+    removed = sign_removal(kit.OWNER, kit.SECOND_KEY.public, kit.GIVEN_MS, kit.OWNER_KEY.secret)
+    hers, other = kit.documents(key=kit.SECOND_KEY), kit.documents(key=kit.SECOND_KEY, id=kit.OTHER_RECORD_ID)
+    one = store(db)
+    one.apply(encode_grant_set(kit.grant_set(1, hers, keys=(added,))))
+    assert one.living(kit.GIVEN_MS) == {RECORD}
+    one.apply(encode_grant_set(kit.grant_set(2, hers, keys=(added, removed))))
+    assert one.living(kit.GIVEN_MS) == frozenset()
+    again = store(db)
+    compiled = again.apply(encode_grant_set(kit.grant_set(3, hers, other, keys=(added,))))
+    assert [each.reason for each in compiled.refused] == ["record_ended"]
+    assert [grant.state.value for grant in again.grants] == ["withdrawn"]
+    assert again.living(kit.GIVEN_MS) == frozenset()
 
 
 def test_a_handle_is_random_and_stands_for_one_set_of_records(db: sqlite3.Connection) -> None:

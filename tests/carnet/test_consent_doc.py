@@ -44,7 +44,7 @@ def test_bounds_are_those_of_the_code() -> None:
         f"At most {recordevents.EVENTS_MAX} events; none after {recordevents.WIDENING_SEQ_MAX} may widen",
         f"at most {recordevents.OPERATOR_EVENT_BYTES_MAX:,} bytes) |",
         f"| `keys` | 1 to {ownerkeys.PINNED_MAX} pinned keys",
-        f"| `added` | up to {ownerkeys.ADDED_MAX} tokens",
+        f"| `added` | up to {ownerkeys.TOKENS_MAX} tokens",
         f"| `records` | up to {grantsets.RECORDS_MAX}:",
         f"| `ended` | up to {grantsets.ENDED_MAX:,}:",
     ):

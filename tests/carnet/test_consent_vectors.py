@@ -84,6 +84,9 @@ def test_a_grant_set(vector: dict[str, Any]) -> None:
         assert [one.reason for one in compiled.refused] == vector["refused"]
         refused_records = sum(one.kind == "record" for one in compiled.refused)
         assert len(compiled.grants) == len(parsed.records) - refused_records
+        assert [grant.state.value for grant in compiled.grants] == vector.get(
+            "states", [grant.state.value for grant in compiled.grants]
+        )
 
 
 def test_the_files_are_what_their_maker_makes() -> None:

@@ -107,7 +107,7 @@ class GrantSetModel(Strict):
     vehicle: Annotated[str, Field(pattern=VEHICLE)]
     epoch: Epoch
     generation: Annotated[int, Field(ge=0, le=2**32 - 1)]
-    keys: Annotated[list[Text], Field(max_length=8)]
+    keys: Annotated[list[Text], Field(max_length=16)]
     records: Annotated[list[SetRecord], Field(max_length=64)]
     ended: Annotated[list[Ended], Field(max_length=1024)]
 

@@ -38,6 +38,7 @@ COMMANDS = (
     "list",
     "statement",
     "receipts",
+    "keys",
 )
 
 
@@ -382,3 +383,37 @@ def test_a_narrowing_that_does_not_reach_the_cloud_says_what_stops_the_car(
 
 def test_a_refusal_is_no_reason_to_hurry(owned: Callable[..., tuple[int, str, str]]) -> None:
     assert "mode off" not in owned("withdraw", "rec_" + "a" * 16)[2]
+
+
+def test_a_second_key_is_added_signs_and_is_removed_with_what_it_gave(
+    owned: Callable[..., tuple[int, str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the key that the unit was paired with decides."""
+    assert main(["owner", "keygen", "--out", str(tmp_path / "phone")]) == 0
+    phone = ["--vehicle", kit.VEHICLE, "--key", str(tmp_path / "phone")]
+    public = str(tmp_path / "phone" / "owner.public.json")
+    assert main(["owner", "grant", kit.OFFER_ID, *phone]) == 1
+    capsys.readouterr()
+    name = owned("keys", "--add", public)[1].split()[0]
+    assert main(["owner", "grant", kit.OFFER_ID, *phone]) == 0
+    record = capsys.readouterr().out.split()[0]
+    assert main(["owner", "keys", "--add", public, *phone]) == 2
+    assert "paired with" in capsys.readouterr().err
+    listed = [line.split()[:2] for line in owned("keys")[1].splitlines()]
+    assert listed[1:] == [[name, "added"]]
+    assert listed[0][1] == "pinned"
+    assert owned("keys", "--remove", name)[1] == f"{name}  removed; with it ended and is silent: {record}\n"
+    assert owned("keys", "--remove", name)[1] == f"{name}  removed; with it ended and is silent: no consent\n"
+    assert main(["owner", "list", *phone]) == 1
+    assert [line.split()[1] for line in owned("keys")[1].splitlines()] == ["pinned", "removed"]
+    assert f"{record}  revoked" in owned("list")[1]
+
+
+def test_a_key_that_is_none_changes_nothing(owned: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("{}")
+    assert owned("keys", "--add", str(tmp_path / "none.json"))[:2] == (2, "")
+    assert owned("keys", "--add", str(tmp_path / "absent.json"))[:2] == (2, "")
+    code, out, err = owned("keys", "--remove", "a" * 43)
+    assert (code, out) == (1, "")
+    assert "carnet owner keys" in err
+    assert len(owned("keys")[1].splitlines()) == 1

@@ -24,6 +24,7 @@ from carnet.consent import (
     entry_hash,
     parse_offer,
     sign_addition,
+    sign_removal,
 )
 from carnet.ids import format_id
 from carnet.keys import SigningKey
@@ -373,18 +374,33 @@ def _event_vectors() -> list[Vector]:
     ]
 
 
+STATES = {
+    "a key and its record": ["suspended", "given"],
+    "a removed key and its record": ["suspended", "withdrawn"],
+    "removed before added": ["suspended", "withdrawn"],
+}
+"""Of the grants, in the order of the set."""
+
+
 def grant_set_vectors() -> list[Vector]:
     """Grant sets after the set of generation 5 in ``before``; ``refused`` are the reasons of what is refused alone."""
     two: dict[str, Any] = {"id": kit.OTHER_RECORD_ID}
     before = kit.grant_set(5, kit.documents("pause"), kit.documents(**two))
     addition = sign_addition(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret)
     by_second = Documents(OFFER, kit.token(key=kit.SECOND_KEY, id=format_id("rec_", b"record-tri")))
+    removal = sign_removal(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret)
+    pinned = sign_removal(kit.OWNER, kit.OWNER_KEY.public, GIVEN_MS, kit.OWNER_KEY.secret)
+    by_itself = sign_removal(kit.OWNER, kit.SECOND_KEY.public, GIVEN_MS, kit.SECOND_KEY.secret)
     kept = kit.documents("pause")
     rows: list[tuple[str, GrantSet, str, list[str]]] = [
         ("the same set again", before, "accepted", []),
         ("one more event", kit.grant_set(6, kit.documents("pause", "resume"), kit.documents(**two)), "accepted", []),
         ("a record is missing", kit.grant_set(6, kept), "accepted", []),
         ("a key and its record", kit.grant_set(6, kept, by_second, keys=(addition,)), "accepted", []),
+        ("a removed key and its record", kit.grant_set(6, kept, by_second, keys=(addition, removal)), "accepted", []),
+        ("removed before added", kit.grant_set(6, kept, by_second, keys=(removal, addition)), "accepted", []),
+        ("a pinned key removed", kit.grant_set(6, kept, keys=(pinned,)), "accepted", ["key_pinned"]),
+        ("an added key removes", kit.grant_set(6, kept, keys=(addition, by_itself)), "accepted", ["jws_key"]),
         ("no records", kit.grant_set(6), "accepted", []),
         ("a record without its key", kit.grant_set(6, kept, by_second), "accepted", ["jws_key"]),
         (
@@ -429,6 +445,7 @@ def grant_set_vectors() -> list[Vector]:
     ]
     vectors: list[Vector] = [
         {"name": name, "outcome": outcome, "refused": refused, "set": encode_grant_set(one).decode()}
+        | ({"states": STATES[name]} if name in STATES else {})
         for name, one, outcome, refused in rows
     ]
     text = encode_grant_set(kit.grant_set(6)).decode()

@@ -87,7 +87,7 @@ class GrantStore:
         if tokens is not None:
             added = canonical.parse(tokens, INFLATED_BYTES_MAX)
             assert isinstance(added, list)
-            self._owner = self._owner.with_added(tuple(str(token) for token in added))
+            self._owner = self._owner.with_tokens(tuple(str(token) for token in added))
         self._recompile()
 
     # grants

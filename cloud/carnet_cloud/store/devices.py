@@ -105,3 +105,13 @@ class Devices:
             "insert into owner_key values (?, ?, ?, ?) on conflict do nothing",
             (vehicle, epoch, thumbprint, public_key),
         )
+
+    def owner_tokens(self, vehicle: bytes, epoch: int) -> tuple[str, ...]:
+        """By which further keys were added and removed, as they came."""
+        rows = self._db.execute(
+            "select token from owner_token where vehicle = ? and epoch = ? order by number", (vehicle, epoch)
+        )
+        return tuple(row[0] for row in rows)
+
+    def add_owner_token(self, vehicle: bytes, epoch: int, number: int, token: str) -> None:
+        self._db.execute("insert into owner_token values (?, ?, ?, ?)", (vehicle, epoch, number, token))

@@ -191,6 +191,13 @@ STEPS: tuple[str, ...] = (
     alter table record add column forgotten_ms integer;
     create index record_to_forget on record (recipient, id) where forgotten_ms is null;
     """,
+    # by which a pinned key of the owner added or removed others, in the order in which they came
+    """
+    create table owner_token (
+        vehicle blob not null, epoch integer not null, number integer not null, token text not null,
+        primary key (vehicle, epoch, number)
+    ) without rowid;
+    """,
 )
 
 

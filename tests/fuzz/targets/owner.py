@@ -13,7 +13,7 @@ from tests.fuzz.material import canonicalised, vectors
 
 def seeds() -> Iterable[bytes]:
     yield vectors("consent/records")["owner"].encode()
-    yield encode_owner(OWNER.with_added((sign_addition(OWNER, OTHER_KEY.public, GIVEN_MS, OWNER_KEY.secret),)))
+    yield encode_owner(OWNER.with_tokens((sign_addition(OWNER, OTHER_KEY.public, GIVEN_MS, OWNER_KEY.secret),)))
 
 
 def check(data: bytes) -> None:
