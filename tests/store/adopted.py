@@ -18,7 +18,7 @@ from tests.cloud import kit
 TABLES = (
     "event", "record", "offer", "generation", "owner_key", "device", "counter", "stream", "replay", "named_gap",
     "column_schema", "held", "anchor", "report", "outbox_key", "outbox", "delivery", "block", "receiver", "shard",
-    "replay_question", "replay_item", "tally",
+    "replay_question", "replay_item", "tally", "log", "log_leaf", "log_node",
 )  # fmt: skip
 
 
