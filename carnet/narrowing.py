@@ -50,13 +50,22 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What this car ever gives, whoever asks: from the unit's configuration."""
+    """What this car ever gives, whoever asks: from the unit's configuration, and lower still by whoever is at the
+    car.
+    """
 
     categories: frozenset[Category] = frozenset(Category)
     sensitivity: Sensitivity = Sensitivity.SPECIAL
     """The highest that may be collected."""
     interval_ms_min: Mapping[Category, int] = field(default_factory=lambda: MappingProxyType({}))
     """Least time between two samples of a signal, before any transform."""
+
+    def under(self, other: Ceiling) -> Ceiling:
+        """What both let through: the lower of the two in everything."""
+        intervals = [*self.interval_ms_min.items(), *other.interval_ms_min.items()]
+        least = {category: max(ms for one, ms in intervals if one is category) for category, _ in intervals}
+        sensitivity = min(self.sensitivity, other.sensitivity, key=SENSITIVITIES.index)
+        return Ceiling(self.categories & other.categories, sensitivity, MappingProxyType(least))
 
 
 @dataclass(frozen=True, slots=True)

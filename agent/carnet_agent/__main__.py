@@ -12,6 +12,7 @@ from carnet.errors import ConfigError, Error
 
 # name: (module with add_parser, one line of help). Only the module of the command in use is imported: start is quick.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "ceiling": ("carnet_agent.commands.ceiling", "show or lower what this car ever gives"),
     "check": ("carnet_agent.commands.check", "say whether configuration, keys and broker are in order"),
     "decode": ("carnet_agent.commands.decode", "write the readings of a capture as a table"),
     "frames": ("carnet_agent.commands.frames", "write the frames of a capture as a candump log"),

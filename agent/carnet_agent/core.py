@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.ack import NO_HASH, Ack
-from carnet.consent import Mode, State
+from carnet.consent import Ceiling, Mode, State
 from carnet.down import DownMessage, GrantSetMessage, Refusal, SchemaRequest, open_down
 from carnet.errors import Error
 from carnet.growth import Growth
 from carnet.keyset import KeySet
 from carnet_agent.buffer import Buffer, DiskFailed
+from carnet_agent.ceilings import document_of
 from carnet_agent.clock import Clock
 from carnet_agent.collecting import Collecting
 from carnet_agent.consent.store import GrantStore
@@ -40,8 +41,6 @@ HEALTH_MS: Final = 900_000
 RECONCILE_MS: Final = 60_000
 FLOOR_MS: Final = 600_000
 """How far the time floor on disk may lie behind: more than that of powered-on time no power cut takes back."""
-LOSSES: Final = {"full": "is full", "disk": "takes nothing"}
-"""Counter of lost samples -> what is wrong with the disk."""
 
 
 class Agent:
@@ -80,7 +79,6 @@ class Agent:
         self._read: Identifiers | None = None
         self._told_generation = 0
         self._acknowledged_ms = 0
-        self._losses_said: set[str] = set()
         self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
         self._next_reconcile_ms = 0
@@ -150,6 +148,16 @@ class Agent:
         self._contact.hurry(moment.boot_ms)
         return self._regrant(moment) + self._work(moment)
 
+    @property
+    def ceiling(self) -> Ceiling:
+        """Of the configuration, and under it what was set at the car."""
+        return self._unit.ceiling.under(self._store.ceiling)
+
+    def set_ceiling(self, ceiling: Ceiling | None, moment: Moment) -> list[Effect]:
+        """Somebody at the car has lowered it, or with None says that the configuration's is enough; as `set_mode`."""
+        self._store.set_ceiling(ceiling)
+        return self._regrant(moment) + self._work(moment)
+
     def flush(self, reason: str, moment: Moment) -> list[Effect]:
         """Write the open windows now: ``stop``, ``ignition_off``, ``under_voltage``. After ``stop`` nothing comes."""
         stop = reason == "stop"
@@ -169,6 +177,7 @@ class Agent:
             "epoch": self._store.epoch,
             "generation": self._store.generation,
             "mode": self._store.mode.value,
+            "ceiling": document_of(self.ceiling),
             "grants": [
                 {"record": grant.record_id, "recipient": grant.recipient, "state": grant.state.value}
                 for grant in self._store.grants
@@ -293,7 +302,7 @@ class Agent:
         # without the time the record ids decide, with it the collector looks at each grant's times itself
         grants = [grant for grant in self._store.grants if known or grant.record_id in self._in_force]
         cuts = self._collector.set_grants(
-            grants, self._store.mode, self._unit.ceiling, moment.boot_ms, now_ms=known[1] if known else None
+            grants, self._store.mode, self.ceiling, moment.boot_ms, now_ms=known[1] if known else None
         )
         read = self._identifiers(self._collector.wanted)
         effects: list[Effect] = [] if read == self._read else [SetIdentifiers(read)]
@@ -370,18 +379,7 @@ class Agent:
         if self._window.checkpoint_due(moment.boot_ms):
             self._out.checkpoint(self._collector.since_checkpoint(moment.boot_ms), moment)
             self._window.checkpointed(moment.boot_ms)
-        return effects + self._loss() + self._publish(moment)
-
-    def _loss(self) -> list[Effect]:
-        """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
-        new = [kind for kind in LOSSES if self._out.counters[f"samples_lost_{kind}"] and kind not in self._losses_said]
-        self._losses_said.update(new)
-        words = "what is collected now is lost and counted as samples lost"
-        return [
-            Note("warning", f"the disk {what}: {words} {kind}", "samples_lost", kind)
-            for kind, what in LOSSES.items()
-            if kind in new
-        ]
+        return effects + self._out.losses() + self._publish(moment)
 
     def _publish(self, moment: Moment) -> list[Effect]:
         if not self._contact.connected:

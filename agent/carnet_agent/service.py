@@ -19,8 +19,9 @@ from typing import Any, Final, Protocol
 from carnet import systemd
 from carnet.errors import ConfigError, Error, UnavailableError
 from carnet.logs import told
-from carnet.narrowing import Mode
+from carnet.narrowing import Ceiling, Mode
 from carnet_agent.bus.reader import BusReader
+from carnet_agent.ceilings import ceiling_of
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
 from carnet_agent.instant import Instant
@@ -46,6 +47,7 @@ class Core(Protocol):
     def on_connection(self, up: bool, now: Moment) -> Sequence[Effect]: ...
     def on_tick(self, now: Moment) -> Sequence[Effect]: ...
     def set_mode(self, mode: Mode, now: Moment) -> Sequence[Effect]: ...
+    def set_ceiling(self, ceiling: Ceiling | None, now: Moment) -> Sequence[Effect]: ...
     def flush(self, reason: str, now: Moment) -> Sequence[Effect]: ...
     def status(self) -> dict[str, Any]: ...
 
@@ -125,7 +127,7 @@ class Service:
             self._on_event(event)
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer the local socket: ``status``, ``mode`` or ``flush``. Raises nothing but `carnet.errors.Error`."""
+        """Answer the local socket (`_handle` has what it does). Raises nothing but `carnet.errors.Error`."""
         try:
             return self._handle(request)
         except Error:
@@ -144,11 +146,16 @@ class Service:
                     raise ConfigError("mode_unknown", f"a mode is one of {', '.join(Mode)}")
                 self._carry_out(self._core.set_mode(Mode(mode), self._clock(Instant.now())))
                 return {"mode": mode}
+            case "ceiling":
+                asked = request.get("ceiling")
+                ceiling = None if asked is None else ceiling_of(asked)
+                self._carry_out(self._core.set_ceiling(ceiling, self._clock(Instant.now())))
+                return {"ceiling": self._core.status()["ceiling"]}
             case "flush":
                 self._carry_out(self._core.flush("asked", self._clock(Instant.now())))
                 return {"flushed": True}
             case _:
-                raise ConfigError("request_unknown", "a request does status, mode or flush")
+                raise ConfigError("request_unknown", "a request does status, mode, ceiling or flush")
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""

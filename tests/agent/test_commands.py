@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from carnet.narrowing import Mode
+from carnet.signals import Category
 from carnet_agent import knock
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
@@ -255,6 +256,29 @@ def test_mode_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.splitlines()[-2:] == ["mode: no_location"] * 2
     assert main(["mode", "off", "--config", str(unit.config)]) == 1
     assert "no agent is running" in capsys.readouterr().err
+
+
+def test_a_ceiling_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not named is as in the configuration."""
+    told = {"categories": ["energy"], "sensitivity": "personal", "interval_ms_min": {"energy": 60000}}
+    config = ["--config", str(unit.config)]
+    options = ["--categories", "energy", "--sensitivity", "personal", "--interval", "energy=60000"]
+    with running(unit, {"ceiling": told}) as asked:
+        assert main(["ceiling", *config]) == 0
+        assert main(["ceiling", *options, *config]) == 0
+        assert main(["ceiling", "--sensitivity", "low", *config]) == 0
+        assert main(["ceiling", "--reset", *config]) == 0
+        for wrong in (["--reset", "--sensitivity", "low"], ["--interval", "energy=0"], ["--interval", "speed=5"]):
+            assert main(["ceiling", *wrong, *config]) == 2
+    everything = sorted(Category)
+    assert asked == [
+        {"do": "status"},
+        {"do": "ceiling", "ceiling": told},
+        {"do": "ceiling", "ceiling": {"categories": everything, "sensitivity": "low", "interval_ms_min": {}}},
+        {"do": "ceiling", "ceiling": None},
+    ]
+    said = ["categories: energy", "sensitivity: personal", "least intervals: energy 60000 ms"]
+    assert capsys.readouterr().out.splitlines()[-3:] == said
 
 
 def test_run_is_refused_while_another_agent_works(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:

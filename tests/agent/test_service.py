@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet.narrowing import Mode
+from carnet.narrowing import Ceiling, Mode
 from carnet_agent.bus.reader import BusCounters, Identifier
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
 from carnet_agent.frames import Frames
@@ -56,6 +56,9 @@ class FakeCore:
 
     def set_mode(self, mode: Mode, now: Moment) -> Sequence[Effect]:
         return self._called("mode", mode)
+
+    def set_ceiling(self, ceiling: Ceiling | None, now: Moment) -> Sequence[Effect]:
+        return self._called("ceiling", ceiling)
 
     def flush(self, reason: str, now: Moment) -> Sequence[Effect]:
         return self._called("flush", reason)

@@ -6,6 +6,7 @@ committed here before anything else is done about it, and no older set is ever t
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,9 +20,10 @@ from carnet.ids import ID_BYTES, RECORD, parse_id
 from carnet.keyset import KeySet
 from carnet.ledger.merkle import EMPTY, TreeHead
 from carnet.limits import INFLATED_BYTES_MAX
-from carnet.narrowing import Mode
+from carnet.narrowing import Ceiling, Mode
 from carnet_agent.buffer.tables import PRAGMAS
 from carnet_agent.buffer.transaction import transaction
+from carnet_agent.ceilings import document_of, stored
 from carnet_agent.floor import Floor
 
 APPLICATION_ID = 0x43524E47  # "CRNG"
@@ -170,6 +172,15 @@ class GrantStore:
 
     def set_mode(self, mode: Mode) -> None:
         self._put(mode=mode.encode())
+
+    @property
+    def ceiling(self) -> Ceiling:
+        """What was set at the car; everything if nothing was."""
+        return stored(self._meta("ceiling"))
+
+    def set_ceiling(self, ceiling: Ceiling | None) -> None:
+        """None: nothing is set any more."""
+        self._put(ceiling=b"" if ceiling is None else json.dumps(document_of(ceiling)).encode())
 
     def key_set(self, pinned: KeySet) -> KeySet:
         """The newest of the cloud's key sets, ``pinned`` being the one of the pairing."""

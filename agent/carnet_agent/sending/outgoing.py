@@ -21,12 +21,14 @@ from carnet.times import claimed_anchor
 from carnet_agent.buffer import Buffer, BufferFull, Destroyed, DiskFailed, Lost, NewBox, Priority, Row
 from carnet_agent.clock import Clock
 from carnet_agent.consent.store import GrantStore
-from carnet_agent.effects import Publish
+from carnet_agent.effects import Note, Publish
 from carnet_agent.moment import Moment
 from carnet_agent.sending.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
 from carnet_agent.sending.sender import Sender
 
 CutT = TypeVar("CutT", bound=Cut)
+LOSSES: Mapping[str, str] = {"full": "is full", "disk": "takes nothing"}
+"""Counter of lost samples -> what is wrong with the disk."""
 KINDS: Mapping[type[Exception], str] = {BufferFull: "full", DiskFailed: "disk"}
 """How a counter names what the disk did."""
 
@@ -45,6 +47,7 @@ class Outgoing:
         self.counters: Counter[str] = Counter()
         self.untimed = False
         """A window was sealed that does not say what time it was."""
+        self._losses_said: set[str] = set()
         self.stirred = True
         """Rows may have come or been freed since the last `publish`."""
 
@@ -189,6 +192,17 @@ class Outgoing:
             log_size=self._store.log_head.size,
         )
         return Seal(self._buffer.stream, self.cloud.sealing_key, prelude)
+
+    def losses(self) -> list[Note]:
+        """A disk that takes nothing more is said when it begins; how much is lost, the counter tells."""
+        new = [kind for kind in LOSSES if self.counters[f"samples_lost_{kind}"] and kind not in self._losses_said]
+        self._losses_said.update(new)
+        words = "what is collected now is lost and counted as samples lost"
+        return [
+            Note("warning", f"the disk {what}: {words} {kind}", "samples_lost", kind)
+            for kind, what in LOSSES.items()
+            if kind in new
+        ]
 
     # inside
 
