@@ -52,6 +52,7 @@ STATEMENT: Final[Shape] = {
             "expires_ms": Kind.TIME,
             "ended_ms": Kind.TIME_OR_NONE,
             "account": {"confirmed": COUNT, "unknown": COUNT},
+            "on_car": {"receipts": Kind.NUMBER, "samples": Kind.NUMBER, "last_ms": Kind.TIME_OR_NONE},
         },
     ],
     "units": [{"device": Kind.TEXT, "state": Kind.TEXT, "ended_ms": Kind.TIME_OR_NONE}],

@@ -59,6 +59,8 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
                 yield f"    {samples:>9}  {path}{_captured(entry['captured'].get(path))}"
         if again := record["replayed"]["events"]:
             yield f"  once more  {again:>6} events {record['replayed']['samples']:>9} samples that it had already"
+        if record["on_car"]["receipts"]:
+            yield f"  {_on_car(record['on_car'])}"
     for block in statement["blocked"]:
         what = block["path"] or "signals that no mapping of the cloud names"
         yield f"  blocked    {block['samples']:>6} of {what} for {block['record']}: {block['reason']}"
@@ -66,6 +68,11 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
         if unit["state"] != "active":
             since = f" since {day(unit['ended_ms'])}" if unit["ended_ms"] is not None else ""
             yield f"  unit       {unit['device']}: {unit['state']}{since}, nothing of it is taken"
+
+
+def _on_car(gone: dict[str, Any]) -> str:
+    last = f", last {day(gone['last_ms'])}" if gone["last_ms"] is not None else ""
+    return f"destroyed in the car before it was sent {gone['samples']:>9} samples{last}"
 
 
 def _lasted(record: dict[str, Any]) -> str:

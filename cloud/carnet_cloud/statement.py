@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 from carnet import jws
+from carnet.bodies import DestructionReceipt
 from carnet.ids import device_text
 from carnet.offers import parse_offer
 from carnet.states import ALIVE, State
@@ -15,6 +16,8 @@ from carnet_cloud.spans import Span, read
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.outbox import Delivery
+
+_NOTHING_GONE: Final = {"receipts": 0, "boxes": 0, "samples": 0, "last_ms": None}
 
 
 def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: int) -> list[dict[str, Any]]:
@@ -53,11 +56,15 @@ def statement_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms
     """
     records = _records(t, vehicle, epochs)
     mine = {stored.id for stored in records}
+    gone = _on_car(t, vehicle, epochs)
     book = GrantBook(())
     return {
         "time_ms": now_ms,
         "units": _units(t, vehicle, epochs),
-        "records": [_entry(t, stored, book.standing(t, stored.id), now_ms) for stored in records],
+        "records": [
+            {**_entry(t, stored, book.standing(t, stored.id), now_ms), "on_car": gone.get(stored.id, _NOTHING_GONE)}
+            for stored in records
+        ],
         "blocked": [
             {"record": b.record, "path": b.path, "reason": b.reason, "samples": b.samples}
             for b in t.blocks.of(vehicle)
@@ -73,6 +80,25 @@ def _units(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> list[dict
         for unit in t.devices.of_vehicle(vehicle)
         if unit.epoch in epochs
     ]
+
+
+def _on_car(t: Transaction, vehicle: bytes, epochs: Collection[int]) -> dict[str, dict[str, Any]]:
+    """By record, what the units of these epochs have signed to be destroyed in the car: what several records shared
+    went when the last of them ended, and counts for each.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for unit in t.devices.of_vehicle(vehicle):
+        for body, time_ms in t.streams.reports(unit.device, "destruction") if unit.epoch in epochs else ():
+            receipt = DestructionReceipt.parse(body)
+            for record in receipt.records:
+                before = found.get(record, _NOTHING_GONE)
+                found[record] = {
+                    "receipts": before["receipts"] + 1,
+                    "boxes": before["boxes"] + receipt.boxes,
+                    "samples": before["samples"] + receipt.samples,
+                    "last_ms": max(before["last_ms"] or 0, time_ms),
+                }
+    return found
 
 
 def generation_of(t: Transaction, stored: StoredRecord) -> dict[str, int]:

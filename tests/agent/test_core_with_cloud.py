@@ -5,15 +5,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from carnet.bodies import DestructionReceipt
 from carnet.envelope import parse_envelope
 from carnet.topics import topic_up
+from carnet_agent.buffer import Buffer
 from carnet_cloud.consents import Ended
+from carnet_cloud.statement import statement_of
 from tests import consentkit as kit
 from tests.agent.linekit import World
-from tests.cloud.kit import DEVICE
+from tests.cloud.kit import DEVICE, VEHICLE
+
+
+def told_of_the_car(world: World) -> dict[str, Any]:
+    """What the owner's statement says of the record's destruction in the car."""
+    with world.cloud.store.transaction() as t:
+        (entry,) = statement_of(t, VEHICLE, {1}, world.rig.wall_ms)["records"]
+    found: dict[str, Any] = entry["on_car"]
+    return found
 
 
 @pytest.fixture
@@ -84,9 +96,40 @@ def test_boxes_of_an_ended_record_are_destroyed_on_the_car_and_the_cloud_gets_th
     assert world.rig.count("boxes_destroyed") >= 3
     world.drive(65)
     with world.cloud.store.transaction() as t:
-        assert len(t.streams.reports(DEVICE, "destruction")) == 1
+        ((body, time_ms),) = t.streams.reports(DEVICE, "destruction")
+    receipt = DestructionReceipt.parse(body)
+    assert receipt.samples > 100
+    assert told_of_the_car(world) == {
+        "receipts": 1, "boxes": receipt.boxes, "samples": receipt.samples, "last_ms": time_ms
+    }  # fmt: skip
     assert world.samples() == {}
     assert world.rig.count("rows_waiting") == 0
+
+
+def test_a_crash_between_destruction_and_receipt_loses_no_receipt_and_makes_no_second_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner's statement tells it once, whatever the power does."""
+    token = world.give()
+    world.drive(5)
+    world.connect(False)
+    world.drive(200)
+    world.cloud.consents.event(kit.event("withdraw", [token], world.rig.wall_ms), kit.RECORD_ID)
+    with monkeypatch.context() as patch:
+
+        def cut(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Buffer, "add_receipt_row", cut)
+        with pytest.raises(KeyboardInterrupt):
+            world.connect()
+    assert told_of_the_car(world)["receipts"] == 0
+    for _ in range(2):
+        world.rig.start()
+        world.connect()
+        world.drive(65)
+        told = told_of_the_car(world)
+        assert (told["receipts"], told["samples"] > 100) == (1, True)
 
 
 def test_a_crash_loses_at_most_what_came_after_the_last_checkpoint(world: World) -> None:
