@@ -67,6 +67,8 @@ class Grant:
     """Items of the offer that the owner did not choose; only to say why something is not forwarded."""
     chain: tuple[str, ...]
     """Hash of the record and of every event, hexadecimal."""
+    sealed_to: bytes | None = None
+    """The recipient's public key, if only it may open the readings: from the offer, which the owner signed for."""
 
     @property
     def event_seq(self) -> int:
@@ -124,6 +126,7 @@ def compile_grant(offer_bytes: bytes, record_jws: str, events: Sequence[str], ow
         items=tuple(_granted(item) for item in chosen),
         declined=tuple(_granted(item) for item in offer.items if item not in chosen),
         chain=course.chain,
+        sealed_to=offer.sealed_to,
     )
 
 

@@ -20,10 +20,11 @@ EVENT: Final = b"carnet event"
 OFFER: Final = b"carnet offer"
 CONSENT: Final = b"carnet consent"
 GRANTS: Final = b"carnet grants"
+SEALED: Final = b"carnet sealed"
 
 PERSONS: Final = {
     KEY_ID: 8, BINDING: 32, DOWN: 32, BOX: 32, MANIFEST: 32, SCHEMA: 16, EVENT: 16, OFFER: 32, CONSENT: 32,
-    GRANTS: 32,
+    GRANTS: 32, SEALED: 32,
 }  # fmt: skip
 """Person -> size of the hash in bytes."""
 

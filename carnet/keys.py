@@ -1,5 +1,5 @@
-"""Key pairs and their ids: a device's sign and receive, the cloud's seal and sign, a log's and an owner's sign; and
-their files.
+"""Key pairs and their ids: a device's sign and receive, the cloud's seal and sign, a log's and an owner's sign, a
+recipient's seal; and their files.
 
 A device's third key, for TLS, is only a file that the TLS library reads. Law: a key has one use. Ed25519 keys sign,
 X25519 keys open boxes, and neither is ever converted into the other.
@@ -27,8 +27,9 @@ CLOUD_SEAL: Final = "cloud-seal"
 CLOUD_SIGN: Final = "cloud-sign"
 LOG_SIGN: Final = "log-sign"
 OWNER_SIGN: Final = "owner-sign"
+RECIPIENT_SEAL: Final = "recipient-seal"
 SIGNING_ROLES: Final = (DEVICE_SIGN, CLOUD_SIGN, LOG_SIGN, OWNER_SIGN)
-OPENING_ROLES: Final = (DEVICE_RECEIVE, CLOUD_SEAL)
+OPENING_ROLES: Final = (DEVICE_RECEIVE, CLOUD_SEAL, RECIPIENT_SEAL)
 
 _KEY_FILE = re.compile(r"carnet-secret-key 1\nrole: ([a-z-]+)\nkid: ([0-9a-f]{16})\nseed: ([0-9a-f]{64})\n", re.ASCII)
 

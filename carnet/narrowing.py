@@ -78,6 +78,8 @@ class Wanted:
     item: GrantItem
     interval_ms_min: int
     """Thin the signal to this before the item's transform; 0 is as it comes, and always so for a condition."""
+    sealed_to: bytes | None = None
+    """The recipient's public key, if only it may open the readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _wanted(grant: Grant, catalogue: Mapping[str, Kind], mode: Mode, ceiling: Ce
                 continue
             needed |= conditions
             interval_ms = 0 if item.condition_only else ceiling.interval_ms_min.get(kind.category, 0)
-            found.append(Wanted(grant.record_id, path, kind.category, item, interval_ms))
+            found.append(Wanted(grant.record_id, path, kind.category, item, interval_ms, grant.sealed_to))
     return found
 
 

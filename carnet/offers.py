@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from carnet import canonical, fields, hashes, ids
+from carnet import canonical, fields, hashes, ids, jws
 from carnet.errors import ConsentError, FormatError
+from carnet.keys import KID_BYTES, check_box_public, key_id
 from carnet.refusals import Members, at, decimal, identity, integer, refused_as, text_for_people
 from carnet.signals import Category, DeliveryClass, check_path
 from carnet.transforms import LATITUDE, LONGITUDE, Transform
@@ -39,6 +40,8 @@ _MEMBERS: Final = (
     "v", "type", "id", "tenant", "recipient", "recipient_name", "purpose", "items", "reveals", "retention_days",
     "valid_days", "storage_location", "incentive", "replay_ms", "created_ms",
 )  # fmt: skip
+SEALED_VERSION: Final = 2
+"""Of an offer that says to which key its readings are sealed."""
 _ITEM_MEMBERS: Final = ("need", "transform", "class", "when")
 
 
@@ -96,6 +99,8 @@ class Offer:
     incentive: Incentive | None
     replay_ms: int
     created_ms: int
+    sealed_to: bytes | None = None
+    """The recipient's public key, if nobody but the recipient is to open the readings."""
 
 
 def offer_hash(data: bytes) -> str:
@@ -108,10 +113,11 @@ def parse_offer(data: bytes) -> Offer:
     ``offer_…``, which say where in the document, like ``items[3].path``.
     """
     document = canonical.parse(data, OFFER_BYTES_MAX)
+    is_sealed = isinstance(document, dict) and document.get("v") == SEALED_VERSION
     with refused_as("offer_malformed"):
-        members = Members(document, "", *_MEMBERS)
+        members = Members(document, "", *_MEMBERS, *(("sealed_to",) if is_sealed else ()))
         read = members.read
-        read("v", integer, 1, 1)
+        read("v", integer, 1, SEALED_VERSION)
         read("type", fields.choice, "offer")
         purpose = Members(members.value("purpose"), "purpose", "code", "text")
         found = Offer(
@@ -130,6 +136,7 @@ def parse_offer(data: bytes) -> Offer:
             incentive=_incentive(members.value("incentive")),
             replay_ms=read("replay_ms", integer, 0, REPLAY_MS_MAX),
             created_ms=read("created_ms", integer, 0),
+            sealed_to=_sealing_key(members.value("sealed_to")) if is_sealed else None,
         )
     _check_items(found.items)
     return found
@@ -191,6 +198,24 @@ def _formed(value: object, pattern: re.Pattern[str], form: str) -> str:
     if not isinstance(value, str) or pattern.fullmatch(value) is None:
         raise FormatError("body_malformed", f"is not {form}")
     return value
+
+
+def _sealing_key(value: object) -> bytes:
+    """A public key with its id, which shows that nobody mistyped it: what is sealed to such a key opens for nobody."""
+    members = Members(value, "sealed_to", "key", "kid")
+    public = members.read("key", _base64url)
+    kid = members.read("kid", fields.hex_bytes, KID_BYTES)
+    try:
+        check_box_public(public)
+    except FormatError as error:
+        raise ConsentError("offer_key", f"sealed_to.key: {error}") from None
+    if key_id(public) != kid:
+        raise ConsentError("offer_key", "sealed_to.kid: is not the id of this key: one of the two was mistyped")
+    return public
+
+
+def _base64url(value: object) -> bytes:
+    return jws.base64url_bytes(value if isinstance(value, str) else "")
 
 
 def _incentive(value: object) -> Incentive | None:

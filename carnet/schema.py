@@ -94,6 +94,15 @@ class Schema:
     def group_count(self) -> int:
         return self.columns[-1].group + 1 if self.columns else 0
 
+    @cached_property
+    def windows(self) -> tuple[int, ...]:
+        """Per group the longest aggregate window of its columns in ms, 0 if none is an aggregate."""
+        longest = [0] * self.group_count
+        for column in self.columns:
+            if column.transform.aggregate is not None:
+                longest[column.group] = max(longest[column.group], column.transform.aggregate.window_ms)
+        return tuple(longest)
+
     @staticmethod
     def parse(document: bytes) -> Schema:
         """The schema in these bytes; FormatError with one reason each, see the document."""

@@ -20,6 +20,10 @@ from carnet.errors import LocalProtocolError
 RESOLUTION_MS: Final = 1
 DRIFT_MS_PER_MS: Final = 2000
 """One millisecond of drift in so many: 500 ppm, ten times a cheap crystal."""
+UNSURE_MS_MAX: Final = 2000
+"""The cloud judges by what an envelope claims of its time, unless that is wider than this: then something narrower may
+be known, or come; a narrower one that lies across an end is outside.
+"""
 
 
 class Unresolved(StrEnum):
@@ -47,6 +51,11 @@ class Anchor:
         passed = boot_ms - self.boot_ms
         widening = RESOLUTION_MS - (-abs(passed) // DRIFT_MS_PER_MS)
         return self.earliest_ms + passed - widening, self.latest_ms + passed + widening
+
+    def width_at(self, boot_ms: int) -> int:
+        """How far apart these two are."""
+        earliest, latest = self.at(boot_ms)
+        return latest - earliest
 
 
 def claimed_anchor(prelude: Prelude) -> Anchor | None:

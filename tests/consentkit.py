@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from carnet import canonical
+from carnet import canonical, jws
 from carnet.consent import (
     Documents,
     EventKind,
@@ -25,7 +25,7 @@ from carnet.consent import (
 )
 from carnet.consent import encode_grant_set as encode
 from carnet.ids import device_text, format_id
-from carnet.keys import SigningKey
+from carnet.keys import BoxKey, SigningKey
 
 DAY_MS = 86_400_000
 GIVEN_MS = 1_760_000_000_000
@@ -92,6 +92,13 @@ def offer_bytes(**changes: Any) -> bytes:
 
 
 OFFER = offer_bytes()
+RECIPIENT_KEY = BoxKey.from_seed(b"\x06" * 32)
+"""The example recipient's, for offers whose readings are sealed to it."""
+
+
+def sealed_to(key: BoxKey = RECIPIENT_KEY) -> dict[str, Any]:
+    """What makes an offer one whose readings only the holder of ``key`` reads."""
+    return {"v": 2, "sealed_to": {"key": jws.base64url(key.public), "kid": key.kid.hex()}}
 
 
 def record(offer: bytes = OFFER, optional: tuple[int, ...] = (1,), **changes: Any) -> Record:

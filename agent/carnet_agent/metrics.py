@@ -36,6 +36,9 @@ CORE: Final = (
     _counter("samples_evicted", "samples_evicted", "Samples in evicted rows."),
     _counter("samples_lost", "samples_lost_*", "Samples that the disk did not take.", "reason", known=("full", "disk")),
     _counter("samples_ended", "samples_ended", "Samples in the open window whose consent ended."),
+    _counter(
+        "samples_outside", "samples_outside", "Samples to be sealed to a recipient, not surely within its consent."
+    ),
     _counter("samples_dropped", "dropped_*", "Samples that were no readings.", "reason"),
     _counter("samples_rolled_back", "samples_rolled_back", "Samples given up when a new stream began."),
     _counter("streams_begun", "rolled_back", "New streams because the cloud knew more or other than this card."),

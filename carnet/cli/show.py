@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from carnet.keys import key_id
 from carnet.offers import Offer, OfferItem
 from carnet.signals import Category
 from carnet.transforms import Transform
@@ -21,6 +22,8 @@ def offer_lines(offer: Offer, meant: Mapping[Category, list[str] | None]) -> Ite
     yield f"  reveals    {offer.reveals}"
     yield f"  kept       {offer.retention_days} days, in {offer.storage_location}"
     yield f"  lasts      at most {offer.valid_days} days"
+    if offer.sealed_to is not None:
+        yield f"  sealed     to the recipient's key {key_id(offer.sealed_to).hex()}: the cloud cannot read it"
     if offer.incentive is not None:
         yield f"  you get    {offer.incentive.value}; refusing costs nothing, and nothing is taken back"
     for number, item in enumerate(offer.items):
@@ -53,6 +56,8 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
     for record in statement["records"]:
         yield f"{record['record']}  {record['state']:11} {record['recipient_name']}"
         yield f"  {_lasted(record)}"
+        if record.get("sealed_to"):
+            yield f"  sealed to the key {record['sealed_to']}: samples and captures are what the car declared"
         for outcome, entry in record["outcomes"].items():
             yield f"  {outcome:10} {entry['events']:>6} events {entry['samples']:>9} samples"
             for path, samples in entry["paths"].items():

@@ -6,9 +6,11 @@ asks again. A box that its own signature vouches for and that cannot be read is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from carnet.batch import Batch
 from carnet.box import Prelude, open_box
@@ -17,6 +19,7 @@ from carnet.envelope import Envelope
 from carnet.errors import FormatError, UnavailableError
 from carnet.keys import BoxKey
 from carnet.schema import Schema
+from carnet.sealed import SealedBody, is_sealed, parse_sealed
 from carnet_cloud.store import Transaction
 
 INFLATED_BYTES_MAX = 1 << 22
@@ -48,6 +51,43 @@ class ReadBox:
     prelude: Prelude
     body: bytes
     batch: Batch
+    kid: ClassVar[None] = None
+    """Nobody but the cloud opens it."""
+
+    @property
+    def schema(self) -> Schema:
+        return self.batch.schema
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Samples by path."""
+        found: Counter[str] = Counter()
+        for column, values in zip(self.batch.schema.columns, self.batch.values, strict=True):
+            found[column.path] += len(values)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBox:
+    """One data box whose readings only their recipient opens: what the car declares of them."""
+
+    prelude: Prelude
+    body: bytes
+    schema: Schema
+    sealed: SealedBody
+
+    @property
+    def kid(self) -> bytes:
+        """Of the key that opens it."""
+        return self.sealed.declaration.kid
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Declared samples by path."""
+        return self.sealed.declaration.samples(self.schema)
+
+
+DataBox = ReadBox | SealedBox
 
 
 def open_boxes(envelope: Envelope, keys: Mapping[bytes, BoxKey]) -> list[OpenBox]:
@@ -82,17 +122,29 @@ def _kept_schema(document: bytes) -> Schema:
     return Schema.parse(document)
 
 
-def read_boxes(boxes: Sequence[tuple[OpenBox, Schema]]) -> list[ReadBox | FormatError]:
+def read_boxes(boxes: Sequence[tuple[OpenBox, Schema]]) -> list[DataBox | FormatError]:
     """The columns of many boxes at once; a malformed one gives its error in its place and spoils no other."""
-    items = [(box.body, schema) for box, schema in boxes]
+    plain = [(box, schema) for box, schema in boxes if not is_sealed(box.body)]
+    items = [(box.body, schema) for box, schema in plain]
     try:
         batches: list[Batch | FormatError] = [*decode_many(items, size_max=INFLATED_BYTES_MAX)]
     except FormatError:
         batches = [_read_one(body, schema) for body, schema in items]
-    return [
-        batch if isinstance(batch, FormatError) else ReadBox(box.prelude, box.body, batch)
-        for (box, _), batch in zip(boxes, batches, strict=True)
-    ]
+    each = iter(batches)
+    return [_declared(box, schema) if is_sealed(box.body) else _read(box, next(each)) for box, schema in boxes]
+
+
+def _read(box: OpenBox, batch: Batch | FormatError) -> DataBox | FormatError:
+    return batch if isinstance(batch, FormatError) else ReadBox(box.prelude, box.body, batch)
+
+
+def _declared(box: OpenBox, schema: Schema) -> DataBox | FormatError:
+    if len(box.prelude.records) != 1:
+        return FormatError("sealed_records", "readings that are sealed to a recipient belong to exactly one record")
+    try:
+        return SealedBox(box.prelude, box.body, schema, parse_sealed(box.body, schema))
+    except FormatError as error:
+        return error
 
 
 def _read_one(body: bytes, schema: Schema) -> Batch | FormatError:

@@ -20,9 +20,9 @@ from carnet.errors import UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_text, format_id
 from carnet.schema import Schema
-from carnet.times import Anchor, Unresolved, intervals
+from carnet.times import UNSURE_MS_MAX, Anchor, Unresolved, intervals
 from carnet_cloud import gate
-from carnet_cloud.boxes import ReadBox
+from carnet_cloud.boxes import DataBox, ReadBox, SealedBox
 from carnet_cloud.catalogue import Catalogue
 from carnet_cloud.event import Payload, Piece, event_id, pack, pseudonym
 from carnet_cloud.gate import Blocked, Sender, Standing
@@ -31,7 +31,6 @@ from carnet_cloud.intake import Arrived
 from carnet_cloud.spans import Span, write
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.outbox import Delivery, Queued
-from carnet_cloud.timing import UNSURE_MS_MAX
 from carnet_cloud.wrapping import KEY_BYTES, Wrapping, seal
 
 
@@ -82,7 +81,7 @@ class Enqueuer:
         self._generations: dict[bytes, int] = {}
         self._refusals: dict[tuple[str, bytes], list[Blocked | None]] = {}
 
-    def enqueue(self, arrived: Arrived, boxes: Sequence[ReadBox], anchor: Anchor, received_ms: int, now_ms: int) -> int:
+    def enqueue(self, arrived: Arrived, boxes: Sequence[DataBox], anchor: Anchor, received_ms: int, now_ms: int) -> int:
         """The number of events made. Raises TimeUnknown before anything was written."""
         device = arrived.device
         sender = Sender(device.tenant, device_text(device.vehicle), device.epoch)
@@ -93,12 +92,17 @@ class Enqueuer:
             for record in map(_record_text, box.prelude.records):
                 standing = self._standing(record)
                 refused = gate.may_take(standing, sender, box.prelude.epoch, now_ms)
+                if refused is None and standing is not None:
+                    refused = gate.may_open(standing.grant, box.kid)
                 if refused is not None or standing is None:
                     mine = record if standing is not None and standing.grant.vehicle == sender.vehicle else ""
-                    for path, count in _counts(box).items():
+                    for path, count in box.counts.items():
                         blocked[mine, path, refused or Blocked.OWNER] += count
                     continue
-                part = self._judge(device.device, box, when, standing, anchor, blocked)
+                if isinstance(box, SealedBox):
+                    part = self._judge_whole(box, when[0], standing, anchor, blocked)
+                else:
+                    part = self._judge(device.device, box, when, standing, anchor, blocked)
                 if part is not None:
                     kept.setdefault(record, []).append(part)
         for (record, path, reason), samples in sorted(blocked.items()):
@@ -144,6 +148,33 @@ class Enqueuer:
         else:
             piece = self._cut_out(device, batch, chosen, inside, anchor)
         return Kept(piece, tuple(Span(*_ends(when[g], inside[g]), counts[g]) for g in sorted(counts)))
+
+    def _judge_whole(
+        self,
+        box: SealedBox,
+        when: Interval,
+        standing: Standing,
+        anchor: Anchor,
+        blocked: Counter[tuple[str, str, Blocked]],
+    ) -> Kept | None:
+        """All of a box that cannot be cut, or nothing; then all of it is added to ``blocked``."""
+        counts = box.sealed.declaration.counts
+        refusals = self._column_refusals(standing, box.schema)
+        columns = [
+            (column.path, counts[column.group], refused)
+            for column, refused in zip(box.schema.columns, refusals, strict=True)
+            if counts[column.group]
+        ]
+        if any(refused for _, _, refused in columns):
+            otherwise = Blocked.SEAL
+        elif _inside(standing, when) is not None:
+            otherwise = Blocked.TIME
+        else:
+            piece = Piece(box.prelude.schema_hash, box.body, anchor)
+            return Kept(piece, (Span(*_ends(when, None), +box.counts),))
+        for path, samples, refused in columns:
+            blocked[standing.grant.record_id, path, refused or otherwise] += samples
+        return None
 
     def _add(self, arrived: Arrived, record: str, parts: list[Kept], received_ms: int, now_ms: int) -> None:
         """Seal one event under its record's key and put it into the outbox."""
@@ -247,42 +278,33 @@ def _record_text(record: bytes) -> str:
     return format_id(RECORD, record)
 
 
-def _intervals(box: ReadBox, anchor: Anchor, received_ms: int) -> list[Interval]:
+def _intervals(box: DataBox, anchor: Anchor, received_ms: int) -> list[Interval]:
     """Per group of the box the earliest and latest wall time of every row; TimeUnknown if the anchor cannot tell.
 
     A row of an aggregate stands for its whole window (``docs/transforms.md``), so its interval begins with the window.
+    Of a sealed box there is one interval, the declared one.
     """
-    windows = _windows(box.batch.schema)
-    return [_interval(box, times, w, anchor, received_ms) for times, w in zip(box.batch.times, windows, strict=True)]
+    if isinstance(box, SealedBox):
+        declared = box.sealed.declaration
+        first_ms, last_ms = (np.array([time_ms], np.int64) for time_ms in (declared.first_ms, declared.last_ms))
+        return [_interval(box, first_ms, last_ms, anchor, received_ms)]
+    groups = zip(box.batch.times, box.schema.windows, strict=True)
+    return [_interval(box, _begins(times, w), times, anchor, received_ms) for times, w in groups]
 
 
-def _interval(box: ReadBox, times: NDArray[np.int64], window_ms: int, anchor: Anchor, received_ms: int) -> Interval:
-    ends = intervals(box.prelude.boot_id, times, [anchor], received_ms)
-    begins = (
-        intervals(box.prelude.boot_id, (times - 1) // window_ms * window_ms, [anchor], received_ms)
-        if window_ms
-        else ends
-    )
-    if isinstance(ends, Unresolved) or isinstance(begins, Unresolved):
-        raise TimeUnknown(str(ends if isinstance(ends, Unresolved) else begins))
-    return Interval(begins[0], ends[1], int((ends[1] - ends[0]).max(initial=0)))
+def _begins(times: NDArray[np.int64], window_ms: int) -> NDArray[np.int64]:
+    return (times - 1) // window_ms * window_ms if window_ms else times
 
 
-def _counts(box: ReadBox) -> Counter[str]:
-    """Samples of a box by path."""
-    counts: Counter[str] = Counter()
-    for column, values in zip(box.batch.schema.columns, box.batch.values, strict=True):
-        counts[column.path] += len(values)
-    return counts
-
-
-def _windows(schema: Schema) -> tuple[int, ...]:
-    """Per group the longest aggregate window of its columns in ms, 0 if none is an aggregate."""
-    longest = [0] * schema.group_count
-    for column in schema.columns:
-        if column.transform.aggregate is not None:
-            longest[column.group] = max(longest[column.group], column.transform.aggregate.window_ms)
-    return tuple(longest)
+def _interval(
+    box: DataBox, begins: NDArray[np.int64], ends: NDArray[np.int64], anchor: Anchor, received_ms: int
+) -> Interval:
+    """Of captures between these moments of BOOTTIME."""
+    late = intervals(box.prelude.boot_id, ends, [anchor], received_ms)
+    early = late if begins is ends else intervals(box.prelude.boot_id, begins, [anchor], received_ms)
+    if isinstance(late, Unresolved) or isinstance(early, Unresolved):
+        raise TimeUnknown(str(late if isinstance(late, Unresolved) else early))
+    return Interval(early[0], late[1], int((late[1] - late[0]).max(initial=0)))
 
 
 def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:

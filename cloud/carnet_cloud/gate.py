@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carnet.grants import Grant, item_allows
+from carnet.keys import key_id
 from carnet.narrowing import silenced_by
 from carnet.schema import Column
 from carnet.states import State
@@ -40,6 +41,8 @@ class Blocked(StrEnum):
     """The path is not in the catalogue, or with another unit."""
     OFFER = "offer"
     """No chosen item of the offer covers this path with this transform."""
+    SEAL = "seal"
+    """Sealed to another key than the offer names, open where it must be sealed, or in one box with what stays here."""
     TIME = "time"
     """The grant has not begun; captured outside it, or it cannot be shown that it was inside."""
 
@@ -107,6 +110,14 @@ def may_take(standing: Standing | None, sender: Sender, epoch: int, now_ms: int)
     if grant.tenant != sender.tenant:
         return Blocked.TENANT
     return may_send(standing, now_ms)
+
+
+def may_open(grant: Grant, kid: bytes | None) -> Blocked | None:
+    """Whether who can open a box is whom the owner has agreed to; ``kid``: of the recipient's key that it is sealed to,
+    None if the cloud opens it. None if it is so.
+    """
+    agreed = None if grant.sealed_to is None else key_id(grant.sealed_to)
+    return None if kid == agreed else Blocked.SEAL
 
 
 def may_hold(grant: Grant, column: Column, entry: Entry | None) -> Blocked | None:

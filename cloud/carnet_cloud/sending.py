@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from carnet.batch import Batch
 from carnet.schema import Schema
+from carnet_cloud import rendering
 from carnet_cloud.event import Payload, unpack
 from carnet_cloud.lease import BEGIN_MS, Lease, Leases
 from carnet_cloud.recipients.base import Event, Outcome, Recipient
@@ -40,7 +40,7 @@ class Sent:
     failure: Exception | None = None
 
 
-Content = tuple[Payload, list[Batch]]
+Content = tuple[Payload, list[rendering.Content]]
 
 
 class Sender:

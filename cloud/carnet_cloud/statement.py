@@ -8,6 +8,7 @@ from typing import Any, Final
 from carnet import jws
 from carnet.bodies import DestructionReceipt
 from carnet.ids import device_text
+from carnet.keys import key_id
 from carnet.offers import parse_offer
 from carnet.states import ALIVE, State
 from carnet_cloud.gate import Standing
@@ -142,6 +143,7 @@ def _entry(t: Transaction, stored: StoredRecord, standing: Standing | None, now_
         "expires_ms": stored.expires_ms,
         "ended_ms": _ended_ms(t, stored, State(state)),
         **generation_of(t, stored),
+        "sealed_to": None if offer.sealed_to is None else key_id(offer.sealed_to).hex(),
         "incentive": None
         if offer.incentive is None
         else {"kind": offer.incentive.kind, "value": offer.incentive.value},

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from carnet.times import Anchor, claimed_anchor
+from carnet.times import UNSURE_MS_MAX, Anchor, claimed_anchor
 from carnet_cloud.boxes import OpenBox
 from carnet_cloud.store import Transaction
 
 HOLD_MS = 30 * 24 * 3_600_000
 """How long a sealed envelope waits for its time at the most."""
-UNSURE_MS_MAX = 2000
-"""An interval wider than this may still get a better anchor; a narrower one that lies across an end is outside."""
 
 
 def learn_anchor(
@@ -30,8 +28,7 @@ def learn_anchor(
     prelude = boxes[0].prelude
 
     def width(anchor: Anchor) -> int:
-        earliest, latest = anchor.at(prelude.boot_ms)
-        return latest - earliest
+        return anchor.width_at(prelude.boot_ms)
 
     known = t.streams.anchor(device, prelude.boot_id)
     claims = filter(None, (claimed_anchor(box.prelude) for box in boxes))

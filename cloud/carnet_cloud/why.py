@@ -40,6 +40,7 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         Blocked.EXPIRED: "the consent has expired",
         Blocked.SCHEMA: "no mapping file of [catalogue] has this path, or it came with another unit",
         Blocked.OFFER: "the recipient's offer does not ask for it",
+        Blocked.SEAL: "not sealed to the key that the offer names, or in one sealed box with what may not leave",
         QUARANTINED: "the car's unit is quarantined: two of it, or an old image, were seen",
         ENDED: "the pairing of the car's unit has ended",
         DRIVER: "the driver's mode keeps it in the car, as the unit said when it last checked in",

@@ -30,6 +30,7 @@ class Cut:
     records: tuple[bytes, ...]
     delivery_class: DeliveryClass
     batch: Batch
+    sealed_to: bytes | None = None
 
 
 @pytest.fixture

@@ -15,7 +15,20 @@ from carnet.consent import Condition, offer_hash, parse_offer
 from carnet.errors import RemoteError
 from carnet.signals import Category, DeliveryClass
 from tests.carnet.documentmodel import OFFER_ID, RECIPIENT_ID, TENANT_ID, Strict, changed, places
-from tests.consentkit import LATITUDE, LONGITUDE, ODOMETER, OFFER, SPEED, item, items, offer_bytes, offer_document, when
+from tests.consentkit import (
+    LATITUDE,
+    LONGITUDE,
+    ODOMETER,
+    OFFER,
+    RECIPIENT_KEY,
+    SPEED,
+    item,
+    items,
+    offer_bytes,
+    offer_document,
+    sealed_to,
+    when,
+)  # fmt: skip
 
 BETWEEN_ITEMS = {"offer_empty", "offer_duplicate", "offer_unmapped", "offer_condition", "offer_cell"}
 """Reasons about items together, which the model does not look at."""
@@ -102,6 +115,16 @@ class OfferModel(Strict):
     created_ms: Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
+class SealingKey(Strict):
+    key: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\z")]
+    kid: Annotated[str, Field(pattern=r"\A[0-9a-f]{16}\z")]
+
+
+class SealedOfferModel(OfferModel):
+    v: Annotated[int, Field(ge=2, le=2)]
+    sealed_to: SealingKey
+
+
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 365, 366, 3650, 3651, 604_800_000, 604_800_001, 2**53 - 1, [], {}, [None],
     ["Vehicle.Speed"], "=", "=Vehicle", "=Vehicle.Speed", "=Vehicle..Speed", "=Vehicle.Speed\n", "=Vehicle." + "x" *
@@ -130,6 +153,35 @@ def test_the_parser_and_the_model_accept_the_same(place: tuple[Any, ...], change
         outcome = refusal.reason
     assert outcome in {"accepted", "offer_malformed", "text_deceptive"} | BETWEEN_ITEMS
     assert (outcome in {"accepted"} | BETWEEN_ITEMS) == modelled
+
+
+SEALED = offer_document(**sealed_to())
+KEY_VALUES = [
+    *VALUES[:16],
+    *["drop", "rename", "twice"],
+    "=" + SEALED["sealed_to"]["kid"],
+    "=" + SEALED["sealed_to"]["key"],
+]
+KEY_PLACES = [("v",), ("sealed_to",), ("sealed_to", "key"), ("sealed_to", "kid")]
+
+
+@pytest.mark.parametrize("place", KEY_PLACES, ids=str)
+def test_the_parser_and_the_model_accept_the_same_of_a_sealed_offer(place: tuple[Any, ...]) -> None:
+    for change in KEY_VALUES:
+        document = changed(SEALED, place, change)
+        try:
+            SealedOfferModel.model_validate(document)
+            modelled = True
+        except ValidationError:
+            modelled = False
+        try:
+            offer = parse_offer(canonical.encode(document))
+            assert offer.sealed_to == RECIPIENT_KEY.public
+            outcome = "accepted"
+        except RemoteError as refusal:
+            outcome = refusal.reason
+        assert outcome in {"accepted", "offer_malformed", "offer_key"}
+        assert (outcome == "accepted") == modelled, change
 
 
 def test_what_is_parsed_is_what_stands_there() -> None:

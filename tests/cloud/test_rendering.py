@@ -13,11 +13,13 @@ import pytest
 from carnet.batch import Batch, physical
 from carnet.codec import encode
 from carnet.errors import FormatError
+from carnet.readings import NUMERALS_MAX
 from carnet.schema import Column, Schema
+from carnet.sealedevents import READINGS_TYPE
 from carnet.times import Anchor, Unresolved, intervals
 from carnet.transforms import Transform
 from carnet_cloud.event import Payload, Piece, pack, unpack
-from carnet_cloud.rendering import EVENT_TYPE, NUMERALS_MAX, read, render
+from carnet_cloud.rendering import read, render
 
 RECEIPT_MS = 1_760_000_000_000
 BOOT = b"bootboot"
@@ -58,7 +60,7 @@ def expected(payload: Payload, batches: list[Batch]) -> bytes:
         "specversion": "1.0",
         "id": payload.event_id.hex(),
         "source": payload.source,
-        "type": EVENT_TYPE,
+        "type": READINGS_TYPE,
         "subject": payload.subject,
         "time": datetime.fromtimestamp(latest / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",

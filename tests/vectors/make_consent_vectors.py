@@ -27,7 +27,7 @@ from carnet.consent import (
     sign_removal,
 )
 from carnet.ids import format_id
-from carnet.keys import SigningKey
+from carnet.keys import SigningKey, key_id
 from tests import consentkit as kit
 from tests.consentkit import DAY_MS, GIVEN_MS, OFFER, item, when
 
@@ -82,6 +82,9 @@ def offer_vectors() -> list[Vector]:
     position: dict[str, Any] = {"transform": {"cell_m": 1000, "interval_ms": 60_000}}
     cells = [item(kit.LATITUDE, **position), item(kit.LONGITUDE, **position)]
     moving = [when(kit.SPEED, ">", "0")]
+    sealed = kit.sealed_to()
+    key = sealed["sealed_to"]
+    weak = {"key": jws.base64url(bytes(32)), "kid": key_id(bytes(32)).hex()}
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("the example", {}, "accepted"),
         ("without incentive, with a replay window", {"incentive": None, "replay_ms": 604_800_000}, "accepted"),
@@ -91,8 +94,16 @@ def offer_vectors() -> list[Vector]:
             {"items": [item(kit.SPEED), item(kit.ODOMETER, when=moving)]},
             "accepted",
         ),
+        ("sealed to its recipient", sealed, "accepted"),
+        ("sealed to nobody", {"v": 2}, "offer_malformed"),
+        ("version 1 with a key", {**sealed, "v": 1}, "offer_malformed"),
+        ("a key and nothing more", {**sealed, "sealed_to": {"key": key["key"]}}, "offer_malformed"),
+        ("a key in hexadecimal", {**sealed, "sealed_to": {**key, "key": kit.RECIPIENT_KEY.public.hex()}}, "offer_key"),
+        ("a key that is no text", {**sealed, "sealed_to": {**key, "key": 1}}, "offer_malformed"),
+        ("a key with the id of another", {**sealed, "sealed_to": {**key, "kid": "00" * 8}}, "offer_key"),
+        ("a key of small order", {**sealed, "sealed_to": weak}, "offer_key"),
         ("words in Hindi with a joiner", {"reveals": "क्\u200dष"}, "accepted"),
-        ("another version", {"v": 2}, "offer_malformed"),
+        ("another version", {"v": 3}, "offer_malformed"),
         ("true as the version", {"v": True}, "offer_malformed"),
         ("a number as text", {"retention_days": "90"}, "offer_malformed"),
         ("kept for no time", {"retention_days": 0}, "offer_malformed"),

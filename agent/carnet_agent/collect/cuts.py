@@ -30,6 +30,8 @@ class Cut:
     first_ms: int
     last_ms: int
     """Earliest and latest time in the batch; of an aggregate the time of its rows."""
+    sealed_to: bytes | None = None
+    """The key of the recipient that alone may open it; None: the cloud may."""
 
 
 @dataclass(slots=True)
@@ -44,9 +46,9 @@ class Cutter:
         In the order of records and classes. A cut names all columns of its set, also those without a sample, so that a
         set has one schema for as long as it lasts.
         """
-        boxes: defaultdict[tuple[tuple[bytes, ...], DeliveryClass], list[Column]] = defaultdict(list)
+        boxes: defaultdict[tuple[tuple[bytes, ...], DeliveryClass, bytes], list[Column]] = defaultdict(list)
         for column in columns:
-            boxes[column.key.records, column.key.delivery_class].append(column)
+            boxes[column.key.records, column.key.delivery_class, column.key.sealed_to or b""].append(column)
         cuts = [self._cut(*target, boxes[target], checkpoint) for target in sorted(boxes)]
         if checkpoint:
             for column in columns:
@@ -54,7 +56,12 @@ class Cutter:
         return [cut for cut in cuts if cut is not None]
 
     def _cut(
-        self, records: tuple[bytes, ...], delivery_class: DeliveryClass, columns: list[Column], checkpoint: bool
+        self,
+        records: tuple[bytes, ...],
+        delivery_class: DeliveryClass,
+        sealed_to: bytes,
+        columns: list[Column],
+        checkpoint: bool,
     ) -> Cut | None:
         groups: dict[tuple[object, ...], int] = {}
         times: list[Int64] = []
@@ -73,7 +80,7 @@ class Cutter:
         schema = self._schema(forms, tuple(n for n, group in enumerate(members) for _ in group))
         batch = Batch(schema, tuple(times), tuple(values for group in members for _, values in group))
         first_ms, last_ms = min(int(each[0]) for each in filled), max(int(each[-1]) for each in filled)
-        return Cut(records, delivery_class, batch, first_ms, last_ms)
+        return Cut(records, delivery_class, batch, first_ms, last_ms, sealed_to or None)
 
     def _schema(self, forms: tuple[Form, ...], groups: tuple[int, ...]) -> Schema:
         found = self._schemas.get((forms, groups))

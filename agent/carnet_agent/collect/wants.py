@@ -30,6 +30,8 @@ class ColumnKey:
     interval_ms_min: int
     whens: Whens
     """Alternatives; empty: unconditional."""
+    sealed_to: bytes | None = None
+    """The key of the one recipient that may open it; None: the cloud's, as everything else."""
 
 
 def index_paths(mapped: Sequence[MappedSignal]) -> dict[str, int]:
@@ -63,11 +65,17 @@ def columns_of(wanted: Sequence[Wanted], signals: Mapping[str, int]) -> tuple[Co
             continue
         key = one.record_id, signals[one.path], item.transform, item.delivery_class, one.interval_ms_min
         asked[key].add((item.when,))
+    sealed = {one.record_id: one.sealed_to for one in wanted if one.sealed_to is not None}
+    keys: list[ColumnKey] = []
     together: defaultdict[tuple[int, Transform, DeliveryClass, int, Whens], set[bytes]] = defaultdict(set)
     for (record, signal, transform, delivery_class, interval_ms), alternatives in asked.items():
-        whens = _alternatives(alternatives)
-        together[signal, transform, delivery_class, interval_ms, whens].add(parse_id(record, RECORD))
-    keys = [
+        whens, name = _alternatives(alternatives), parse_id(record, RECORD)
+        if record in sealed:
+            # its own, however alike it is to what others get
+            keys.append(ColumnKey(signal, transform, delivery_class, (name,), interval_ms, whens, sealed[record]))
+        else:
+            together[signal, transform, delivery_class, interval_ms, whens].add(name)
+    keys += [
         ColumnKey(signal, transform, delivery_class, tuple(sorted(records)), interval_ms, whens)
         for (signal, transform, delivery_class, interval_ms, whens), records in together.items()
     ]

@@ -25,6 +25,7 @@ from carnet_agent.effects import Note, Publish
 from carnet_agent.moment import Moment
 from carnet_agent.sending.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
 from carnet_agent.sending.sender import Sender
+from carnet_agent.sending.trimming import trim
 
 CutT = TypeVar("CutT", bound=Cut)
 LOSSES: Mapping[str, str] = {"full": "is full", "disk": "takes nothing"}
@@ -61,6 +62,7 @@ class Outgoing:
             return
         seal = self.seal(moment, generation)
         self.untimed |= claimed_anchor(seal.prelude) is None
+        cuts = self._trimmed(cuts, seal)
         try:
             self._announce(schemas_of(cuts), seal)
             self._buffer.add_all(self._sealer.window(cuts, seal), replaces={PRIORITY[each] for each in classes})
@@ -73,6 +75,7 @@ class Outgoing:
         if not cuts:
             return
         seal = self.seal(moment)
+        cuts = self._trimmed(cuts, seal, is_last=False)
         try:
             self._announce(schemas_of(cuts), seal)
             self._buffer.checkpoint(self._sealer.checkpoint(cuts, seal))
@@ -205,6 +208,14 @@ class Outgoing:
         ]
 
     # inside
+
+    def _trimmed(self, cuts: Sequence[Cut], seal: Seal, *, is_last: bool = True) -> list[Cut]:
+        """Without what the cloud would have to cut out of boxes that it cannot read."""
+        kept = trim(cuts, {grant.record_id: grant for grant in self._store.grants}, seal.prelude)
+        if is_last:
+            lost = sum(cut.batch.samples for cut in cuts) - sum(cut.batch.samples for cut in kept)
+            self.counters["samples_outside"] += lost
+        return kept
 
     def _announce(self, schemas: Mapping[bytes, bytes], seal: Seal) -> None:
         """A schema goes into the stream before the first box that names it."""

@@ -1,4 +1,5 @@
-"""The sealer: from cuts and bodies to boxes that only the cloud opens, each for one place.
+"""The sealer: from cuts and bodies to boxes that only the cloud opens, each for one place. What only its recipient may
+read is sealed to that inside of such a box.
 
 Law 4: whatever leaves this module is sealed; the seed of every box is random and forgotten.
 """
@@ -18,6 +19,7 @@ from carnet.keys import SigningKey
 from carnet.keyset import PublicKey
 from carnet.limits import MESSAGE_BYTES_MAX
 from carnet.schema import Schema
+from carnet.sealed import seal_body
 from carnet.signals import DeliveryClass
 from carnet_agent.buffer import NewBox, NewEnvelope, Priority
 
@@ -48,6 +50,9 @@ class Cut(Protocol):
 
     @property
     def batch(self) -> Batch: ...
+
+    @property
+    def sealed_to(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,15 @@ class Sealer:
     def _data(self, cut: bytes, index: int, what: Cut, batch: Batch, seal: Seal) -> NewBox:
         schema = batch.schema.hash
         prelude = replace(seal.prelude, schema_hash=schema, delivery_class=what.delivery_class, records=what.records)
-        box = self._sealed(EnvelopeType.DATA, cut, index, prelude, encode(batch), seal)
+        box = self._sealed(EnvelopeType.DATA, cut, index, prelude, self._content(what, batch, prelude), seal)
         return NewBox(seal.to.kid, box, self._handle_of(what.records), batch.samples, schema)
+
+    def _content(self, what: Cut, batch: Batch, prelude: Prelude) -> bytes:
+        """The body of a data box: one that the cloud reads, or one that only the recipient does."""
+        if what.sealed_to is None:
+            return encode(batch)
+        (record,) = what.records
+        return seal_body(batch, what.sealed_to, record, prelude.boot_id, self._random(_SEED_BYTES))
 
     def _sealed(self, kind: EnvelopeType, cut: bytes, index: int, prelude: Prelude, body: bytes, seal: Seal) -> bytes:
         place = Place(kind, index, self._device, seal.stream, cut, self._key.kid, seal.to.kid)

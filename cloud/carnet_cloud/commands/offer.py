@@ -116,7 +116,8 @@ def _require_integers(value: object, place: str) -> None:
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     """With what every offer has and nobody needs to write."""
     from carnet import ids
+    from carnet.offers import SEALED_VERSION
 
     now_ms = time.time_ns() // 1_000_000
-    known = {"v": 1, "type": "offer", "id": ids.new_id(ids.OFFER, os.urandom), "created_ms": now_ms, "replay_ms": 0}
-    return known | document
+    known = {"v": SEALED_VERSION if "sealed_to" in document else 1, "type": "offer", "replay_ms": 0}
+    return known | {"id": ids.new_id(ids.OFFER, os.urandom), "created_ms": now_ms} | document
