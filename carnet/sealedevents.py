@@ -40,9 +40,11 @@ class Piece:
 
 @dataclass(slots=True)
 class Opener:
-    """Opens events with one key, and remembers the parts it has seen: one that comes again is of the same event."""
+    """Opens events with one of these keys, and remembers the parts it has seen: one that comes again is of the same
+    event.
+    """
 
-    key: BoxKey
+    keys: tuple[BoxKey, ...]
     _seen: dict[bytes, str] = field(default_factory=dict)
 
     def open(self, data: bytes) -> bytes:
@@ -59,9 +61,11 @@ class Opener:
         return with_columns({**event, "type": READINGS_TYPE, "data": kept}, columns)
 
     def _columns(self, piece: Piece, record: bytes, receipt_ms: int, event_id: str) -> list[str]:
-        batch = open_body(piece.body, piece.schema, self.key, record, piece.anchor.boot_id)
+        sealed = parse_sealed(piece.body, piece.schema)
+        key = next((key for key in self.keys if key.kid == sealed.declaration.kid), self.keys[0])
+        batch = open_body(piece.body, piece.schema, key, record, piece.anchor.boot_id)
         columns = columns_of(batch, times_of(batch, piece.anchor, receipt_ms))
-        part = hashes.digest(hashes.BOX, parse_sealed(piece.body, piece.schema).part)
+        part = hashes.digest(hashes.BOX, sealed.part)
         if self._seen.setdefault(part, event_id) != event_id:
             raise FormatError("replayed", "the same readings came under the id of another event")
         return columns

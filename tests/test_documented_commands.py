@@ -16,10 +16,10 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 CODE = re.compile(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
-CALL = re.compile(r"\b(carnet(?:-agent|-cloud|-sim| owner) [a-z]+)\b")
+CALL = re.compile(r"\b(carnet(?:-agent|-cloud|-sim| owner| recipient) [a-z]+)\b")
 COMMAND = re.compile(r"^    ([a-z]+)(?: |$)", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-GROUPS = {"carnet owner"}
+GROUPS = {"carnet owner", "carnet recipient"}
 """What is followed by a command of its own."""
 
 
@@ -43,7 +43,7 @@ def test_the_readme_names_every_command(capsys: pytest.CaptureFixture[str]) -> N
     named = set()
     for row in README.partition("\n## The commands\n")[2].partition("\n## ")[0].splitlines():
         first, *others = SPAN.findall(row) or [""]
-        call = re.match(r"(carnet owner|[a-z-]+) ([a-z]+)", first)
+        call = re.match(r"(carnet owner|carnet recipient|[a-z-]+) ([a-z]+)", first)
         if call is not None:
             named |= {f"{call[1]} {name.split()[0]}" for name in (call[2], *others)}
     assert commands(capsys) - GROUPS <= named
@@ -66,6 +66,8 @@ def test_every_command_that_a_document_types_is_one(document: Path, capsys: pyte
         ("simulator.md", "carnet-sim broker"),
         ("simulator.md", "carnet-sim demo"),
         ("ledger.md", "carnet verify"),
+        ("sealed-format.md", "carnet recipient keygen"),
+        ("sealed-format.md", "carnet recipient open"),
     ],
 )
 def test_the_document_of_a_command_has_each_of_its_options(

@@ -71,6 +71,16 @@ carnet owner keygen --out EMPTY
 carnet owner keygen --out EMPTY/below
 carnet verify NOWHERE
 carnet verify FOLDER
+carnet recipient keygen
+carnet recipient keygen --out KEYS
+carnet recipient keygen --out EMPTY
+carnet recipient keygen --out EMPTY/below
+carnet recipient open EMPTY
+carnet recipient open EMPTY --key NOWHERE
+carnet recipient open EMPTY --key EMPTY
+carnet recipient open EMPTY --key KEY
+carnet recipient open NOWHERE --key SEALKEY
+carnet recipient open FOLDER --key SEALKEY
 carnet-cloud why bad.path
 carnet-cloud why Vehicle.Speed --vehicle xx --config CLOUD
 carnet-cloud why Vehicle.Speed --config NOWHERE
@@ -150,6 +160,7 @@ carnet owner offers {OWNER}
 carnet owner grant off_{ID} {OWNER}
 carnet owner withdraw rec_{ID} {OWNER}
 carnet verify EMPTY
+carnet recipient open BINARY --key SEALKEY
 carnet-cloud enrol EMPTY --tenant ten_{ID} --config CLOUD
 carnet-cloud offer OFFER --config ASKING
 carnet-cloud end off_{ID} --config ASKING
@@ -180,6 +191,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     (tmp_path / "CAPTURE.log").write_text("(1.0) can0 123#00\n")
     (tmp_path / "OFFER").write_text(json.dumps(kit.offer_document()))
     assert carnet(["owner", "keygen", "--out", "KEYS"]) == 0
+    assert carnet(["recipient", "keygen", "--out", "SEALKEY"]) == 0
     capsys.readouterr()
     return {
         "KEY": "KEYS/owner.key", "PUBLIC": "KEYS/owner.public.json", "CAPTURE": "CAPTURE.log",
@@ -234,6 +246,7 @@ def test_every_command_has_a_row() -> None:
     from tests.cloud.test_commands import COMMANDS as OF_CLOUD
 
     known = {f"carnet owner {name}" for name in OF_OWNER} | {"carnet verify"}
+    known |= {"carnet recipient keygen", "carnet recipient open"}
     known |= {f"carnet-cloud {name}" for name in OF_CLOUD}
     known |= {f"carnet-agent {name}" for name in OF_AGENT} | {f"carnet-sim {name}" for name in OF_SIMULATOR}
     assert {name for name in known if not any(line.startswith(name) for line in WRONG.splitlines())} == set()

@@ -1,5 +1,5 @@
 """Shell: the command line of owners. ``carnet owner …`` talks to the cloud's consent API and holds the owner's key;
-``carnet verify`` checks receipts of the log and needs neither.
+``carnet verify`` checks receipts of the log and needs neither; ``carnet recipient`` opens what is sealed to one.
 
 Law: the key never leaves this machine; what is sent is signed here, and what is shown comes from signed bytes.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from carnet.cli import owner, verify
+from carnet.cli import owner, recipient, verify
 from carnet.commandline import Parser
 from carnet.errors import ConfigError, Error
 
@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     owner.add_parser(subparsers)
     verify.add_parser(subparsers)
+    recipient.add_parser(subparsers)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from carnet import canonical, jws
-from carnet.errors import ConfigError
+from carnet.cli import keyfile
 from carnet.keys import OWNER_SIGN, SEED_BYTES, SigningKey, encode_key, parse_signing_key
 
 SECRET_FILE = "owner.key"  # noqa: S105 - the name of a file
@@ -20,19 +18,8 @@ def make(folder: Path, random: Callable[[int], bytes]) -> Path:
     """A new key in ``folder``; the path of its public half.
     ConfigError if there is one: a lost key ends every consent.
     """
-    secret = folder / SECRET_FILE
     text = encode_key(OWNER_SIGN, random(SEED_BYTES))
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as e:
-        if isinstance(e, FileExistsError) and folder.is_dir():
-            raise ConfigError("key_exists", f"{secret} exists: keys are never overwritten, name another folder") from e
-        raise ConfigError("folder_unwritable", f"{folder} cannot be made or written: {e.strerror}") from e
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    keyfile.write(folder / SECRET_FILE, text)
     public = folder / PUBLIC_FILE
     public.write_bytes(canonical.encode(jws.jwk(parse_signing_key(text, OWNER_SIGN).public)))
     return public
@@ -45,11 +32,4 @@ def file_of(path: Path) -> Path:
 
 def read(path: Path) -> SigningKey:
     """The key in a file or in a folder's ``owner.key``; ConfigError if it is missing, damaged or readable by others."""
-    file = file_of(path)
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError("key_missing", f"{file} cannot be read: make a key with  carnet owner keygen") from e
-    if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError("key_permissions", f"{file} is readable by others: chmod 600 {file}")
-    return parse_signing_key(text, OWNER_SIGN)
+    return parse_signing_key(keyfile.read(file_of(path), "carnet owner keygen"), OWNER_SIGN)

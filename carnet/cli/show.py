@@ -96,6 +96,11 @@ def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)
 
 
+def as_line(value: object) -> str:
+    """The same on one line."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
 def _what(item: OfferItem) -> str:
     name = item.path or f"everything about {item.category}"
     when = " when " + " and ".join(f"{c.path} {c.op} {c.value}" for c in item.when) if item.when else ""

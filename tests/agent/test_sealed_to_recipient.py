@@ -46,7 +46,7 @@ def columns(events: list[dict[str, Any]]) -> Columns:
 
 
 def opened(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    opener = Opener(kit.RECIPIENT_KEY)
+    opener = Opener((kit.RECIPIENT_KEY,))
     return [json.loads(opener.open(json.dumps(event).encode())) for event in events]
 
 

@@ -45,7 +45,7 @@ def batch() -> Batch:
 
 def outcome(event: dict[str, Any], opener: Opener | None = None) -> str:
     try:
-        (opener or Opener(KEY)).open(json.dumps(event).encode())
+        (opener or Opener((KEY,))).open(json.dumps(event).encode())
     except RemoteError as refusal:
         return refusal.reason
     return "accepted"
@@ -55,7 +55,7 @@ def outcome(event: dict[str, Any], opener: Opener | None = None) -> str:
 def test_an_event_has_its_outcome(vector: dict[str, Any]) -> None:
     assert outcome(vector["event"]) == vector["outcome"]
     if vector["outcome"] == "accepted":
-        opened = json.loads(Opener(KEY).open(json.dumps(vector["event"]).encode()))
+        opened = json.loads(Opener((KEY,)).open(json.dumps(vector["event"]).encode()))
         assert opened["data"]["columns"] == vector["columns"]
 
 
@@ -134,14 +134,14 @@ def test_values_do_not_show_in_the_size() -> None:
 
 def test_a_part_under_another_id_is_a_replay_and_the_same_event_again_is_not() -> None:
     event = VECTORS[0]["event"]
-    opener = Opener(KEY)
+    opener = Opener((KEY,))
     assert [outcome(event, opener), outcome(event, opener)] == ["accepted", "accepted"]
     assert outcome({**event, "id": "0" * 31 + "2"}, opener) == "replayed"
 
 
 def test_an_event_that_is_not_sealed_comes_back_as_it_is() -> None:
     data = b'{"type":"carnet.readings.v1",  "data":{"columns":[]}}'
-    assert Opener(KEY).open(data) == data
+    assert Opener((KEY,)).open(data) == data
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_event_that_is_not_sealed_comes_back_as_it_is() -> None:
 )
 def test_what_is_no_event_is_refused(data: bytes) -> None:
     with pytest.raises(FormatError) as refusal:
-        Opener(KEY).open(data)
+        Opener((KEY,)).open(data)
     assert refusal.value.reason == "event_malformed"
 
 

@@ -73,7 +73,7 @@ def test_the_event_is_the_body_as_it_came_and_what_is_needed_to_read_it(cloud: C
 def test_opened_it_is_the_event_that_an_open_box_would_have_made(tmp_path: Path, cloud: Cloud, unit: Unit) -> None:
     cloud.send(unit.data(body=sealed()))
     (event,) = cloud.events()
-    opened = json.loads(Opener(KEY).open(json.dumps(event).encode()))
+    opened = json.loads(Opener((KEY,)).open(json.dumps(event).encode()))
     plain, open_unit = Cloud(tmp_path / "plain"), Unit()
     plain.enrol(open_unit)
     plain.give()

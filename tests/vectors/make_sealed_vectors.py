@@ -162,7 +162,7 @@ def document() -> dict[str, Any]:
 
     vectors: list[Vector] = []
     for name, given in accepted():
-        opened = json.loads(Opener(KEY).open(json.dumps(given).encode()))
+        opened = json.loads(Opener((KEY,)).open(json.dumps(given).encode()))
         vectors.append({"name": name, "outcome": "accepted", "event": given, "columns": opened["data"]["columns"]})
     vectors += [
         {"name": name, "outcome": reason, "event": given}
