@@ -22,6 +22,7 @@ from carnet_cloud.consents import Ended
 from tests import consentkit as kit
 from tests.agent.agentkit import ITEMS, Rig, answer
 from tests.agent.linekit import World
+from tests.carnet.test_stranger_recipient import open_events
 from tests.cloud.kit import NOW_MS, SCHEMA, SEAL
 
 SEALED_OFFER = kit.offer_bytes(id=format_id("off_", b"offer--two"), items=ITEMS, **kit.sealed_to())
@@ -83,6 +84,16 @@ def test_the_recipient_reads_in_a_sealed_event_what_stands_in_an_open_one(world:
         assert (one["type"], one["time"], list(one["data"])) == (other["type"], other["time"], list(other["data"]))
     bad = {name: n for name, n in world.cloud.counters().items() if name.startswith(("refused_", "blocked_")) and n}
     assert not bad
+
+
+def test_a_stranger_reads_the_cars_readings_out_of_what_the_cloud_forwards(world: World, tmp_path: Path) -> None:
+    """In another language, from the documents: from a CAN frame through both programs to its eyes."""
+    world.give()
+    give_sealed(world)
+    world.drive(130)
+    plain, sealed = sorted(of(world, kit.RECORD_ID), key=_time), sorted(of(world, SEALED_ID), key=_time)
+    found = open_events(sealed, tmp_path)
+    assert [each["columns"] for each in found] == [event["data"]["columns"] for event in plain]
 
 
 def _time(event: dict[str, Any]) -> str:

@@ -34,7 +34,8 @@ SPEEDS = Run(LINE, 0, [0, 1000]), Run(DELTA, 0, [7]), Run(DELTA, 2, [160], [2, -
 BATCH = plain(5000, [4, 1], *SPEEDS)
 ROWS = plain(120_000, [2], Run(DELTA, 0, [0]), Run(DELTA, 0, [8]))
 FIRST_MS, LAST_MS, COUNTS = 5000, 8000, (4, 1)
-ANCHOR = {"boot_id": BOOT.hex(), "boot_ms": 10_000, "earliest_ms": 1_760_000_000_000, "latest_ms": 1_760_000_000_040}
+EARLIEST_MS = 1_760_000_000_000
+ANCHOR = {"boot_id": BOOT.hex(), "boot_ms": 10_000, "earliest_ms": EARLIEST_MS, "latest_ms": EARLIEST_MS + 40}
 Vector = dict[str, Any]
 
 
