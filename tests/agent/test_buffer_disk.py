@@ -170,3 +170,14 @@ def test_what_finds_no_room_is_not_tried_again(buffer: Buffer) -> None:
     with pytest.raises(BufferFull):
         buffer._disk.with_room(full)
     assert tries == [17, 1, 0]
+
+
+def test_making_room_has_an_end(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is larger than the whole buffer does not empty it row by row for ever."""
+    monkeypatch.setattr("carnet_agent.buffer.disk.EVICT_TRIES", 1)
+    add(buffer, 40)
+    with pytest.raises(BufferFull):
+        buffer._disk.with_room(
+            lambda: buffer._db.execute("create table more as select randomblob(2000000) as blob").fetchall()
+        )
+    assert len(waiting(buffer)) == 40 - 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from carnet.consent import (
 )
 from carnet.errors import LocalProtocolError, RemoteError
 from carnet.grants import compile_grant
-from carnet.records import claimed_id
+from carnet.records import claimed_id, parse_record
 from carnet.signals import Category, Sensitivity
 from carnet.transforms import Transform
 from tests.consentkit import (
@@ -47,6 +48,7 @@ from tests.consentkit import (
     grant_set,
     item,
     offer_bytes,
+    record,
     token,
     when,
 )
@@ -290,3 +292,25 @@ def test_an_addition_of_a_key_in_another_form_adds_nothing(wrong: dict[str, Any]
     assert OWNER.with_tokens((jws.sign(jws.OWNER_KEY, document, OWNER_KEY.secret),)).added == (SECOND_KEY.public,)
     broken = jws.sign(jws.OWNER_KEY, {**document, **wrong}, OWNER_KEY.secret)
     assert refusal(OWNER.with_tokens, (broken,)) == "key_malformed"
+
+
+def signed_record(**changes: Any) -> str:
+    document = {"v": 1, "type": "record", **dataclasses.asdict(record()), **changes}
+    return jws.sign(jws.RECORD, document, OWNER_KEY.secret)
+
+
+def test_the_numbers_of_a_record_begin_where_the_document_says() -> None:
+    """Zero is a time, the last item has the number 255."""
+    found = parse_record(signed_record(given_ms=0, not_before_ms=0, expires_ms=0, items=[255]), OWNER.keys)
+    assert (found.given_ms, found.not_before_ms, found.expires_ms, found.items) == (0, 0, 0, (255,))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"v": 0}, {"v": 2}, {"type": "event"}, {"items": [256]}, {"items": [-1]}, {"items": []}, {"epoch": 0}),
+        *({"given_ms": -1}, {"not_before_ms": -1}, {"expires_ms": -1}, {"reference": "ü"}, {"language": "DE"}),
+    ],
+)
+def test_a_record_of_another_form_is_refused(wrong: dict[str, Any]) -> None:
+    assert refusal(parse_record, signed_record(**wrong), OWNER.keys) == "record_malformed"
