@@ -35,6 +35,20 @@ def test_every_schema_that_is_not_here_is_asked_for_once_and_in_order(cloud: Clo
     assert (missing.value.reason, missing.value.temporary) == ("schema_missing", True)
 
 
+def test_schemas_that_are_here_come_in_the_order_of_the_boxes(cloud: Cloud) -> None:
+    """Of this device alone: another one's are asked of it."""
+    other = Schema((column("Vehicle.Speed", SPEED, "m/s"),))
+    (box,) = open_boxes(parse_envelope(Unit().data()), KEYS)
+    both = [replace(box, prelude=replace(box.prelude, schema_hash=each.hash)) for each in (other, SCHEMA)]
+    unit = Unit()
+    cloud.enrol(unit)
+    cloud.send(unit.schema(other), unit.schema())
+    with cloud.store.transaction() as t:
+        assert schemas_of(t, DEVICE, both) == [other, SCHEMA]
+        with pytest.raises(SchemaMissing):
+            schemas_of(t, bytes(16), both)
+
+
 def test_a_box_sealed_to_a_key_that_is_not_here_waits_for_it(cloud: Cloud) -> None:
     with pytest.raises(UnavailableError) as unavailable:
         open_boxes(parse_envelope(Unit().data()), {})
