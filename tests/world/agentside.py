@@ -323,7 +323,7 @@ class AgentSide:
         return found
 
 
-DRAIN_MS = 500
+DRAIN_MS = 1_000
 """Between two readings of the bus."""
 LOST_MS = 10_000 + 2_500
 """Loss bound: a checkpoint every ten seconds, at a tick."""

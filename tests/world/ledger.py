@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from carnet.box import open_box
@@ -193,7 +194,12 @@ class Ledger:
 
 def spelled(transform: dict[str, Any]) -> str:
     """One spelling of a transform."""
-    return json.dumps(transform, sort_keys=True)
+    return _spelled(tuple(transform.items()))
+
+
+@lru_cache(maxsize=64)
+def _spelled(members: tuple[tuple[str, Any], ...]) -> str:
+    return json.dumps(dict(members), sort_keys=True)
 
 
 def named(value: float) -> float:

@@ -19,9 +19,9 @@ PIECE_MS = 60
 class Listener:
     """One recipient. ``temper``: kind of answer -> probability; the rest is confirmed."""
 
-    def __init__(self, name: str, clockwork: Clockwork, ledger: Ledger, temper: dict[str, float]) -> None:
+    def __init__(self, name: str, clockwork: Clockwork, ledger: Ledger) -> None:
         self._name, self._clockwork, self._ledger = name, clockwork, ledger
-        self.temper = temper
+        self.temper: dict[str, float] = {}
         self.final: list[str] = []
         """The events that were answered for good; whoever begins a group empties it."""
         self.interrupt: Callable[[], None] | None = None

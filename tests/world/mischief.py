@@ -6,6 +6,7 @@ Law: all of it is drawn from the world's one source of randomness, and noted, so
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from carnet.consent import Documents, GrantSet, Mode, encode_grant_set
@@ -15,14 +16,20 @@ from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS
 from tests.world.agentside import RECEIVE
 from tests.world.owner import GARAGE, INSURER, MAP, OFFERS
+from tests.world.plan import DRIVE_MS
 from tests.world.truth import Agreed
 
 if TYPE_CHECKING:
     from tests.world.world import World
 
-DRIVE_MS = 180_000
-"""How long faults happen; then everything heals."""
 FAULTS_FROM_MS = 12_000
+TEMPERS: dict[str, list[float]] = {
+    "deaf": [0, 0, 0.1, 0.3],
+    "forgetful": [0, 0, 0.1, 0.3],
+    "slow": [0, 0, 0.1, 0.3],
+    "refusing": [0, 0, 0.05],
+}
+"""Kind of answer -> how often a recipient may give it."""
 FULL_EVERY, FULL_MS = 20, 25_000
 """In one world of so many the unit's disk is full for so long."""
 
@@ -35,43 +42,62 @@ class Mischief:
 
     def plan(self) -> None:
         """What will happen when."""
-        random, at = self._random, self._clockwork.at
-
-        def some(count: int, name: str, do: Callable[[], None]) -> None:
-            for _ in range(count):
-                at(random.randrange(FAULTS_FROM_MS, DRIVE_MS), name, do)
-
+        random, world = self._random, self._world
+        self._plan_air()
         for recipient in (INSURER, GARAGE, MAP):
-            at(random.randrange(500, 8_000), "give", lambda to=recipient: self._world.owner.give(to))  # type: ignore[misc]
+            self._at(random.randrange(500, 8_000), "give", partial(world.owner.give, recipient))
         if self._clockwork.chance(0.2):
-            at(9_000, "give for a while", self._give_short)
+            self._at(9_000, "give for a while", self._give_short)
         if self._clockwork.chance(0.3):
-            at(random.randrange(8_000, 30_000), "give twice", self._give_twice)
-        withdraw_ms = random.randrange(30_000, 150_000)
+            self._at(random.randrange(8_000, 30_000), "give twice", self._give_twice)
+        self._some([0, 1, 2], "pause", self._pause)
+        self._some([1, 1, 2, 3], "unit crash", self._unit_crash)
+        self._some([0, 1, 2], "cloud crash", self._cloud_crash)
+        self._some([0, 1, 2], "outage", self._outage)
+        self._some([0, 0, 1], "clock", self._clock_jump)
+        self._some([0, 0, 1], "mode", self._mode)
+        self._some([0, 0, 1], "lie", self._lie)
+        self._some([0, 0, 0, 1], "house", world.cloud.keep_house)
+        self._some([0, 0, 1], "log hangs", self._log_hangs)
+        self._at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
+        self._plan_withdrawal(random.randrange(30_000, 150_000))
+        if world.seed % FULL_EVERY == FULL_EVERY - 1:
+            self._at(60_000, "disk full", partial(world.unit.fill, FULL_MS))
+
+    def _plan_air(self) -> None:
+        """What the line and the recipients are like, from the beginning on."""
+        world, random = self._world, self._random
+        for name, probability in (("loss", random.choice([0, 0.02, 0.15, 0.4])), ("doubling", random.choice([0, 0.1]))):
+            self._at(0, f"{name} {probability}", partial(setattr, world, name, probability))
+        delay_ms = random.choice([20, 300, 4000])
+        self._at(0, f"delay {delay_ms} ms", partial(setattr, world, "delay_ms", delay_ms))
+        for name, listener in world.listeners.items():
+            temper = {kind: random.choice(often) for kind, often in TEMPERS.items()}
+            self._at(0, f"temper of {name}", partial(setattr, listener, "temper", temper))
+
+    def _plan_withdrawal(self, withdraw_ms: int) -> None:
+        """The withdrawal that every world has; one in three has a disk or a backup of before, too."""
+        random = self._random
         withdraw = random.choice([self._withdraw, self._withdraw, self._withdraw_in_a_send])
-        some(random.choice([0, 1, 2]), "pause", self._pause)
-        some(random.choice([1, 1, 2, 3]), "unit crash", self._unit_crash)
-        some(random.choice([0, 1, 2]), "cloud crash", self._cloud_crash)
-        some(random.choice([0, 1, 2]), "outage", self._outage)
-        some(random.choice([0, 0, 1]), "clock", self._clock_jump)
-        some(random.choice([0, 0, 1]), "mode", self._mode)
-        some(random.choice([0, 0, 1]), "lie", self._lie)
-        some(random.choice([0, 0, 0, 1]), "house", self._world.cloud.keep_house)
-        some(random.choice([0, 0, 1]), "log hangs", self._log_hangs)
-        if self._world.seed % FULL_EVERY == FULL_EVERY - 1:
-            at(60_000, "disk full", lambda: self._world.unit.fill(FULL_MS))
-        at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
         backwards = random.choice(["", "", "", "", "disk", "backup"])
         if backwards == "disk":
-            at(random.randrange(60_000, 170_000), "disk lied", self._disk_lied)
+            self._at(random.randrange(60_000, 170_000), "disk lied", self._disk_lied)
         if backwards == "backup":
             if self._clockwork.chance(0.5):
                 # the worst moment: what the recipient has not taken lies in the backup, and then comes the withdrawal
                 withdraw = self._withdraw_after_a_backup
-                at(withdraw_ms - 15_000, "deaf", self._deafen)
+                self._at(withdraw_ms - 15_000, "deaf", self._deafen)
             else:
-                at(random.randrange(60_000, 170_000), "restored", self._cloud_restored)
-        at(withdraw_ms, "withdraw", withdraw)
+                self._at(random.randrange(60_000, 170_000), "restored", self._cloud_restored)
+        self._at(withdraw_ms, "withdraw", withdraw)
+
+    def _at(self, at_ms: int, name: str, do: Callable[[], None]) -> None:
+        self._world.plan.add(at_ms, name, do)
+
+    def _some(self, counts: list[int], name: str, do: Callable[[], None]) -> None:
+        """One of so many times, whenever."""
+        for _ in range(self._random.choice(counts)):
+            self._at(self._random.randrange(FAULTS_FROM_MS, DRIVE_MS), name, do)
 
     # crashes
 

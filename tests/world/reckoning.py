@@ -46,10 +46,8 @@ CLOUD_COUNTERS = {
 
 
 def reckon(world: World) -> None:
-    happened = world.clockwork.happened
-    law(world.unit.frames >= FRAMES_MIN, f"the unit heard only {world.unit.frames} frames")
-    law(happened["withdraw_returned"], "no withdrawal")
-    law(happened["agent_crash"], "no crash")
+    if world.plan.is_whole:
+        _check_quota(world)
     for data in world.unit.disk.images().values():
         world.ledger.hidden(data, "the unit's disk")
     world.cloud.look()
@@ -58,8 +56,16 @@ def reckon(world: World) -> None:
     _check_log(world)
     law(not world.unit.counted["log_shrunk"], "law 6: the unit was shown a smaller log")
     law(not world.unit.counted["log_forked"], "law 6: the unit was shown two logs")
-    law(world.unit.counted["log_followed"], "the unit followed no log")
     _note_counters(world)
+
+
+def _check_quota(world: World) -> None:
+    """Every world has enough in it; one of which something was left out need not."""
+    happened = world.clockwork.happened
+    law(world.unit.frames >= FRAMES_MIN, f"the unit heard only {world.unit.frames} frames")
+    law(happened["withdraw_returned"], "no withdrawal")
+    law(happened["agent_crash"], "no crash")
+    law(world.unit.counted["log_followed"], "the unit followed no log")
 
 
 def _note_counters(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from carnet.consent import Mode
@@ -16,21 +16,25 @@ from tests.world.clockwork import Clockwork
 from tests.world.cloudside import CloudSide
 from tests.world.ledger import Ledger
 from tests.world.listeners import Listener
-from tests.world.mischief import DRIVE_MS, Mischief
+from tests.world.mischief import Mischief
 from tests.world.owner import GARAGE, INSURER, MAP, Owner
+from tests.world.plan import DRIVE_MS, Plan
 from tests.world.reckoning import reckon
 from tests.world.truth import Agreed
 
 START_MS = kit.GIVEN_MS + kit.DAY_MS
 HEAL_MS = 1_200_000
 """Within this after healing everything must have arrived."""
+CALM_MS = 50
+"""How long a message takes at most on a line that works."""
 SMALL_BYTES, LARGE_BYTES = 68 << 10, 4 << 20
 
 
 class World:
     """One seed. `run` raises Broken when a law does not hold."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: Collection[int] = (), drive_ms: int = DRIVE_MS) -> None:
+        """``without``: numbers of the plan that are left out; ``drive_ms``: how long the car drives."""
         self.seed = seed
         self.clockwork = clockwork = Clockwork(seed, START_MS)
         self._random = random = clockwork.random
@@ -38,16 +42,14 @@ class World:
         self.agreed: dict[str, Agreed] = {}
         car = Car(random, START_MS)
         self.ledger = Ledger(clockwork, self.agreed, car.vin)
-        self.loss = random.choice([0, 0.02, 0.15, 0.4])
-        self.delay_ms = random.choice([20, 300, 4000])
-        self.doubling = random.choice([0, 0.1])
+        self.plan = Plan(clockwork, without, drive_ms)
+        self.loss = self.doubling = 0.0
+        self.delay_ms = CALM_MS
         self.healed = False
         small = clockwork.chance(0.25)
         self.unit = AgentSide(clockwork, self.ledger, car, self._up, SMALL_BYTES if small else LARGE_BYTES)
         self.unit.on_cut = self._unit_cut  # type: ignore[method-assign]
-        self.listeners = {
-            name: Listener(name, clockwork, self.ledger, self._temper()) for name in (INSURER, GARAGE, MAP)
-        }
+        self.listeners = {name: Listener(name, clockwork, self.ledger) for name in (INSURER, GARAGE, MAP)}
         self.cloud = CloudSide(clockwork, self.ledger, self._folder, self.listeners, self.down)
         self.cloud.on_cut = self.cloud_cut  # type: ignore[method-assign]
         self.owner = Owner(clockwork, self.cloud, self.ledger)
@@ -55,12 +57,6 @@ class World:
     def close(self) -> None:
         """Remove what is on a real disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _temper(self) -> dict[str, float]:
-        kinds = ("deaf", "forgetful", "slow", "refusing")
-        return {kind: self._random.choice([0, 0, 0.1, 0.3]) for kind in kinds[:3]} | {
-            "refusing": self._random.choice([0, 0, 0.05])
-        }
 
     # the network
 
@@ -80,7 +76,7 @@ class World:
             if not self.healed and self.clockwork.chance(self.loss):
                 self.clockwork.note(f"{way}_lost")
             else:
-                delay_ms = self._random.randrange(1, 50 if self.healed else self.delay_ms)
+                delay_ms = self._random.randrange(1, CALM_MS if self.healed else self.delay_ms)
                 self.clockwork.at(delay_ms, way, lambda: arrive(payload))
 
     def _arrive_down(self, payload: bytes) -> None:
@@ -138,15 +134,15 @@ class World:
         clockwork = self.clockwork
         self.cloud.start()
         self.unit.start()
-        clockwork.at(self._random.randrange(100, 5_000), "connect", self.connect)
         Mischief(self).plan()
+        clockwork.at(self._random.randrange(100, 5_000), "connect", self.connect)
         clockwork.every(DRAIN_MS, "drive", self.unit.drive)
         clockwork.every(250, "receive", self.cloud.receive)
         clockwork.every(500, "sequence", self.cloud.sequence)
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]
         clockwork.every(10_000, "images", self._images)
-        clockwork.run(START_MS + DRIVE_MS)
+        clockwork.run(START_MS + self.plan.drive_ms)
         self._heal()
         reckon(self)
         return clockwork.happened
