@@ -18,7 +18,7 @@ BENCHES = sorted(path.name for path in (CHECKOUT / "bench").glob("*.py"))
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 LINES = [json.loads(line) for line in (CHECKOUT / "docs" / "rivals.jsonl").read_text(encoding="utf-8").splitlines()]
 CHARTS = charts(LINES)
-CHEAP = ("log.py", "onwire.py", "receiver_rivals.py", "withdraw.py")
+CHEAP = ("log.py", "mqttclient.py", "onwire.py", "receiver_rivals.py", "withdraw.py")
 """Those that need no broker, no tracer, no other environment and no captures."""
 
 
