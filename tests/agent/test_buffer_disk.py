@@ -86,6 +86,7 @@ def test_a_buffer_that_cannot_even_write_an_eviction_is_full(monkeypatch: pytest
     with pytest.raises(BufferFull) as refusal:
         add(buffer, 60, size=9_000)
     assert (refusal.value.reason, refusal.value.temporary) == ("buffer_full", True)
+    assert buffer._disk._evict() is False
     monkeypatch.undo()
     assert [row.seq for row in waiting(buffer)] == list(range(1, buffer.last_seq + 1))
     assert buffer.counts()["rows_evicted"] == 0

@@ -284,6 +284,16 @@ def test_the_oldest_of_a_priority_that_are_not_under_way_are_sent(buffer: Buffer
     assert send(Priority.BACKGROUND, (), 0) == send(Priority.BACKGROUND, (), -1) == []
 
 
+def test_where_there_is_no_room_nothing_is_sent(buffer: Buffer) -> None:
+    """SQLite takes a negative limit for none at all."""
+    add(buffer, 3)
+    assert buffer.to_send(Priority.BACKGROUND, (), 0) == buffer.to_send(Priority.BACKGROUND, (), -1) == []
+
+
+def test_an_empty_buffer_counts_nothing(buffer: Buffer) -> None:
+    assert set(buffer.counts().values()) == {0}
+
+
 def test_a_buffer_knows_its_own_stream_and_those_of_which_a_row_is_here(buffer: Buffer) -> None:
     assert buffer.knows(buffer.stream)
     assert not buffer.knows(ANOTHER_STREAM)
@@ -341,6 +351,14 @@ def test_a_cloud_that_forgot_gets_again_what_is_above_its_watermark(buffer: Buff
     assert statements.commits == 0
 
 
+def test_what_is_only_noted_goes_again_from_the_watermark_on(buffer: Buffer) -> None:
+    """The watermark itself is what the cloud still has."""
+    add(buffer, 5)
+    buffer.acknowledge(buffer.stream, [(1, 5)])
+    assert buffer.reopen(buffer.stream, 3) == 2
+    assert [row.seq for row in waiting(buffer)] == [4, 5]
+
+
 # ends
 
 
@@ -383,6 +401,23 @@ def test_a_checkpoint_alone_is_a_destruction_of_no_row(buffer: Buffer) -> None:
     buffer.checkpoint([envelope(box(samples=4))])
     assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 1
     assert table(buffer, "destroyed") == [(HANDLE, 2, 1, 1, 0, 4)]
+
+
+def test_rows_alone_are_a_destruction_of_their_samples(buffer: Buffer) -> None:
+    add(buffer, 2)
+    buffer.destroy([HANDLE], 2, DestructionReason.ENDED)
+    assert table(buffer, "destroyed") == [(HANDLE, 2, 1, 2, 2, 6)]
+
+
+def test_receipts_come_in_the_order_of_their_handles(buffer: Buffer) -> None:
+    """Whichever consent ended first: a simulation repeats."""
+    buffer.add_all([envelope(), envelope(box(handle=OTHER))])
+    for handle in (OTHER, HANDLE):
+        buffer.destroy([handle], 1, DestructionReason.ENDED)
+    lid = Lid()
+    while buffer.add_receipt_row(lid):
+        pass
+    assert [each.handle for each in lid.seen] == [HANDLE, OTHER]
 
 
 def test_two_destructions_of_a_handle_are_one_receipt_of_the_last_generation(buffer: Buffer) -> None:
@@ -446,6 +481,18 @@ def test_a_new_stream_counts_what_it_loses_and_keeps_what_is_of_others(buffer: B
     assert buffer.counts()["checkpoints"] == 0
     assert lost(buffer) == [Lost(old, 1, 1, "rolled_back", 3)]
     assert buffer.previous_stream == old
+
+
+def test_a_second_new_stream_removes_the_rows_of_the_first(buffer: Buffer) -> None:
+    """By their own numbers, which are no longer those of the stream."""
+    buffer.add(EnvelopeType.GAP, Priority.KEEP, CUT, [box()])
+    kept = waiting(buffer)[0]
+    buffer._db.execute("update row set stream = ? where number = ?", (ANOTHER_STREAM, kept.number))
+    buffer.new_stream()
+    add(buffer, 2)
+    buffer.new_stream()
+    assert [row.number for row in waiting(buffer)] == [kept.number]
+    assert table(buffer, "box") == []
 
 
 def test_schemas_go_when_neither_a_row_nor_a_checkpoint_names_them(buffer: Buffer) -> None:
