@@ -16,6 +16,7 @@ from carnet.consent import (
     Grant,
     Kind,
     Mode,
+    RecordEvent,
     State,
     choose,
     compile_set,
@@ -24,6 +25,7 @@ from carnet.consent import (
     parse_event,
     parse_offer,
     sign_addition,
+    write_event,
 )
 from carnet.errors import LocalProtocolError, RemoteError
 from carnet.grants import compile_grant
@@ -44,7 +46,6 @@ from tests.consentkit import (
     SPEED,
     documents,
     entries,
-    event,
     grant_set,
     item,
     offer_bytes,
@@ -94,7 +95,7 @@ def test_a_yes_to_conditions_alone_is_no_yes() -> None:
 @pytest.mark.parametrize("payload", [["id"], {}, {"id": 1}, {"id": "rec_x"}, "id", 7, None])
 def test_a_token_that_names_no_record_claims_none(payload: object) -> None:
     """Whatever it holds instead: it is only asked in order to say what was refused."""
-    assert claimed_id(f"a.{jws.base64url(canonical.encode(payload))}.a") is None
+    assert claimed_id(f"AAAA.{jws.base64url(canonical.encode(payload))}.AAAA") is None
     assert claimed_id(token()) == RECORD_ID
 
 
@@ -165,9 +166,17 @@ def test_what_is_no_text_at_all_is_refused_like_any_other() -> None:
     assert refusal(parsed, '{"v":"\ud800"}').startswith("json_")
 
 
-def test_the_writer_says_whose_event_it_is() -> None:
+@pytest.mark.parametrize(
+    ("kind", "secret"),
+    [
+        *((kind, OWNER_KEY.secret) for kind in (EventKind.GIVE, EventKind.EXPIRE, EventKind.SUSPEND, EventKind.SILENT)),
+        *((kind, None) for kind in (EventKind.GIVE, EventKind.EXPIRE, EventKind.PAUSE, EventKind.RESUME)),
+    ],
+)
+def test_nobody_is_written_an_event_that_is_not_his(kind: EventKind, secret: bytes | None) -> None:
+    """Neither the other side's, nor what is never a document."""
     with pytest.raises(LocalProtocolError) as fault:
-        event("expire", entries())
+        write_event(RecordEvent(RECORD_ID, 1, kind, GIVEN_MS, "0" * 64), secret)
     assert fault.value.reason == "event_actor"
 
 
