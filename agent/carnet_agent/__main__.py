@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("carnet_agent.commands.check", "say whether configuration, keys and broker are in order"),
     "decode": ("carnet_agent.commands.decode", "write the readings of a capture as a table"),
     "frames": ("carnet_agent.commands.frames", "write the frames of a capture as a candump log"),
+    "ledger": ("carnet_agent.commands.ledger", "say what was sealed for whom, by day"),
     "mode": ("carnet_agent.commands.mode", "show or set the driver's mode: normal, no_location, guest or off"),
     "pair": ("carnet_agent.commands.pair", "give the unit its identity, pin owner and cloud"),
     "run": ("carnet_agent.commands.run", "collect what was granted and send it"),

@@ -33,6 +33,7 @@ from carnet_agent.operating import Operating
 from carnet_agent.sending.contact import RETRY_FIRST_MS, Contact
 from carnet_agent.sending.outgoing import Outgoing
 from carnet_agent.sending.sealer import Sealer
+from carnet_agent.sending.unitledger import sealed_for
 from carnet_agent.sending.window import ALL, Window
 from carnet_agent.unit import Unit
 
@@ -192,6 +193,10 @@ class Agent:
             "counters": self.counters(),
         }
 
+    def ledger(self) -> list[dict[str, object]]:
+        """For ``carnet-agent ledger``: what was sealed for whom."""
+        return sealed_for(self._buffer, self._store)
+
     def counters(self) -> dict[str, int]:
         """Everything that is counted, by names that a health report may have."""
         found = Counter(self._counters) + self._out.counters + self._log.counters
@@ -251,13 +256,8 @@ class Agent:
             self._counters["samples_rolled_back"] += self._buffer.new_stream()
             self._out.sender.forget()
             self._contact.up(moment.boot_ms)
-            return [
-                Note(
-                    "warning",
-                    "the cloud has other envelopes of this stream than we: a new stream begins",
-                    "stream_begun",
-                )
-            ]
+            text = "the cloud has other envelopes of this stream than we: a new stream begins"
+            return [Note("warning", text, "stream_begun")]
         self._buffer.offer()
         self._counters["rows_reopened"] += self._buffer.reopen(ack.stream, ack.watermark)
         self._out.sender.again(moment.boot_ms)

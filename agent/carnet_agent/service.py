@@ -50,6 +50,7 @@ class Core(Protocol):
     def set_ceiling(self, ceiling: Ceiling | None, now: Moment) -> Sequence[Effect]: ...
     def flush(self, reason: str, now: Moment) -> Sequence[Effect]: ...
     def status(self) -> dict[str, Any]: ...
+    def ledger(self) -> list[dict[str, object]]: ...
 
 
 class Link(Protocol):
@@ -151,11 +152,13 @@ class Service:
                 ceiling = None if asked is None else ceiling_of(asked)
                 self._carry_out(self._core.set_ceiling(ceiling, self._clock(Instant.now())))
                 return {"ceiling": self._core.status()["ceiling"]}
+            case "ledger":
+                return {"sealed": self._core.ledger()}
             case "flush":
                 self._carry_out(self._core.flush("asked", self._clock(Instant.now())))
                 return {"flushed": True}
             case _:
-                raise ConfigError("request_unknown", "a request does status, mode, ceiling or flush")
+                raise ConfigError("request_unknown", "a request does status, mode, ceiling, ledger or flush")
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""

@@ -281,6 +281,22 @@ def test_a_ceiling_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines()[-3:] == said
 
 
+def test_the_ledger_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    sealed = [
+        {"day": "", "record": "rec_a", "boxes": 1, "samples": 2},
+        {"day": "2026-03-01", "record": "rec_a", "boxes": 30, "samples": 4000},
+    ]
+    with running(unit, {"sealed": sealed}) as asked:
+        assert main(["ledger", "--config", str(unit.config)]) == 0
+        assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+            ["day", "unknown", "rec_a", "1", "boxes", "2", "samples"],
+            ["2026-03-01", "rec_a", "30", "boxes", "4000", "samples"],
+        ]
+        assert main(["ledger", "--json", "--config", str(unit.config)]) == 0
+    assert json.loads(capsys.readouterr().out) == sealed
+    assert asked == [{"do": "ledger"}] * 2
+
+
 def test_run_is_refused_while_another_agent_works(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
     from carnet_agent.statefolder import locked
 

@@ -63,6 +63,9 @@ class FakeCore:
     def flush(self, reason: str, now: Moment) -> Sequence[Effect]:
         return self._called("flush", reason)
 
+    def ledger(self) -> list[dict[str, object]]:
+        return []
+
     def status(self) -> dict[str, Any]:
         return {"mode": "normal"}
 
@@ -311,6 +314,7 @@ def test_the_local_socket_reads_status_and_sets_the_mode(core: FakeCore, link: F
     assert (facts["running"], facts["mode"], facts["broker"]) == (True, "normal", {"fault": None, "connections": 1})
     assert facts["buses"] == {"can0": {"fault": None, "frames": 7}}
     assert made.handle({"do": "mode", "mode": "off"}) == {"mode": "off"}
+    assert made.handle({"do": "ledger"}) == {"sealed": []}
     assert made.handle({"do": "flush"}) == {"flushed": True}
     assert core.calls == [("mode", Mode.OFF), ("flush", "asked")]
 

@@ -15,6 +15,7 @@ from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
 from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row, Saved
 from carnet_agent.buffer.salvage import Salvages
 from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
+from carnet_agent.buffer.sealed import SealedCounts
 
 CUT_BYTES = 8
 STREAM_BYTES = 8
@@ -41,6 +42,7 @@ class Buffer:
         self._disk = Disk(connection)
         self._db = connection
         self.salvages = Salvages(self._disk)
+        self.sealed = SealedCounts(self._disk)
         self._device = device
         self._key = key
         self._random = random
@@ -107,8 +109,9 @@ class Buffer:
         *,
         schemas: Mapping[bytes, bytes] | None = None,
         replaces: Collection[Priority] = (),
+        day: str = "",
     ) -> list[int]:
-        """The envelopes of one window together; their numbers.
+        """The envelopes of one window, sealed on ``day``, together; their numbers.
 
         ``schemas``: documents to keep, by hash. ``replaces``: priorities whose checkpoints are in the envelopes now.
         """
@@ -116,6 +119,7 @@ class Buffer:
         def write() -> list[int]:
             keep(self._db, schemas or {})
             self._db.executemany("delete from checkpoint where priority = ?", [(int(each),) for each in replaces])
+            self.sealed.count(envelopes, day)
             return [self._insert(each) for each in envelopes]
 
         return self._disk.with_room(write)
@@ -127,27 +131,20 @@ class Buffer:
         """
         assert all(len(each.boxes) == 1 for each in envelopes)
         boxes = [(each, each.boxes[0]) for each in envelopes]
-
-        def write() -> None:
-            self._db.executemany(
-                "insert into checkpoint (cut, handle, kid, priority, samples, schema, box)"
-                " values (?, ?, ?, ?, ?, ?, ?)",
-                [(e.cut, b.handle, b.kid, int(e.priority), b.samples, b.schema, b.box) for e, b in boxes],
-            )
-
-        self._disk.with_room(write)
+        rows = [(e.cut, b.handle, b.kid, int(e.priority), b.samples, b.schema, b.box) for e, b in boxes]
+        query = "insert into checkpoint (cut, handle, kid, priority, samples, schema, box) values (?, ?, ?, ?, ?, ?, ?)"
+        self._disk.with_room(lambda: self._db.executemany(query, rows))
 
     def promote(self) -> int:
         """Make envelopes of the checkpoints that a crash left; how many. Called once, before the first window."""
 
         def write() -> int:
-            rows = self._db.execute(
-                "select priority, cut, kid, box, handle, samples, schema from checkpoint order by number"
-            ).fetchall()
+            query = "select priority, cut, kid, box, handle, samples, schema from checkpoint order by number"
+            rows = self._db.execute(query).fetchall()
             self._db.execute("delete from checkpoint")
-            for priority, cut, *box in rows:
-                self._insert(NewEnvelope(EnvelopeType.DATA, Priority(priority), cut, (NewBox(*box),)))
-            return len(rows)
+            new = [NewEnvelope(EnvelopeType.DATA, Priority(row[0]), row[1], (NewBox(*row[2:]),)) for row in rows]
+            self.sealed.count(new, "")
+            return len([self._insert(each) for each in new])
 
         return self._disk.with_room(write)
 
@@ -243,10 +240,9 @@ class Buffer:
 
         What went is remembered until `add_receipt_row` has reported it.
         """
-        count = 0
         with self._disk.transaction():
-            for handle in sorted(set(handles)):
-                count += destroy_handle(self._db, self._key, handle, generation, reason)
+            each = sorted(set(handles))
+            count = sum(destroy_handle(self._db, self._key, handle, generation, reason) for handle in each)
         if count:
             self.scrub()
         return count
@@ -286,6 +282,7 @@ class Buffer:
         with self._disk.transaction():
             for table in _TABLES:
                 self._db.execute("delete from " + table)
+            self.sealed.wipe()
             self._begin_stream(b"")
         self.scrub()
 

@@ -65,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
                 local.open()
             except OSError as error:
                 extra = told("no_local_socket", type(error).__name__)
-                log.warning("no local socket: %s; status, mode and ceiling do not work", error.strerror, extra=extra)
+                log.warning(
+                    "no local socket: %s; status, mode, ceiling and ledger do not work", error.strerror, extra=extra
+                )
             service.run(local)
     return 0
 

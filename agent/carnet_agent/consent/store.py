@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from carnet.keyset import KeySet
 from carnet.ledger.merkle import EMPTY, TreeHead
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Ceiling, Mode
+from carnet_agent.buffer.sealed import Sealed
 from carnet_agent.buffer.tables import PRAGMAS
 from carnet_agent.buffer.transaction import transaction
 from carnet_agent.ceilings import document_of, stored
@@ -157,11 +158,30 @@ class GrantStore:
         known = [bytes(row[0]) for row in self._db.execute("select handle from handle order by handle")]
         return {one for one in known if not living.intersection(self.records_of(one))}
 
-    def forget_handles(self, gone: set[bytes]) -> None:
-        """Drop handles that no box names any more."""
-        if gone:
-            with self._transaction():
-                self._db.executemany("delete from handle where handle = ?", [(one,) for one in sorted(gone)])
+    def forget_handles(
+        self, gone: set[bytes], sealed: Sequence[tuple[Sealed, tuple[bytes, ...]]] = (), before_day: str = ""
+    ) -> None:
+        """Drop handles that no box names any more; ``sealed`` of them is kept, and nothing of a day before then."""
+        old = [one for one, _ in self.kept_sealed() if "" < one.day < before_day]
+        if not gone and not old:
+            return
+        with self._transaction():
+            for one, records in sealed:
+                value = _bytes(one.boxes) + _bytes(one.samples) + b"".join(records)
+                self._set_meta(f"sealed {one.day} {one.handle.hex()}", value)
+            names = [(f"sealed {one.day} {one.handle.hex()}",) for one in old]
+            self._db.executemany("delete from meta where name = ?", names)
+            self._db.executemany("delete from handle where handle = ?", [(one,) for one in sorted(gone)])
+
+    def kept_sealed(self) -> list[tuple[Sealed, tuple[bytes, ...]]]:
+        """What was sealed under handles that are gone, with their records (ten bytes each)."""
+        found = []
+        for name, value in self._db.execute("select name, value from meta where name glob 'sealed *' order by name"):
+            _, day, handle = name.split(" ")
+            boxes, samples = (int.from_bytes(value[at : at + 8], "big") for at in (0, 8))
+            records = tuple(value[at : at + ID_BYTES] for at in range(16, len(value), ID_BYTES))
+            found.append((Sealed(day, bytes.fromhex(handle), boxes, samples), records))
+        return found
 
     # beside the grants
 

@@ -23,6 +23,7 @@ from carnet_agent.clock import Clock
 from carnet_agent.consent.store import GrantStore
 from carnet_agent.effects import Note, Publish
 from carnet_agent.moment import Moment
+from carnet_agent.sending import unitledger
 from carnet_agent.sending.sealer import PRIORITY, Cut, Seal, Sealer, schemas_of
 from carnet_agent.sending.sender import Sender
 from carnet_agent.sending.trimming import trim
@@ -65,7 +66,8 @@ class Outgoing:
         cuts = self._trimmed(cuts, seal)
         try:
             self._announce(schemas_of(cuts), seal)
-            self._buffer.add_all(self._sealer.window(cuts, seal), replaces={PRIORITY[each] for each in classes})
+            day, kinds = unitledger.day_of(seal.prelude.wall_ms), {PRIORITY[each] for each in classes}
+            self._buffer.add_all(self._sealer.window(cuts, seal), replaces=kinds, day=day)
         except (BufferFull, DiskFailed) as error:
             self.counters[f"samples_lost_{KINDS[type(error)]}"] += sum(cut.batch.samples for cut in cuts)
         self.stirred = True
@@ -133,7 +135,8 @@ class Outgoing:
             self.counters["boxes_destroyed"] += count
         if self._buffer.unreported():
             self._receipts(moment)
-        self._store.forget_handles(gone - self._buffer.unreported())
+        known = self._clock.wall(moment)
+        unitledger.keep(self._buffer, self._store, gone - self._buffer.unreported(), known[0] if known else None)
 
     def living(self, cuts: Sequence[CutT], moment: Moment) -> list[CutT]:
         """The cuts of which at least one record has not ended; of the others nothing is kept."""
