@@ -201,8 +201,8 @@ BUGS = (
     Bug(
         "an aggregate is judged by its end alone",
         "cloud/carnet_cloud/enqueue.py",
-        "return Interval(begins[0], ends[1],",
-        "return Interval(ends[0], ends[1],",
+        "return Interval(early[0], late[1],",
+        "return Interval(late[0], late[1],",
         "tests/cloud/test_core.py",
     ),
     Bug(
@@ -309,6 +309,41 @@ BUGS = (
         "if verdict is Verdict.UNPROVEN or (not fresh and verdict is not Verdict.FORKED):",
         "if verdict is Verdict.UNPROVEN:",
         "tests/agent/test_following.py",
+    ),
+    Bug(
+        "readings sealed for one record are put under another",
+        "carnet/sealed.py",
+        "self.record + self.boot_id + self.schema_hash + declaration",
+        "self.boot_id + self.schema_hash + declaration",
+        "tests/attacks/test_sealed_attacks.py",
+    ),
+    Bug(
+        "a recipient believes what the car has declared",
+        "carnet/sealed.py",
+        "    _check(batch, sealed.declaration)\n",
+        "",
+        "tests/attacks/test_sealed_attacks.py",
+    ),
+    Bug(
+        "what is for one recipient's eyes shares a box",
+        "agent/carnet_agent/collect/wants.py",
+        "        if record in sealed:\n",
+        "        if False:\n",
+        "tests/agent/test_sealed_to_recipient.py",
+    ),
+    Bug(
+        "a box that others can open is forwarded",
+        "cloud/carnet_cloud/gate.py",
+        "return None if kid == agreed else Blocked.SEAL",
+        "return None if kid is None or kid == agreed else Blocked.SEAL",
+        "tests/cloud/test_sealed.py",
+    ),
+    Bug(
+        "a sealed box goes although a part of it may not",
+        "cloud/carnet_cloud/enqueue.py",
+        "        elif _inside(standing, when) is not None:\n",
+        "        elif False:\n",
+        "tests/cloud/test_sealed.py",
     ),
 )
 

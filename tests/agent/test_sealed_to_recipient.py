@@ -153,25 +153,49 @@ def test_sealed_boxes_of_an_ended_record_are_destroyed_and_their_envelope_still_
     assert len(columns(of(world, kit.RECORD_ID))[kit.SPEED]) > 100
 
 
-def test_what_lies_before_the_grant_is_cut_out_by_the_car_and_the_rest_goes(tmp_path: Path) -> None:
-    """An aggregate's first window began before the owner said yes; the cloud could only deny the whole box."""
+def begun_with_an_aggregate(folder: Path) -> tuple[World, bytes]:
+    """A car in the middle of a window, and an offer whose first window so began before the yes to it."""
     items = [
         kit.item(kit.SPEED, transform={"aggregate": {"fields": ["mean"], "window_ms": 10_000}}),
         kit.item(kit.ODOMETER, transform={"interval_ms": 5000}),
     ]
-    world = World(tmp_path)
+    world = World(folder)
     world.connect()
     world.drive(4)
-    offer = kit.offer_bytes(id=format_id("off_", b"offer--two"), items=items, **kit.sealed_to())
-    world.cloud.offers.publish(offer)
+    return world, kit.offer_bytes(id=format_id("off_", b"offer--two"), items=items, **kit.sealed_to())
+
+
+def give_now(world: World, offer: bytes) -> None:
     now = world.rig.wall_ms
-    token = kit.token(offer, optional=(), id=SEALED_ID, given_ms=now, not_before_ms=now, expires_ms=now + kit.DAY_MS)
-    world.cloud.consents.give(token, kit.VEHICLE)
+    times: dict[str, Any] = {"given_ms": now, "not_before_ms": now, "expires_ms": now + kit.DAY_MS}
+    world.cloud.offers.publish(offer)
+    world.cloud.consents.give(kit.token(offer, optional=(), id=SEALED_ID, **times), kit.VEHICLE)
+
+
+def test_what_lies_before_the_grant_is_cut_out_by_the_car_and_the_rest_goes(tmp_path: Path) -> None:
+    """The cloud could only deny the whole box."""
+    world, offer = begun_with_an_aggregate(tmp_path)
+    give_now(world, offer)
     world.drive(130)
     found = columns(opened(of(world, SEALED_ID)))
     assert len(found[kit.SPEED]) >= 10
     assert len(found[kit.ODOMETER]) >= 20
     assert world.rig.count("samples_outside") >= 1
+    assert world.cloud.counters().get("blocked_time", 0) == 0
+
+
+def test_what_a_checkpoint_saved_is_cut_to_the_grant_too(tmp_path: Path) -> None:
+    """The power goes before the first window of an aggregate was sent; what the next start promotes is not denied."""
+    world, offer = begun_with_an_aggregate(tmp_path)
+    give_now(world, offer)
+    world.drive(18)
+    assert of(world, SEALED_ID) == []
+    world.connect(False)
+    world.rig.reboot()
+    world.connect()
+    world.drive(5)
+    assert world.rig.count("boxes_promoted") >= 1
+    assert len(columns(opened(of(world, SEALED_ID)))[kit.ODOMETER]) >= 2
     assert world.cloud.counters().get("blocked_time", 0) == 0
 
 
