@@ -234,6 +234,7 @@ class Unit:
     uncertainty_ms: int = 20
     generation: int = 1
     epoch: int = 1
+    boot: bytes = BOOT
 
     def data(
         self, batch: Batch | None = None, *, records: tuple[str, ...] = (kit.RECORD_ID,), body: bytes | None = None
@@ -261,7 +262,7 @@ class Unit:
             {"wall_ms": self.wall_ms, "wall_uncertainty_ms": self.uncertainty_ms} if self.wall_ms else {}
         )
         box = seal_box(
-            Prelude(self.epoch, self.generation, BOOT, self.boot_ms, **known, **prelude),
+            Prelude(self.epoch, self.generation, self.boot, self.boot_ms, **known, **prelude),
             content,
             SEAL.public,
             place,

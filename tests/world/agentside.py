@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from carnet.consent import Mode, OwnerKeys
-from carnet.keys import BoxKey, SigningKey
+from carnet.consent import Mode
 from carnet_agent.buffer import Buffer, DiskFailed
 from carnet_agent.buffer.tables import configure as configure_buffer
 from carnet_agent.collect import Collector
@@ -23,17 +22,14 @@ from carnet_agent.core import Agent
 from carnet_agent.effects import Effect, Publish, SetIdentifiers
 from carnet_agent.moment import Moment
 from carnet_agent.unit import Unit
-from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS
+from tests.cloud.kit import KEYS
 from tests.world.car import LOCATION, MESSAGE_OF, PRIVATE, Car, Frame, block, decoding
 from tests.world.clockwork import Clockwork, PowerCut, law
 from tests.world.disk import Disk
+from tests.world.identity import FIRST, Identity
 from tests.world.ledger import Ledger, Sample
 from tests.world.truth import Item
 
-SIGN = SigningKey.from_seed(b"d" * 32)
-RECEIVE = BoxKey.from_seed(b"r" * 32)
-OWNER = OwnerKeys(kit.VEHICLE, 1, (kit.OWNER_KEY.public,))
 CLASSES = {"background", "live", "event"}
 BUFFER, CONSENT = "buffer.db", "consent.db"
 
@@ -65,6 +61,7 @@ class AgentSide:
         self._clockwork, self._ledger, self._car, self._send = clockwork, ledger, car, send
         self._buffer_bytes = buffer_bytes
         self.disk = Disk()
+        self.identity = FIRST
         self.agent: Agent | None = None
         self.online = False
         self.connection = 0
@@ -116,9 +113,9 @@ class AgentSide:
         buffer_db, consent_db = self.disk.open(BUFFER, blank[BUFFER]), self.disk.open(CONSENT, blank[CONSENT])
         configure_buffer(buffer_db, self._buffer_bytes)
         configure_grants(consent_db)
-        random = self._clockwork.random.randbytes
-        self._buffer = Buffer(buffer_db, DEVICE, SIGN, random)
-        self._store = GrantStore(consent_db, OWNER, random)
+        random, who = self._clockwork.random.randbytes, self.identity
+        self._buffer = Buffer(buffer_db, who.device, who.sign, random)
+        self._store = GrantStore(consent_db, who.owner, random)
         self._consent_db = consent_db
         found = decoding()
         collector = Collector(found.plan, found.mapped)
@@ -126,7 +123,12 @@ class AgentSide:
         self._granted = b""
         self._car.frames_until(self._clockwork.now_ms)
         self.agent = Agent(
-            Unit(DEVICE, SIGN, RECEIVE, KEYS.public), self._buffer, self._store, collector, found.identifiers, random
+            Unit(who.device, who.sign, who.receive, KEYS.public),
+            self._buffer,
+            self._store,
+            collector,
+            found.identifiers,
+            random,
         )
         self._regrant()
         self.do(self._begin)
@@ -170,6 +172,14 @@ class AgentSide:
         self._reading = set()
         if power:
             self._new_boot()
+
+    def pair(self, identity: Identity, *, wiped: bool) -> None:
+        """Somebody pairs the unit anew while it is off; without ``wiped`` the power went before its files were gone."""
+        self.identity = identity
+        if wiped:
+            for name, image in _blank(self._buffer_bytes).items():
+                self.disk.replace(name, image)
+        self.disk.forget_kept()
 
     def fill(self, length_ms: int) -> None:
         """The disk is full for so long."""

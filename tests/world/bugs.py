@@ -6,32 +6,44 @@ tests.world.bugs`` says which seeds notice a bug as well.
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from carnet import grantsets
+from carnet.ack import Ack
 from carnet.grants import Grant
+from carnet.ledger.follow import Verdict
 from carnet_agent.buffer import Buffer
+from carnet_agent.following import Following
 from carnet_agent.sending.outgoing import Outgoing
 from carnet_agent.sending.sender import Sender
-from carnet_cloud import enqueue, forward, gate
+from carnet_cloud import consents, enqueue, forward, gate, intake
 from carnet_cloud.answers import Answers
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease
 from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.recipients import Outcome
+from carnet_cloud.sending import Sender as Delivery
+from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.outbox import Outbox
+from carnet_cloud.store.outboxkeys import OutboxKeys
 from tests.world.clockwork import Broken
 from tests.world.cloudside import CloudSide
+from tests.world.listeners import Breaks
+from tests.world.rarities import KIND_OF, KINDS
 from tests.world.world import World
 
 Patch = tuple[Any, str, Any]
+WORLDS = 300
+"""In `make test`."""
 SEEDS_TRIED = 30
 NONCE = bytes(24)
 
@@ -48,6 +60,14 @@ class Bug:
     law: str
     scenario: str = ""
     seed: int = 0
+    kind: str = ""
+    """Of `tests.world.rarities`: it is looked for in worlds in which that happens."""
+
+    @property
+    def seeds(self) -> range:
+        """Where to look."""
+        residues = [residue for residue, kind in KIND_OF.items() if kind == self.kind]
+        return range(residues[0], WORLDS, KINDS) if residues else range(SEEDS_TRIED)
 
     @contextmanager
     def put_in(self) -> Iterator[None]:
@@ -59,9 +79,9 @@ class Bug:
 
     def found(self) -> str:
         """What its seed says, or, since every change of the product gives the seeds other lives, one of the first."""
-        for seed in (self.seed, *range(SEEDS_TRIED)):
+        for seed in (self.seed, *self.seeds):
             sentence = self.found_by(seed)
-            if sentence.startswith(self.law):
+            if sentence and sentence.startswith(self.law):
                 return sentence
         return ""
 
@@ -79,6 +99,7 @@ class Bug:
 
 
 _publish, _add_all = Outgoing.publish, Buffer.add_all
+_commit, _hand_over, _conclude = SqliteStore._commit, Delivery._hand_over, Following._conclude
 _close, _receive, _destroy = Answers.close, CloudSide._receive, Outbox.destroy
 
 
@@ -248,12 +269,98 @@ BUGS: tuple[Bug, ...] = (
 )
 
 
+def _commits_all_the_same(self: SqliteStore) -> None:
+    try:
+        _commit(self)
+    except sqlite3.OperationalError:
+        self._rollback()
+
+
+def _breaks_is_taken(self: Delivery, *arguments: Any) -> Any:
+    sent = _hand_over(self, *arguments)
+    return replace(sent, outcome=Outcome.CONFIRMED, failure=None) if isinstance(sent.failure, Breaks) else sent
+
+
+def _takes_any_log(self: Following, verdict: Verdict, *arguments: Any) -> Any:
+    return [] if verdict is Verdict.FORKED else _conclude(self, verdict, *arguments)
+
+
+def _written_is_taken(_: Delivery, sent: Any) -> Any:
+    return [replace(each, outcome=Outcome.CONFIRMED) if each.outcome is Outcome.WRITTEN else each for each in sent]
+
+
+FOUND_BY_SEEDS: tuple[Bug, ...] = (
+    Bug(
+        "full_store_is_ignored",
+        "a commit that failed on a full disk is taken for done",
+        ((SqliteStore, "_commit", _commits_all_the_same),),
+        "law",
+        kind="store_full",
+    ),
+    Bug(
+        "any_path_is_held",
+        "the gate does not look which paths the offer has",
+        ((gate, "may_hold", _constant(None)),),
+        "law 1",
+        kind="lying_unit",
+    ),
+    Bug(
+        "any_answer_is_fresh",
+        "the unit takes any acknowledgement for the answer to its last check-in",
+        ((Ack, "answers", _constant(True)),),
+        "",
+        kind="lying_broker",
+    ),
+    Bug(
+        "any_signature_counts",
+        "the receiver does not look who signed an envelope",
+        ((intake, "verify", _constant(None)),),
+        "law",
+        kind="lying_broker",
+    ),
+    Bug(
+        "wrapped_once",
+        "the hourly change of wrapping keys destroys the old ones and wraps nothing anew",
+        ((OutboxKeys, "rewrap", _constant(None)),),
+        "law",
+        kind="night",
+    ),
+    Bug(
+        "any_log_is_the_log",
+        "the unit does not compare the heads that it is shown",
+        ((Following, "_conclude", _takes_any_log),),
+        "law 6",
+        kind="second_log",
+    ),
+    Bug(
+        "an_error_is_a_yes",
+        "what broke in a recipient's shell counts as confirmed",
+        ((Delivery, "_hand_over", _breaks_is_taken),),
+        "law 6",
+    ),
+    Bug(
+        "written_is_confirmed",
+        "what was only written counts as confirmed",
+        ((Delivery, "_finish", _written_is_taken),),
+        "law 6",
+    ),
+    Bug(
+        "waits_for_who_hangs",
+        "a withdrawal waits for a recipient that says nothing",
+        ((consents, "DRAIN_MS", 60_000),),
+        "law 3",
+    ),
+)
+"""Each needs what only a world has: a seed finds it."""
+BUGS += FOUND_BY_SEEDS
+
+
 def search(names: list[str]) -> None:
     """Print the first seed that finds each bug by its law."""
     for bug in BUGS:
         if names and bug.name not in names:
             continue
-        seeds = (seed for seed in range(SEEDS_TRIED) if bug.found_by(seed).startswith(bug.law))
+        seeds = (seed for seed in bug.seeds if (found := bug.found_by(seed)) and found.startswith(bug.law))
         seed = next(seeds, None)
         print(f"{bug.name}: {'not found' if seed is None else f'seed {seed}: {bug.found_by(seed)}'}", flush=True)
 

@@ -92,6 +92,10 @@ class Car:
         self._speed = 1_000_000
         self._service = 90_000
 
+    def sleep(self, length_ms: int) -> None:
+        """Nothing is sent for so long."""
+        self._next_ms = {can_id: next_ms + length_ms for can_id, next_ms in self._next_ms.items()}
+
     def frames_until(self, now_ms: int) -> list[Frame]:
         """What came since the last call, in the order of time."""
         found = []

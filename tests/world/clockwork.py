@@ -65,6 +65,11 @@ class Clockwork:
             do()
         self.now_ms = max(self.now_ms, until_ms)
 
+    def leap(self, length_ms: int) -> None:
+        """Hours in which nothing happens: what is due comes so much later. Not from within an event that takes time."""
+        self.now_ms += length_ms
+        self._queue = [(time_ms + length_ms, *rest) for time_ms, *rest in self._queue]  # type: ignore[misc]
+
     def chance(self, probability: float) -> bool:
         """Whether something of this probability happens."""
         return self.random.random() < probability

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from carnet import jws
+from carnet.errors import UnavailableError
 from carnet.topics import topic_up
 from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver
 from carnet_cloud.enqueue import Outlet
+from carnet_cloud.enrol import enrol
 from carnet_cloud.entries import Entries
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
@@ -28,16 +29,15 @@ from carnet_cloud.push import Pusher
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.sequencer import Sequencer
 from carnet_cloud.store import SqliteStore
-from carnet_cloud.store.devices import Device
 from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, LOG_KEY, VEHICLE
-from tests.world.agentside import RECEIVE, SIGN
 from tests.world.car import MAPPING
 from tests.world.clockwork import Clockwork, PowerCut
 from tests.world.disk import Disk
+from tests.world.identity import FIRST, Identity
 from tests.world.ledger import Ledger
-from tests.world.listeners import Listener
+from tests.world.listeners import Breaks, Listener
 
 T = TypeVar("T")
 STORE = "store.db"
@@ -81,8 +81,9 @@ class CloudSide:
         """The process begins; a cut may come in the middle of that too."""
         try:
             self._start()
-        except PowerCut:
-            self._clockwork.note("cloud_cut_at_start")
+        except (PowerCut, UnavailableError) as ended:
+            # without a store that can be written no process stays
+            self._clockwork.note("cloud_cut_at_start" if isinstance(ended, PowerCut) else "store_refused_start")
             self._stop(None)
             self.on_cut()
 
@@ -129,17 +130,17 @@ class CloudSide:
         self.is_up = True
         self._sending.clear()
         if self._is_new:
-            self._enrol()
+            self.enrol(FIRST)
             self._is_new = False
         self.consents.replay_journal()
         self.consents.finish_endings()
         self.sequencer.start()
 
-    def _enrol(self) -> None:
-        with self.store.transaction() as t:
-            device = Device(DEVICE, VEHICLE, kit.TENANT, 1, SIGN.public, RECEIVE.public, "active")
-            t.devices.add(device, self._clockwork.now_ms)
-            t.devices.pin_owner_key(VEHICLE, 1, jws.thumbprint(kit.OWNER_KEY.public), kit.OWNER_KEY.public)
+    def enrol(self, identity: Identity) -> bool:
+        """Somebody brings the file of a unit; with a later epoch it is of a car that was sold."""
+        enrol(self.store, identity.enrolment, kit.TENANT, self._clockwork.now_ms)
+        self.consents.end_tenures(VEHICLE)
+        return True
 
     def call(self, work: Callable[[], T]) -> T | None:
         """Let the cloud work; None if it is down or went down at that."""
@@ -154,6 +155,12 @@ class CloudSide:
             self._clockwork.note("cloud_cut_at_answer" if self._answers_left == 0 else "cloud_cut_at_commit")
             self._stop(None)
             self.on_cut()
+            return None
+        except UnavailableError as refused:
+            # as the loops do: it is said, and they go on
+            self._clockwork.note(f"refused_{refused.reason}")
+            return None
+        except Breaks:
             return None
         finally:
             self._depth -= 1
@@ -194,6 +201,14 @@ class CloudSide:
         """Something of it is under way: this is an event within one that takes time."""
         return self._depth > 0
 
+    def fill(self, length_ms: int) -> None:
+        """The store's disk is full for so long."""
+        self.disk.is_full = True
+        self._clockwork.at(length_ms, "room again", self.has_room)
+
+    def has_room(self) -> None:
+        self.disk.is_full = False
+
     def cut_at_answer(self, answers: int) -> None:
         """Stop after so many more answers."""
         self._answers_left = answers
@@ -204,10 +219,10 @@ class CloudSide:
 
     # work
 
-    def arrive(self, payload: bytes) -> None:
-        """The broker hands over a message."""
+    def arrive(self, payload: bytes, device: bytes = DEVICE) -> None:
+        """The broker hands over a message, as one of this device."""
         if self.is_up:
-            self._inbox.append((topic_up(DEVICE), payload))
+            self._inbox.append((topic_up(device), payload))
 
     def receive(self) -> None:
         """One turn of the receiver's loop."""
@@ -230,9 +245,9 @@ class CloudSide:
 
     def _look(self) -> None:
         """Tell the ledger what generation there is; before a send too, for a cut may have come before the answers."""
-        query = "select generation from generation where vehicle = ? and epoch = 1"
-        row = self.disk.connection(STORE).execute(query, (VEHICLE,)).fetchone()
-        self._ledger.rises(row[0] if row else 0)
+        query = "select epoch, generation from generation where vehicle = ? order by epoch"
+        for epoch, generation in self.disk.connection(STORE).execute(query, (VEHICLE,)).fetchall():
+            self._ledger.rises(epoch, generation)
 
     def forward(self, recipient: str) -> None:
         """One turn of a forwarder's loop."""

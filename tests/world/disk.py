@@ -88,6 +88,10 @@ class Disk:
         self._cut_in = None
         return time_ms
 
+    def forget_kept(self) -> None:
+        """No image from before comes back."""
+        self._kept.clear()
+
     def replace(self, name: str, image: bytes) -> None:
         """Something else writes the file while nobody has it open."""
         self._images[name] = image

@@ -7,7 +7,7 @@ and from what the owner agreed to. Nothing of the product decides here whether t
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -65,10 +65,12 @@ class Ledger:
     """The cloud was restored: what it confirmed before, it may send again under the same id."""
     lost_by_backup: set[tuple[bytes, int]] = field(default_factory=set)
     """Stream and number of envelopes that the restored store had acknowledged and the backup does not know."""
-    generation: int = 0
-    """Highest that the cloud ever had."""
+    generations: Counter[int] = field(default_factory=Counter)
+    """Epoch -> highest generation that the cloud ever had."""
     unit_generation: int = 0
     """Highest that the unit ever named, but for a disk that lied."""
+    epoch: int = 1
+    """The one that the unit is in."""
     needles: list[bytes] = field(default_factory=list)
     _seen: set[bytes] = field(default_factory=set)
 
@@ -93,6 +95,7 @@ class Ledger:
             if part.box is None:
                 continue
             prelude, body = open_box(part.box, SEAL, envelope.place(index))
+            law(prelude.epoch == self.epoch, "law 2: the unit speaks of an owner who has sold the car")
             if envelope.header.seq == 0:
                 law(prelude.generation >= self.unit_generation, "law 3: the unit's generation fell")
                 self.unit_generation = prelude.generation
@@ -110,6 +113,7 @@ class Ledger:
         for column, raw in zip(schema.columns, batch.values, strict=True):
             for record in (format_id(RECORD, each) for each in records):
                 law(record in self.agreed, "law 2: the car collected for a record that the owner never signed")
+                law(self.agreed[record].epoch == self.epoch, "law 2: what the seller granted lives on in the car")
                 kept = self.kept[record, column.path, spelled(column.transform.document())]
                 for value in raw.tolist():
                     name = named(value * float(column.factor) + float(column.offset))
@@ -144,7 +148,10 @@ class Ledger:
         law(agreed.recipient == recipient, "law 1: an event reached another recipient than its record's")
         law(not agreed.silent, f"law 3: an event of {agreed.record} after its withdrawal or pause had returned")
         law(now_ms < agreed.expires_ms, "law 1: an event of an expired record")
-        law(0 < data["generation"] <= self.generation, "law 6: an event names a generation that never was")
+        law(
+            0 < data["generation"] <= self.generations[agreed.epoch],
+            "law 6: an event names a generation that never was",
+        )
         law(data["log_position"] > 0, "law 6: an event names no place in the log")
         samples = frozenset(
             (column["path"], spelled(column["transform"]), named(value))
@@ -186,10 +193,14 @@ class Ledger:
         """The recipient has confirmed or refused, and the cloud has written that down."""
         self.received[event_id].is_final = True
 
-    def rises(self, generation: int) -> None:
+    def rises(self, epoch: int, generation: int) -> None:
         """The cloud's generation of the vehicle, looked at now."""
-        law(self.fallen_back or generation >= self.generation, "law 3: the cloud's generation fell")
-        self.generation = max(self.generation, generation)
+        law(self.fallen_back or generation >= self.generations[epoch], "law 3: the cloud's generation fell")
+        self.generations[epoch] = max(self.generations[epoch], generation)
+
+    def sold(self, epoch: int) -> None:
+        """The unit begins anew, for another owner."""
+        self.epoch, self.unit_generation = epoch, 0
 
 
 def spelled(transform: dict[str, Any]) -> str:

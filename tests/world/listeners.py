@@ -14,6 +14,12 @@ from tests.world.ledger import Ledger
 
 PIECE_MS = 60
 """Time that a slow recipient lets pass between two writes."""
+HANGS_PIECES = 40
+"""A recipient that hangs says nothing for so many of them."""
+
+
+class Breaks(Exception):
+    """What nobody thought of."""
 
 
 class Listener:
@@ -24,12 +30,16 @@ class Listener:
         self.temper: dict[str, float] = {}
         self.final: list[str] = []
         """The events that were answered for good; whoever begins a group empties it."""
+        self._written: list[str] = []
+        self._is_broken = False
         self.interrupt: Callable[[], None] | None = None
         """Done once in the middle of the next send."""
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         mood = self._mood()
         self._clockwork.note(f"recipient_{mood}")
+        if mood == "hanging":
+            return self._hang(lease)
         try:
             for _ in range(self._clockwork.random.randrange(2, 12) if mood == "slow" else 0):
                 lease.guard()
@@ -42,15 +52,42 @@ class Listener:
         except LeaseOver:
             self._clockwork.note("send_cut")
             return Outcome.CUT
+        if mood == "breaking" and self._clockwork.chance(0.5):
+            raise Breaks
+        if mood == "writing" and self._clockwork.chance(0.3):
+            # the line broke behind our back: nobody has it, and nobody will say that he has
+            self._is_broken = True
+            return Outcome.WRITTEN
         if mood == "deaf":
             return Outcome.RETRY
         self._ledger.heard(self._name, event.name, event.body)
+        if mood == "breaking":
+            raise Breaks
         if mood == "forgetful":
             return Outcome.RETRY
+        if mood == "writing":
+            self._written.append(event.name)
+            return Outcome.WRITTEN
         self.final.append(event.name)
         return Outcome.REFUSED if mood == "refusing" else Outcome.CONFIRMED
 
+    def _hang(self, lease: Lease) -> Outcome:
+        """It takes the connection and says nothing; whoever cuts the lease resets it."""
+        for _ in range(HANGS_PIECES):
+            self._clockwork.run(self._clockwork.now_ms + PIECE_MS)
+            if lease.over:
+                self._clockwork.note("hang_cut")
+                return Outcome.CUT
+        return Outcome.RETRY
+
     def finish(self) -> Outcome:
+        """One word for all that was only written; now and then it does not come."""
+        written, self._written = self._written, []
+        is_broken, self._is_broken = self._is_broken, False
+        if is_broken or (self.temper and self._clockwork.chance(0.3)):
+            self._clockwork.note("recipient_unsaid")
+            return Outcome.RETRY
+        self.final += written
         return Outcome.CONFIRMED
 
     def close(self) -> None:

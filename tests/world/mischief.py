@@ -13,10 +13,10 @@ from carnet.consent import Documents, GrantSet, Mode, encode_grant_set
 from carnet.down import GrantSetMessage, seal_down
 from carnet.ids import format_id
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS
-from tests.world.agentside import RECEIVE
+from tests.cloud.kit import KEYS
 from tests.world.owner import GARAGE, INSURER, MAP, OFFERS
 from tests.world.plan import DRIVE_MS
+from tests.world.rarities import Rarities
 from tests.world.truth import Agreed
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ TEMPERS: dict[str, list[float]] = {
     "forgetful": [0, 0, 0.1, 0.3],
     "slow": [0, 0, 0.1, 0.3],
     "refusing": [0, 0, 0.05],
+    "hanging": [0, 0, 0, 0.05],
+    "breaking": [0, 0, 0.1],
+    "writing": [0, 0, 0.3],
 }
 """Kind of answer -> how often a recipient may give it."""
-FULL_EVERY, FULL_MS = 20, 25_000
-"""In one world of so many the unit's disk is full for so long."""
 
 
 class Mischief:
@@ -61,16 +62,15 @@ class Mischief:
         self._some([0, 0, 1], "log hangs", self._log_hangs)
         self._at(DRIVE_MS - 6_000, "crash at the latest", self._crash_at_the_latest)
         self._plan_withdrawal(random.randrange(30_000, 150_000))
-        if world.seed % FULL_EVERY == FULL_EVERY - 1:
-            self._at(60_000, "disk full", partial(world.unit.fill, FULL_MS))
+        Rarities(world).plan()
 
     def _plan_air(self) -> None:
         """What the line and the recipients are like, from the beginning on."""
         world, random = self._world, self._random
         for name, probability in (("loss", random.choice([0, 0.02, 0.15, 0.4])), ("doubling", random.choice([0, 0.1]))):
-            self._at(0, f"{name} {probability}", partial(setattr, world, name, probability))
+            self._at(0, f"{name} {probability}", partial(setattr, world.broker, name, probability))
         delay_ms = random.choice([20, 300, 4000])
-        self._at(0, f"delay {delay_ms} ms", partial(setattr, world, "delay_ms", delay_ms))
+        self._at(0, f"delay {delay_ms} ms", partial(setattr, world.broker, "delay_ms", delay_ms))
         for name, listener in world.listeners.items():
             temper = {kind: random.choice(often) for kind, often in TEMPERS.items()}
             self._at(0, f"temper of {name}", partial(setattr, listener, "temper", temper))
@@ -178,8 +178,9 @@ class Mischief:
         """A cloud that lies: with its own good signature it offers what the owner never said."""
         if not self._world.cloud.is_up or not self._world.unit.online:
             return
-        kind = self._random.choice(["forged", "older", "forked", "undone"])
-        generation = self._world.ledger.generation
+        kind = self._random.choice(["forged", "older", "forked", "undone", "foreign", "epoch"])
+        who = self._world.unit.identity
+        generation = self._world.ledger.generations[who.epoch]
         living = tuple(
             Documents(one.offer, one.token, tuple(one.entries[1:]))
             for one in self._world.agreed.values()
@@ -190,17 +191,25 @@ class Mischief:
         if kind == "forged":
             generation += 1
             name = format_id("rec_", self._random.randbytes(10))
-            lie = kit.token(OFFERS[MAP], key=kit.OTHER_KEY, optional=(), id=name)
+            lie = kit.token(OFFERS[MAP], key=kit.OTHER_KEY, optional=(), id=name, epoch=who.epoch)
+            living = (*living, Documents(OFFERS[MAP], lie))
+        if kind == "foreign":
+            generation += 1
+            # the owner's own word, for another car of his
+            name = format_id("rec_", self._random.randbytes(10))
+            lie = kit.token(
+                OFFERS[MAP], key=who.owner_key, optional=(), id=name, epoch=who.epoch, vehicle=kit.OTHER_VEHICLE
+            )
             living = (*living, Documents(OFFERS[MAP], lie))
         if kind == "undone":
             generation += 1
             living = tuple(Documents(one.offer, one.token) for one in self._world.agreed.values())
-        data = encode_grant_set(GrantSet(kit.VEHICLE, 1, generation, records=living))
+        data = encode_grant_set(GrantSet(kit.VEHICLE, who.epoch + (kind == "epoch"), generation, records=living))
         self._clockwork.note(f"lie_{kind}")
         self._world.down(
-            seal_down(GrantSetMessage(data), DEVICE, KEYS.sign, RECEIVE.public, self._random.randbytes(32))
+            seal_down(GrantSetMessage(data), who.device, KEYS.sign, who.receive.public, self._random.randbytes(32))
         )
-        if kind in {"forged", "undone"}:
+        if kind in {"forged", "undone", "foreign"}:
             # the unit has seen a generation that the honest cloud has not: it is silent until the owner confirms
             self._clockwork.at(9_000, "make up", self._world.owner.make_up)
 

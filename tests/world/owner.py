@@ -10,11 +10,13 @@ from functools import partial
 
 from carnet.errors import ConsentError
 from carnet.ids import format_id
+from carnet.keys import SigningKey
 from carnet.records import sign_record
 from tests import consentkit as kit
 from tests.world.car import IGNITION, LATITUDE, LONGITUDE, ODOMETER, SERVICE, SPEED
 from tests.world.clockwork import Clockwork, law
 from tests.world.cloudside import CloudSide
+from tests.world.identity import BUYER, FIRST, Identity
 from tests.world.ledger import Ledger
 from tests.world.truth import Agreed, Item
 
@@ -57,6 +59,7 @@ class Owner:
 
     def __init__(self, clockwork: Clockwork, cloud: CloudSide, ledger: Ledger) -> None:
         self._clockwork, self._cloud, self._ledger, self._agreed = clockwork, cloud, ledger, ledger.agreed
+        self._who = FIRST
 
     def give(self, recipient: str) -> None:
         """A new record for this recipient."""
@@ -70,15 +73,18 @@ class Owner:
         now_ms = self._clockwork.now_ms
         name = format_id("rec_", self._clockwork.random.randbytes(10))
         times = {"given_ms": now_ms, "not_before_ms": now_ms, "expires_ms": now_ms + length_ms}
-        token = sign_record(kit.record(offer, optional=(), id=name, **times), kit.OWNER_KEY.secret)
-        agreed = Agreed(name, recipient, offer, items, token, now_ms, now_ms + length_ms, [token])
+        token = sign_record(
+            kit.record(offer, optional=(), id=name, epoch=self._who.epoch, **times), self._who.owner_key.secret
+        )
+        agreed = Agreed(name, recipient, offer, items, token, now_ms, now_ms + length_ms, self._who.epoch, [token])
         self._agreed[name] = agreed
         self._deliver_record(agreed)
 
     def _deliver_record(self, agreed: Agreed) -> None:
         def work() -> bool:
-            self._cloud.offers.publish(agreed.offer)
-            self._cloud.consents.give(agreed.token, kit.VEHICLE)
+            if agreed.epoch == self._who.epoch:
+                self._cloud.offers.publish(agreed.offer)
+                self._cloud.consents.give(agreed.token, kit.VEHICLE)
             return True
 
         if self._attempt(work, lambda: self._deliver_record(agreed)):
@@ -93,6 +99,22 @@ class Owner:
             if not done:
                 self._clockwork.at(AGAIN_MS, "again", again)
         return done
+
+    def sell(self, buyer: Identity) -> None:
+        """The buyer's pairing is brought to the cloud; from when that has returned the seller's records are silent."""
+        for agreed in self._agreed.values():
+            agreed.ended = agreed.narrowed = True
+        self._who = buyer
+        self._bring()
+
+    def _bring(self) -> None:
+        if not self._attempt(partial(self._cloud.enrol, self._who), self._bring):
+            return
+        self._clockwork.note("sale_returned")
+        for agreed in self._agreed.values():
+            if agreed.epoch != self._who.epoch:
+                law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of the seller remain stored")
+                agreed.silent = True
 
     def withdraw(self, agreed: Agreed) -> None:
         """From the moment at which this has returned the recipient hears nothing more under it."""
@@ -124,10 +146,13 @@ class Owner:
         def work() -> bool:
             nonlocal entry
             history = self._history(agreed)
+            if kind == "resume" and agreed.epoch != self._who.epoch:
+                # sold meanwhile: nobody asks for that any more
+                return True
             if not history:
                 return False
             if entry not in history:
-                entry = kit.event(kind, history, began_ms, record=agreed.record)
+                entry = kit.event(kind, history, began_ms, _key_of(agreed), record=agreed.record)
                 if kind == "resume":
                     # a cloud that died after its commit has this entry, and the next try makes no other
                     agreed.covers_from_ms, agreed.silent = began_ms, False
@@ -152,7 +177,9 @@ class Owner:
 
     def make_up(self) -> None:
         """A restored cloud: the tool gives it back what it has forgotten and confirms what still holds."""
-        for agreed in list(self._agreed.values()):
+        if not self._attempt(partial(self._cloud.enrol, self._who), self.make_up):
+            return
+        for agreed in [one for one in self._agreed.values() if one.epoch == self._who.epoch]:
             agreed.narrowed = True
             if not self._attempt(partial(self._make_up, agreed), self.make_up):
                 return
@@ -185,3 +212,7 @@ class Owner:
             self._clockwork.at(1, kind, lambda: self._deliver(agreed, kind, ""))
         consents.confirm(agreed.record)
         return True
+
+
+def _key_of(agreed: Agreed) -> SigningKey:
+    return {who.epoch: who.owner_key for who in (FIRST, BUYER)}[agreed.epoch]

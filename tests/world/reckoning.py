@@ -33,6 +33,7 @@ UNIT_COUNTERS = {
     "samples_lost_full": "unit_full",
 }
 CLOUD_COUNTERS = {
+    "refused_device_ended": "cloud_refused_device_ended",
     "duplicates": "cloud_duplicates",
     "held_": "cloud_held",
     "deferred_schema_missing": "cloud_schema_missing",
@@ -55,7 +56,9 @@ def reckon(world: World) -> None:
     _check_statement(world)
     _check_log(world)
     law(not world.unit.counted["log_shrunk"], "law 6: the unit was shown a smaller log")
-    law(not world.unit.counted["log_forked"], "law 6: the unit was shown two logs")
+    forked, lies = world.unit.counted["log_forked"], world.clockwork.happened["second_log"]
+    law(not forked or lies, "law 6: the unit was shown two logs")
+    law(forked or not lies, "law 6: the unit was shown two logs, and did not see it")
     _note_counters(world)
 
 

@@ -1,4 +1,4 @@
-"""Two hundred worlds in which everything goes wrong that can, and the laws hold in each of them."""
+"""Three hundred worlds in which everything goes wrong that can, and the laws hold in each of them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from functools import cache
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.world.bugs import BUGS, Bug
+from tests.world.bugs import BUGS, WORLDS, Bug
+from tests.world.liar import LyingUnit
 from tests.world.world import World
 
-WORLDS = 200
 AT_ONCE = 10
 MUST_HAPPEN = {
     *("given", "given_again", "given_for_a_while", "given_twice", "withdraw_returned", "pause_returned", "resume"),
@@ -29,6 +29,12 @@ MUST_HAPPEN = {
     *("unit_full", "withdraw_in_a_send"),
     *("cloud_duplicates", "cloud_held", "cloud_schema_missing", "cloud_blocked_time", "cloud_blocked_expired"),
     *("logged", "log_hung"),
+    *("lie_foreign", "lie_epoch", "second_log"),
+    *("recipient_hanging", "recipient_breaking", "recipient_writing", "recipient_unsaid", "hang_cut"),
+    *("broker_replayed_up", "broker_replayed_down", "broker_other_unit", "broker_wrong_side", "broker_flipped"),
+    *("broker_held_back", "night", "refused_store_unavailable"),
+    *(f"unit_lied_{kind}" for kind in LyingUnit.KINDS),
+    *("sale_wiped", "sale_cut_short", "sale_returned", "cloud_refused_device_ended"),
     *("cloud_gap", "cloud_behind_floor", "cloud_journal_applied"),
 }
 """Every kind of event, over all worlds together."""

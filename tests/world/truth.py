@@ -22,6 +22,7 @@ class Agreed:
     token: str
     covers_from_ms: int
     expires_ms: int
+    epoch: int = 1
     entries: list[str] = field(default_factory=list)
     """The token and every event that the cloud has taken."""
     silent: bool = False

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from carnet.consent import Mode
 from tests import consentkit as kit
 from tests.world.agentside import DRAIN_MS, AgentSide
+from tests.world.broker import Broker
 from tests.world.car import Car
 from tests.world.clockwork import Clockwork
 from tests.world.cloudside import CloudSide
+from tests.world.identity import BUYER
 from tests.world.ledger import Ledger
 from tests.world.listeners import Listener
 from tests.world.mischief import Mischief
@@ -23,10 +26,9 @@ from tests.world.reckoning import reckon
 from tests.world.truth import Agreed
 
 START_MS = kit.GIVEN_MS + kit.DAY_MS
+HOUR_MS = 3_600_000
 HEAL_MS = 1_200_000
 """Within this after healing everything must have arrived."""
-CALM_MS = 50
-"""How long a message takes at most on a line that works."""
 SMALL_BYTES, LARGE_BYTES = 68 << 10, 4 << 20
 
 
@@ -40,12 +42,11 @@ class World:
         self._random = random = clockwork.random
         self._folder = Path(tempfile.mkdtemp(prefix="carnet-world-"))
         self.agreed: dict[str, Agreed] = {}
-        car = Car(random, START_MS)
+        self._car = car = Car(random, START_MS)
+        self.slept_ms = 0
         self.ledger = Ledger(clockwork, self.agreed, car.vin)
         self.plan = Plan(clockwork, without, drive_ms)
-        self.loss = self.doubling = 0.0
-        self.delay_ms = CALM_MS
-        self.healed = False
+        self.broker = Broker(clockwork)
         small = clockwork.chance(0.25)
         self.unit = AgentSide(clockwork, self.ledger, car, self._up, SMALL_BYTES if small else LARGE_BYTES)
         self.unit.on_cut = self._unit_cut  # type: ignore[method-assign]
@@ -62,24 +63,13 @@ class World:
 
     def _up(self, payload: bytes) -> None:
         if self.unit.online:
-            self._carry("up", payload, self.cloud.arrive)
+            self.broker.take("up", payload, partial(self.cloud.arrive, device=self.unit.identity.device))
 
     def down(self, payload: bytes) -> None:
         self.ledger.hidden(payload, "a down message")
-        self._carry("down", payload, self._arrive_down)
+        self.broker.take("down", payload, self.arrive_down)
 
-    def _carry(self, way: str, payload: bytes, arrive: Callable[[bytes], None]) -> None:
-        copies = 1 + (not self.healed and self.clockwork.chance(self.doubling))
-        if copies > 1:
-            self.clockwork.note(f"{way}_doubled")
-        for _ in range(copies):
-            if not self.healed and self.clockwork.chance(self.loss):
-                self.clockwork.note(f"{way}_lost")
-            else:
-                delay_ms = self._random.randrange(1, CALM_MS if self.healed else self.delay_ms)
-                self.clockwork.at(delay_ms, way, lambda: arrive(payload))
-
-    def _arrive_down(self, payload: bytes) -> None:
+    def arrive_down(self, payload: bytes) -> None:
         if self.unit.online:
             self.unit.do(lambda agent: agent.on_down(payload, self.unit.moment()))
 
@@ -124,6 +114,22 @@ class World:
             self.cloud.crash()
             self.cloud_cut()
 
+    def sell(self, *, wiped: bool) -> None:
+        """Somebody pairs the unit for the buyer, and brings the file to the cloud."""
+        self.unit_down(power=False)
+        self.unit.pair(BUYER, wiped=wiped)
+        self.ledger.sold(BUYER.epoch)
+        self.owner.sell(BUYER)
+
+    def night(self, hours: int) -> None:
+        """The car stands in its garage, without power; the cloud keeps house every hour."""
+        self.unit_down(power=True)
+        for _ in range(hours):
+            self.clockwork.leap(HOUR_MS)
+            self._car.sleep(HOUR_MS)
+            self.slept_ms += HOUR_MS
+            self.cloud.keep_house()
+
     # the run
 
     def clock_right(self) -> None:
@@ -142,7 +148,8 @@ class World:
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]
         clockwork.every(10_000, "images", self._images)
-        clockwork.run(START_MS + self.plan.drive_ms)
+        while clockwork.now_ms < (until_ms := START_MS + self.plan.drive_ms + self.slept_ms):
+            clockwork.run(until_ms)
         self._heal()
         reckon(self)
         return clockwork.happened
@@ -156,7 +163,8 @@ class World:
 
     def _heal(self) -> None:
         """No faults any more; but nobody reconnects a connection that stands."""
-        self.healed = True
+        self.broker.heal()
+        self.cloud.has_room()
         self.unit.disk.cut_at_commit(1 << 30, after=False)
         self.cloud.disk.cut_at_commit(1 << 30, after=False)
         self.unit.no_more_cuts()
