@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -239,7 +239,10 @@ class Oracle:
         self.dropped: Counter[str] = Counter()
         self.result: dict[Key, list[tuple[int, Fraction]]] = defaultdict(list)
 
-    def set_grants(self, grants: dict[str, list[dict[str, Any]]], boot_ms: int) -> None:
+    def set_grants(
+        self, grants: dict[str, list[dict[str, Any]]], boot_ms: int, alone: Collection[str] = frozenset()
+    ) -> None:
+        """``alone``: records that share no column with another one."""
         asked: dict[tuple[str, str, str, str], list[list[dict[str, str]]]] = defaultdict(list)
         needed = set()
         for record, items in grants.items():
@@ -256,6 +259,7 @@ class Oracle:
         for (record, path, transform, delivery_class), whens in asked.items():
             open_to_all = any(not when for when in whens)
             text = "" if open_to_all else repr(sorted(map(repr, whens)))
+            text += record if record in alone else ""
             sets[path, transform, delivery_class, text].append(record)
             alternatives[path, transform, delivery_class, text] = [] if open_to_all else whens
         columns = {}

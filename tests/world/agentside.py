@@ -303,7 +303,7 @@ class AgentSide:
         grants = self._grants()
         self._spelling = {repr(item["transform"]): item["transform"] for items in grants.values() for item in items}
         boot_ms = self.boot_ms(self._clockwork.now_ms)
-        self._oracle.set_grants(grants, boot_ms)
+        self._oracle.set_grants(grants, boot_ms, {name for name in grants if self._ledger.agreed[name].is_sealed})
         self._collect(boot_ms)
 
     def _grants(self) -> dict[str, list[Item]]:

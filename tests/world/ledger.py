@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from carnet.box import open_box
-from carnet.codec import decode
+from carnet.batch import Batch
+from carnet.box import Prelude, open_box
+from carnet.codec import decode, encode
 from carnet.envelope import Envelope, parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.ids import RECORD, format_id
 from carnet.schema import Schema
+from carnet.sealed import is_sealed, open_body
+from carnet.sealedevents import SEALED_TYPE, Opener
+from tests import consentkit as kit
 from tests.cloud.kit import SEAL
 from tests.world.clockwork import Clockwork, law
 from tests.world.truth import Agreed
@@ -103,14 +107,25 @@ class Ledger:
                 continue
             self._seen.add(envelope.manifest_hash)
             place = envelope.header.stream, envelope.header.seq
-            self._read(place, prelude.records, body, Schema.parse(schemas[prelude.schema_hash]))
-            self._hide(body, payload)
+            batch = self._opened(prelude, body, Schema.parse(schemas[prelude.schema_hash]))
+            self._read(place, prelude.records, batch)
+            self._hide(encode(batch) if is_sealed(body) else body, payload)
         self.clockwork.trace(envelope.header.type, envelope.header.seq, envelope.manifest_hash.hex())
 
-    def _read(self, place: tuple[bytes, int], records: tuple[bytes, ...], body: bytes, schema: Schema) -> None:
+    def _opened(self, prelude: Prelude, body: bytes, schema: Schema) -> Batch:
+        """The readings of a box, if those can open it whom their owner has agreed to, and nobody else."""
+        agreed = [self.agreed.get(format_id(RECORD, each)) for each in prelude.records]
+        sealed = [one is not None and one.is_sealed for one in agreed]
+        law(sealed in ([True], [False] * len(sealed)), "law 4: what is one recipient's alone shares a box")
+        law(is_sealed(body) == sealed[0], "law 4: a box is open to the cloud against its owner's word, or closed")
+        if not sealed[0]:
+            return decode(body, schema, size_max=1 << 22)
+        self.clockwork.note("sealed_to_recipient")
+        return open_body(body, schema, kit.RECIPIENT_KEY, prelude.records[0], prelude.boot_id)
+
+    def _read(self, place: tuple[bytes, int], records: tuple[bytes, ...], batch: Batch) -> None:
         """Every sample of a box is one that each of its records was granted on the car."""
-        batch = decode(body, schema, size_max=1 << 22)
-        for column, raw in zip(schema.columns, batch.values, strict=True):
+        for column, raw in zip(batch.schema.columns, batch.values, strict=True):
             for record in (format_id(RECORD, each) for each in records):
                 law(record in self.agreed, "law 2: the car collected for a record that the owner never signed")
                 law(self.agreed[record].epoch == self.epoch, "law 2: what the seller granted lives on in the car")
@@ -139,12 +154,13 @@ class Ledger:
         """The bytes of an event reach a recipient now."""
         now_ms = self.clockwork.now_ms
         law(self.vin not in body, "law 1: the VIN is in an event")
-        event = json.loads(body)
+        event = json.loads(Opener((kit.RECIPIENT_KEY,)).open(body))
         data = event["data"]
         law(event["id"] == event_id, "law 5: an event has another id than its sender says")
         agreed = self.agreed.get(data["record"])
         law(agreed is not None, "law 6: an event names no record of the owner")
         assert agreed is not None
+        law(agreed.is_sealed == (json.loads(body)["type"] == SEALED_TYPE), "law 4: the cloud can read it, or cannot")
         law(agreed.recipient == recipient, "law 1: an event reached another recipient than its record's")
         law(not agreed.silent, f"law 3: an event of {agreed.record} after its withdrawal or pause had returned")
         law(now_ms < agreed.expires_ms, "law 1: an event of an expired record")

@@ -21,6 +21,8 @@ from tests.world.ledger import Ledger
 from tests.world.truth import Agreed, Item
 
 INSURER, GARAGE, MAP = (format_id("rcp_", name) for name in (b"insurer---", b"repairshop", b"mapmaker--"))
+SEALED = INSURER
+"""The recipient whose readings only its own key opens."""
 AGAIN_MS = 1_500
 RETURNS_MS = 1_500
 """Within this a pause or withdrawal has returned, whatever is in flight."""
@@ -47,7 +49,8 @@ SHORT_ITEMS = [kit.item(SPEED, **{"class": "live"}), kit.item(ODOMETER)]
 
 
 def _offer(name: bytes, recipient: str, items: list[Item]) -> bytes:
-    return kit.offer_bytes(id=format_id("off_", name), recipient=recipient, items=items)
+    key = kit.sealed_to() if items is ITEMS[SEALED] else {}
+    return kit.offer_bytes(id=format_id("off_", name), recipient=recipient, items=items, **key)
 
 
 OFFERS = {recipient: _offer(recipient[4:14].encode(), recipient, items) for recipient, items in ITEMS.items()}

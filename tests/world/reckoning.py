@@ -31,6 +31,7 @@ UNIT_COUNTERS = {
     "boxes_destroyed": "unit_destroyed",
     "rolled_back": "unit_rolled_back",
     "samples_lost_full": "unit_full",
+    "samples_outside": "unit_outside",
 }
 CLOUD_COUNTERS = {
     "refused_device_ended": "cloud_refused_device_ended",
@@ -85,6 +86,7 @@ def _check_sums(world: World) -> None:
     counters = world.cloud.counters()
     lost = sum(count for name, count in counters.items() if name.startswith("lost_")) + world.cloud.losses_forgotten
     full = world.unit.counted["samples_lost_full"] + world.unit.counted["samples_lost_disk"]
+    outside = world.unit.counted["samples_outside"]
     with world.cloud.store.transaction() as t:
         blocks = t.blocks.of(VEHICLE)
     waiting = world.cloud.held()
@@ -100,10 +102,10 @@ def _check_sums(world: World) -> None:
             continue
         blocked = sum(block.samples for block in blocks if block.record in {agreed.record, ""})
         law(
-            len(missing) <= lost + full + blocked,
+            len(missing) <= lost + full + blocked + outside,
             f"law 5: {len(missing)} samples of {agreed.record} are gone, only {lost} named in gaps, {full} lost to"
             " a full"
-            f" disk and {blocked} blocked; the first is {missing[0]}",
+            f" disk, {outside} outside of the grant and {blocked} blocked; the first is {missing[0]}",
         )
 
 

@@ -26,7 +26,7 @@ MUST_HAPPEN = {
     *("recipient_deaf", "recipient_forgetful", "recipient_slow", "recipient_refusing", "send_cut", "event_again"),
     *("sent_in_a_group", "cloud_send_unsent", "one_of_two_withdrawn"),
     *("unit_evicted", "unit_promoted", "unit_reopened", "unit_destroyed", "unit_rolled_back"),
-    *("unit_full", "withdraw_in_a_send"),
+    *("unit_full", "withdraw_in_a_send", "sealed_to_recipient"),
     *("cloud_duplicates", "cloud_held", "cloud_schema_missing", "cloud_blocked_time", "cloud_blocked_expired"),
     *("logged", "log_hung"),
     *("lie_foreign", "lie_epoch", "second_log"),

@@ -5,6 +5,7 @@ Law: this is filled by the owner's own acts and reads no document of ours back.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,11 @@ class Agreed:
     """A withdrawal was asked for."""
     narrowed: bool = False
     """It was ever paused or withdrawn, or its store fell back."""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether only the recipient may read it."""
+        return bool(json.loads(self.offer)["v"] == 2)
 
     def item(self, path: str, transform: Item) -> Item | None:
         """What it allows of this path under this transform."""
