@@ -448,6 +448,35 @@ def test_what_a_killed_receiver_left_is_mended_by_the_next_one_and_not_written_a
     assert path.read_bytes().splitlines() == [event(n).body for n in (1, 2, 3)]
 
 
+def test_no_more_is_read_than_what_others_have_written(
+    two: tuple[JsonLines, JsonLines, Callable[[], list[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large the file is: each receiver does it before each of its groups."""
+    one, other, lines = two
+    pread, sizes = os.pread, list[int]()
+
+    def read(fd: int, size: int, start: int) -> bytes:
+        sizes.append(size)
+        return pread(fd, size, start)
+
+    monkeypatch.setattr("os.pread", read)
+    for each in (event(1, 50_000), event(2), event(3)):
+        assert deliver(one, each) is Outcome.CONFIRMED
+    assert deliver(other, event(4)) is Outcome.CONFIRMED
+    assert deliver(one, event(5)) is Outcome.CONFIRMED
+    first, second, third, fourth, _ = [len(line) + 1 for line in lines()]
+    assert sizes == [0, 0, 0, first + second + third, fourth]
+
+
+def test_a_file_that_somebody_has_cut_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with contextlib.closing(JsonLines(path)) as file:
+        deliver(file, event(1, 1000))
+        path.write_bytes(event(2).body + b'\n{"id":"half')
+        assert [deliver(file, event(n)) for n in (2, 3)] == [Outcome.CONFIRMED] * 2
+    assert path.read_bytes().splitlines() == [event(2).body, event(3).body]
+
+
 def test_two_receivers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     """In two threads, with leases that end in the middle of a line, until each has sent all of its own."""
     path = tmp_path / "events.jsonl"

@@ -33,7 +33,7 @@ class JsonLines:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._lines: deque[str] = deque(maxlen=GROUP_MAX)
         """Ids of the last lines: what a crash or a store that failed brings again is there already."""
-        self._synced = -1
+        self._synced = 0
         """The file's size when our last group ended, or this one began."""
         self._is_ours = False
         self._written = 0
@@ -90,9 +90,7 @@ class JsonLines:
         except BlockingIOError:
             return False
         self._is_ours = True
-        if os.lseek(self._fd, 0, os.SEEK_END) != self._synced:
-            self._lines = deque(self._mend(), GROUP_MAX)
-            self._synced = os.lseek(self._fd, 0, os.SEEK_END)
+        self._catch_up()
         return True
 
     def _unlock(self) -> None:
@@ -110,14 +108,17 @@ class JsonLines:
             os.ftruncate(self._fd, start)
             raise
 
-    def _mend(self) -> list[str]:
-        """Cut a torn last line; the ids of the last whole ones."""
+    def _catch_up(self) -> None:
+        """Read what was written since our last group, at most a tail: cut a torn last line, know the whole ones."""
         size = os.lseek(self._fd, 0, os.SEEK_END)
-        tail = os.pread(self._fd, TAIL_BYTES, max(0, size - TAIL_BYTES))
-        torn = len(tail) - (tail.rfind(b"\n") + 1)
+        # a file that is shorter now was cut by somebody, and is read again
+        start = max(self._synced if self._synced <= size else 0, size - TAIL_BYTES)
+        news = os.pread(self._fd, size - start, start)
+        torn = len(news) - (news.rfind(b"\n") + 1)
         if torn:
             os.ftruncate(self._fd, size - torn)
-        return list(_ids(tail[: len(tail) - torn].splitlines()[-GROUP_MAX:]))
+        self._lines += _ids(news[: len(news) - torn].splitlines()[-GROUP_MAX:])
+        self._synced = size - torn
 
 
 def _write_whole(fd: int, data: bytes) -> None:
