@@ -33,11 +33,14 @@ from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.recipients import Outcome
 from carnet_cloud.sending import Sender as Delivery
 from carnet_cloud.store import SqliteStore
+from carnet_cloud.store.devices import Devices
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys
+from carnet_cloud.store.shards import Shards
 from tests.world.clockwork import Broken
 from tests.world.cloudside import CloudSide
 from tests.world.listeners import Breaks
+from tests.world.node import Node
 from tests.world.rarities import KIND_OF, KINDS
 from tests.world.world import World
 
@@ -109,14 +112,14 @@ def _published_is_gone(self: Outgoing, *arguments: Any) -> Any:
     return found
 
 
-def _answers_before_commit(self: CloudSide) -> None:
+def _answers_before_commit(self: CloudSide, node: Node) -> None:
     def early(answers: Answers, *arguments: Any) -> list[Any]:
         for _, payload in _close(answers, *arguments):
             self._send(payload)
         return []
 
     with patch.object(Answers, "close", early):
-        _receive(self)
+        _receive(self, node)
 
 
 def _keeps_checkpoints(self: Buffer, envelopes: Any, **kinds: Any) -> Any:
@@ -296,6 +299,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((SqliteStore, "_commit", _commits_all_the_same),),
         "law",
         kind="store_full",
+        seed=40,
     ),
     Bug(
         "any_path_is_held",
@@ -303,6 +307,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((gate, "may_hold", _constant(None)),),
         "law 1",
         kind="lying_unit",
+        seed=1,
     ),
     Bug(
         "any_answer_is_fresh",
@@ -310,6 +315,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Ack, "answers", _constant(True)),),
         "",
         kind="lying_broker",
+        seed=2,
     ),
     Bug(
         "any_signature_counts",
@@ -317,6 +323,35 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((intake, "verify", _constant(None)),),
         "law",
         kind="lying_broker",
+        seed=2,
+    ),
+    Bug(
+        "renews_what_is_anothers",
+        "a sender that stood still renews a lease that another receiver has taken over",
+        ((Outbox, "renew", _constant(True)),),
+        "law 5",
+        kind="several",
+    ),
+    Bug(
+        "the_dead_are_kept",
+        "a receiver that shows no life keeps its shards",
+        ((Shards, "bury", _constant(None)),),
+        "law",
+        kind="several",
+    ),
+    Bug(
+        "the_seller_goes_on",
+        "a unit of the seller is still heard after the sale",
+        ((Devices, "end", _constant(None)),),
+        "law",
+        kind="sale",
+    ),
+    Bug(
+        "the_sale_is_forgotten",
+        "an agent that finds the files of another owner goes on with them",
+        ((Buffer, "wipe", _constant(None)),),
+        "law",
+        kind="sale",
     ),
     Bug(
         "wrapped_once",
@@ -324,6 +359,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((OutboxKeys, "rewrap", _constant(None)),),
         "law",
         kind="night",
+        seed=3,
     ),
     Bug(
         "any_log_is_the_log",
@@ -331,24 +367,28 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Following, "_conclude", _takes_any_log),),
         "law 6",
         kind="second_log",
+        seed=4,
     ),
     Bug(
         "an_error_is_a_yes",
         "what broke in a recipient's shell counts as confirmed",
         ((Delivery, "_hand_over", _breaks_is_taken),),
         "law 6",
+        seed=2,
     ),
     Bug(
         "written_is_confirmed",
         "what was only written counts as confirmed",
         ((Delivery, "_finish", _written_is_taken),),
         "law 6",
+        seed=8,
     ),
     Bug(
         "waits_for_who_hangs",
         "a withdrawal waits for a recipient that says nothing",
         ((consents, "DRAIN_MS", 60_000),),
         "law 3",
+        seed=2,
     ),
 )
 """Each needs what only a world has: a seed finds it."""

@@ -13,31 +13,19 @@ from carnet.errors import UnavailableError
 from carnet.topics import topic_up
 from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
-from carnet_cloud.consents import Consents, Waits
-from carnet_cloud.core import Receiver
-from carnet_cloud.enqueue import Outlet
+from carnet_cloud.consents import Consents
 from carnet_cloud.enrol import enrol
-from carnet_cloud.entries import Entries
-from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.grantbook import GrantBook
-from carnet_cloud.journal import Journal
 from carnet_cloud.keeper import ENDED_AT_ONCE
-from carnet_cloud.lease import Leases
-from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.offers import Offers
-from carnet_cloud.push import Pusher
-from carnet_cloud.recipients import Recipient
-from carnet_cloud.sequencer import Sequencer
-from carnet_cloud.store import SqliteStore
-from carnet_cloud.wrapping import Wrapping
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, KEYS, LOG_KEY, VEHICLE
+from tests.cloud.kit import DEVICE, KEYS, VEHICLE
 from tests.world.car import MAPPING
 from tests.world.clockwork import Clockwork, PowerCut
 from tests.world.disk import Disk
 from tests.world.identity import FIRST, Identity
 from tests.world.ledger import Ledger
 from tests.world.listeners import Breaks, Listener
+from tests.world.node import Node, NodeKilled, SharedStore
 
 T = TypeVar("T")
 STORE = "store.db"
@@ -58,14 +46,14 @@ class CloudSide:
     ) -> None:
         self._clockwork, self._ledger, self._folder, self._send = clockwork, ledger, folder, send
         self._listeners = listeners
-        self._recipients: dict[str, Recipient] = dict(listeners)
+        self.nodes: list[Node] = []
+        self.node_count = 1
+        self.keys = KEYS
         self.disk = Disk()
         self.is_up = False
         self._depth = 0
-        self._inbox: list[tuple[str, bytes]] = []
         self._answers_left: int | None = None
         self._cut_at_group: bool | None = None
-        self._sending: set[str] = set()
         self.held_up_ms = 0
         """How long sends took that came within something else, which waited for them: there is one thread."""
         self._catalogue = Catalogue(read_entries(MAPPING, "world.map.toml"))
@@ -89,52 +77,41 @@ class CloudSide:
 
     def _start(self) -> None:
         """What a crash left half is finished first."""
-        random = self._clockwork.random.randbytes
-        self.store = SqliteStore(self.disk.open(STORE), incarnation=self._incarnation, now_ms=self._clockwork.now_ms)
+        connection = self.disk.open(STORE)
+        self.store = SharedStore(connection, incarnation=self._incarnation, clockwork=self._clockwork)
         if self._restored_from:
             self._ledger.lost_by_backup |= self._restored_from - self.taken()
             self._restored_from.clear()
-        journal = Journal(
-            self._folder / "journal" / "narrowings",
-            self.store.incarnation,
-            new_store=self._is_new,
-            fsync=lambda _: None,
-        )
-        self.wrapping = Wrapping(self._folder / "wrapping", random)
-        book, leases = GrantBook(self._recipients, journal.is_pending), Leases()
-        outlet = Outlet(book, self._catalogue, self.wrapping, b"p" * 32, random)
-        clock = self._clockwork
-        waits = Waits(lambda: clock.now_ms, lambda: float(clock.now_ms), lambda: clock.run(clock.now_ms + 5))
-        self.pusher = Pusher(self.store, KEYS.sign, random)
-        self.receiver = Receiver(self.store, KEYS, outlet, random, self.pusher.seen, self.pusher.behind)
-        self.sequencer = Sequencer(
-            self.store,
-            LOG_KEY,
-            "carnet.example/log",
-            random(8),
-            LogHashes(self._folder / "journal", fsync=lambda _: None),
-            random,
-            lambda: clock.now_ms,
-            self.pusher.changed,
-        )
-        self.consents = Consents(self.store, journal, leases, waits, self.pusher.changed, Entries(random))
-        self.offers = Offers(
-            self.store, self._catalogue, dict.fromkeys(self._recipients, kit.RECIPIENT_NAME), waits.now_ms
-        )
-        clocks = Clocks(lambda: clock.now_ms, lambda: float(clock.now_ms), clock.random.random)
-        owner = random(8)
-        self.forwarders = {
-            name: Forwarder(self.store, self._recipients, self.wrapping, leases, book.may_send, clocks, owner)
-            for name in self._recipients
-        }
+        self.nodes = []
+        for _ in range(self.node_count):
+            self._add_node()
         self.is_up = True
-        self._sending.clear()
         if self._is_new:
             self.enrol(FIRST)
             self._is_new = False
-        self.consents.replay_journal()
-        self.consents.finish_endings()
-        self.sequencer.start()
+        for node in self.nodes:
+            node.begin()
+
+    def _add_node(self) -> Node:
+        node = Node(
+            self.store, self.keys, self._folder, self._listeners, self._catalogue, self._clockwork,
+            new_store=self._is_new and not self.nodes, shared=self.node_count > 1,
+        )  # fmt: skip
+        self.nodes.append(node)
+        return node
+
+    @property
+    def front(self) -> Node:
+        """The node that answers the owner."""
+        return next(node for node in self.nodes if node.works)
+
+    @property
+    def consents(self) -> Consents:
+        return self.front.consents
+
+    @property
+    def offers(self) -> Offers:
+        return self.front.offers
 
     def enrol(self, identity: Identity) -> bool:
         """Somebody brings the file of a unit; with a later epoch it is of a car that was sold."""
@@ -144,7 +121,7 @@ class CloudSide:
 
     def call(self, work: Callable[[], T]) -> T | None:
         """Let the cloud work; None if it is down or went down at that."""
-        if not self.is_up:
+        if not any(node.works for node in self.nodes if self.is_up):
             return None
         self._depth += 1
         try:
@@ -184,7 +161,6 @@ class CloudSide:
             self.losses_forgotten += self._losses()
         self.disk.crash(back_to)
         self.is_up = False
-        self._inbox.clear()
         self.no_more_cuts()
 
     def look(self) -> None:
@@ -221,21 +197,23 @@ class CloudSide:
 
     def arrive(self, payload: bytes, device: bytes = DEVICE) -> None:
         """The broker hands over a message, as one of this device."""
-        if self.is_up:
-            self._inbox.append((topic_up(device), payload))
+        for node in self.nodes if self.is_up else []:
+            node.arrive(topic_up(device), payload)
 
     def receive(self) -> None:
-        """One turn of the receiver's loop."""
-        self.call(self._receive)
+        """One turn of every receiver's loop."""
+        for node in self.nodes:
+            if node.works:
+                self.call(lambda to=node: self._receive(to))  # type: ignore[misc]
 
-    def _receive(self) -> None:
-        messages, self._inbox = self._inbox[:GROUP_MAX], self._inbox[GROUP_MAX:]
+    def _receive(self, node: Node) -> None:
+        messages, node.inbox = node.inbox[:GROUP_MAX], node.inbox[GROUP_MAX:]
         now_ms = self._clockwork.now_ms
         if messages and self._cut_at_group is not None:
             self.disk.cut_at_commit(0, after=self._cut_at_group)
             self._cut_at_group = None
-        answers = self.receiver.process(messages, now_ms) if messages else []
-        for _, payload in [*answers, *self.pusher.due(now_ms)]:
+        answers = node.receiver.process(messages, now_ms) if messages else []
+        for _, payload in [*answers, *node.pusher.due(now_ms)]:
             if self._answers_left is not None:
                 if self._answers_left == 0:
                     raise PowerCut
@@ -249,21 +227,40 @@ class CloudSide:
         for epoch, generation in self.disk.connection(STORE).execute(query, (VEHICLE,)).fetchall():
             self._ledger.rises(epoch, generation)
 
-    def forward(self, recipient: str) -> None:
-        """One turn of a forwarder's loop."""
-        if recipient in self._sending or not self._has_work(recipient):
+    def share(self) -> None:
+        """One turn of what the nodes have in common; what one of them narrowed, the others cut."""
+        if not self.is_up or self.node_count == 1:
             return
-        self._sending.add(recipient)
+        narrowed, self.store.others.narrowed = self.store.others.narrowed, []
+        for node in self.nodes:
+            if node.works:
+                for record in narrowed:
+                    node.leases.cut(record)
+                self.call(node.share)
+
+    def forward(self, recipient: str) -> None:
+        """One turn of every forwarder's loop."""
+        for node in self.nodes:
+            if node.works and recipient not in node.sending and self._has_work(recipient):
+                self._forward(node, recipient)
+
+    def _forward(self, node: Node, recipient: str) -> None:
+        node.sending.add(recipient)
         held_up_ms, began_ms = self.held_up_ms, self._clockwork.now_ms
         self.call(self._look)
         try:
             for _ in range(GROUPS_AT_ONCE):
-                self._listeners[recipient].final.clear()
-                if not self.call(lambda: self.forwarders[recipient].step(recipient)):
+                node.ears[recipient].final.clear()
+                if not self.call(lambda: node.forwarders[recipient].step(recipient)):
                     break
-                self._settled(recipient)
+                self._settled(node.ears[recipient].final)
+        except NodeKilled:
+            # whoever keeps the processes begins another one
+            if node in self.nodes:
+                self.nodes.remove(node)
+                self.call(lambda: self._add_node().begin())
         finally:
-            self._sending.discard(recipient)
+            node.sending.discard(recipient)
             if self.busy:
                 self.held_up_ms = held_up_ms + self._clockwork.now_ms - began_ms
 
@@ -272,8 +269,7 @@ class CloudSide:
         query = "select 1 from outbox where recipient = ? and state in ('queued', 'leased') limit 1"
         return self.is_up and self.disk.connection(STORE).execute(query, (recipient,)).fetchone() is not None
 
-    def _settled(self, recipient: str) -> None:
-        final = self._listeners[recipient].final
+    def _settled(self, final: list[str]) -> None:
         if len(final) > 1:
             self._clockwork.note("sent_in_a_group")
         for event_id in final:
@@ -283,14 +279,15 @@ class CloudSide:
         """One turn of the sequencer's loop; now and then it hangs for a while."""
         if self._clockwork.now_ms < self.logs_again_ms:
             return
-        if leaves := self.call(self.sequencer.turns):
-            self._clockwork.note("logged", leaves)
+        for node in self.nodes:
+            if node.works and (leaves := self.call(node.sequencer.turns)):
+                self._clockwork.note("logged", leaves)
 
     def keep_house(self) -> None:
         """What the keeper does every hour."""
         self.call(self._end_expired)
-        self.call(lambda: self.receiver.sweep(self._clockwork.now_ms))
-        self.call(lambda: self.wrapping.rotate(self.store))
+        self.call(lambda: self.front.receiver.sweep(self._clockwork.now_ms))
+        self.call(lambda: self.front.wrapping.rotate(self.store))
 
     def _end_expired(self) -> None:
         with self.store.transaction() as t:

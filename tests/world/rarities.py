@@ -28,8 +28,16 @@ KIND_OF = {
     4: "second_log",
     5: "sale",
     6: "sale",
+    7: "several",
+    8: "several",
+    9: "several",
 }
 """Seed modulo KINDS -> what happens."""
+
+
+def node_count(seed: int) -> int:
+    """How many receivers there are."""
+    return 2 if KIND_OF.get(seed % KINDS) == "several" else 1
 
 
 class Rarities:
@@ -100,6 +108,14 @@ class Rarities:
             return
         self._clockwork.note("night")
         self._world.night(hours)
+
+    def _plan_several(self) -> None:
+        """Two receivers on one store; now and then one of them stands still in the middle of a send, or dies of it."""
+        for _ in range(4):
+            listener = self._world.listeners[self._random.choice([INSURER, GARAGE, MAP])]
+            freeze = self._random.randrange(300, 9_000), self._clockwork.chance(0.4)
+            at_ms = self._random.randrange(20_000, 170_000)
+            self._world.plan.add(at_ms, "a receiver stands still", partial(listener.freezes.append, freeze))
 
     def _plan_sale(self) -> None:
         at_ms = self._random.randrange(60_000, 120_000)

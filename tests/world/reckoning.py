@@ -35,6 +35,7 @@ UNIT_COUNTERS = {
 }
 CLOUD_COUNTERS = {
     "refused_device_ended": "cloud_refused_device_ended",
+    "shard_of_another": "cloud_shard_of_another",
     "duplicates": "cloud_duplicates",
     "held_": "cloud_held",
     "deferred_schema_missing": "cloud_schema_missing",

@@ -22,6 +22,7 @@ from tests.world.listeners import Listener
 from tests.world.mischief import Mischief
 from tests.world.owner import GARAGE, INSURER, MAP, Owner
 from tests.world.plan import DRIVE_MS, Plan
+from tests.world.rarities import node_count
 from tests.world.reckoning import reckon
 from tests.world.truth import Agreed
 
@@ -138,6 +139,7 @@ class World:
     def run(self) -> Counter[str]:
         """Drive, heal, and see that everything adds up; how often what happened."""
         clockwork = self.clockwork
+        self.cloud.node_count = node_count(self.seed)
         self.cloud.start()
         self.unit.start()
         Mischief(self).plan()
@@ -145,6 +147,8 @@ class World:
         clockwork.every(DRAIN_MS, "drive", self.unit.drive)
         clockwork.every(250, "receive", self.cloud.receive)
         clockwork.every(500, "sequence", self.cloud.sequence)
+        if self.cloud.node_count > 1:
+            clockwork.every(500, "share", self.cloud.share)
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]
         clockwork.every(10_000, "images", self._images)
@@ -172,6 +176,7 @@ class World:
         self.cloud.logs_again_ms = 0
         for listener in self.listeners.values():
             listener.temper = {}
+            listener.freezes.clear()
         self.unit.set_mode(Mode.NORMAL)
         self.clock_right()
         if not self.cloud.is_up:
