@@ -56,8 +56,15 @@ class AgentSide:
     """``send(payload)`` takes what the agent publishes."""
 
     def __init__(
-        self, clockwork: Clockwork, ledger: Ledger, car: Car, send: Callable[[bytes], None], buffer_bytes: int
+        self,
+        clockwork: Clockwork,
+        ledger: Ledger,
+        car: Car,
+        send: Callable[[bytes], None],
+        buffer_bytes: int,
+        first_boot: int = 0,
     ) -> None:
+        """``first_boot``: so that no boot of one unit is one of another's."""
         self._clockwork, self._ledger, self._car, self._send = clockwork, ledger, car, send
         self._buffer_bytes = buffer_bytes
         self.disk = Disk()
@@ -68,7 +75,7 @@ class AgentSide:
         self.outages: list[Outage] = []
         self.wall_offset_ms = 0
         self.synchronised = clockwork.chance(0.5)
-        self.boots = 0
+        self.boots = self._first_boot = first_boot
         self.frames = 0
         self.is_parked = False
         self._boot_id = b""
@@ -162,8 +169,8 @@ class AgentSide:
         since_ms = self.boot_ms(written_ms) - LOST_MS
         self.outages.append(Outage(self.boots, since_ms, self.boot_ms(now_ms)))
         if kept_ms is not None:
-            self.outages += [Outage(boot, 0, 1e15) for boot in range(self.boots)]
-            self._ledger.unit_generation = 0
+            self.outages += [Outage(boot, 0, 1e15) for boot in range(self._first_boot, self.boots)]
+            self._ledger.unit_generations[self._first_boot] = 0
             self._entries_seen.clear()
             self.ended.clear()
         self.agent = None
@@ -180,6 +187,12 @@ class AgentSide:
             for name, image in _blank(self._buffer_bytes).items():
                 self.disk.replace(name, image)
         self.disk.forget_kept()
+
+    def clone(self, disk: Disk, identity: Identity) -> None:
+        """Somebody has copied the card and the keys of another unit."""
+        self.identity = identity
+        for name, image in disk.images().items():
+            self.disk.replace(name, image)
 
     def fill(self, length_ms: int) -> None:
         """The disk is full for so long."""
@@ -241,7 +254,7 @@ class AgentSide:
                     raise PowerCut
                 self._effects_left -= 1
             if isinstance(effect, Publish):
-                self._ledger.published(effect.payload, self._schemas())
+                self._ledger.published(effect.payload, self._schemas(), self._first_boot)
                 self._send(effect.payload)
             elif isinstance(effect, SetIdentifiers):
                 self._listen({can_id for found in effect.identifiers.values() for can_id, _ in found})

@@ -21,12 +21,14 @@ from carnet.ack import Ack
 from carnet.grants import Grant
 from carnet.ledger.follow import Verdict
 from carnet_agent.buffer import Buffer
+from carnet_agent.core import Agent
 from carnet_agent.following import Following
 from carnet_agent.sending.outgoing import Outgoing
 from carnet_agent.sending.sender import Sender
-from carnet_cloud import consents, enqueue, forward, gate, intake
+from carnet_cloud import consents, core, enqueue, forward, gate, intake
 from carnet_cloud.answers import Answers
 from carnet_cloud.grantbook import GrantBook
+from carnet_cloud.intake import Seen
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease
 from carnet_cloud.loghashes import LogHashes
@@ -102,6 +104,7 @@ class Bug:
 
 
 _publish, _add_all = Outgoing.publish, Buffer.add_all
+_replay = intake.replay
 _commit, _hand_over, _conclude = SqliteStore._commit, Delivery._hand_over, Following._conclude
 _close, _receive, _destroy = Answers.close, CloudSide._receive, Outbox.destroy
 
@@ -288,6 +291,11 @@ def _takes_any_log(self: Following, verdict: Verdict, *arguments: Any) -> Any:
     return [] if verdict is Verdict.FORKED else _conclude(self, verdict, *arguments)
 
 
+def _clone_is_duplicate(*arguments: Any) -> Seen:
+    found = _replay(*arguments)
+    return Seen.DUPLICATE if found is Seen.CLONE else found
+
+
 def _written_is_taken(_: Delivery, sent: Any) -> Any:
     return [replace(each, outcome=Outcome.CONFIRMED) if each.outcome is Outcome.WRITTEN else each for each in sent]
 
@@ -352,6 +360,20 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Buffer, "wipe", _constant(None)),),
         "law",
         kind="sale",
+    ),
+    Bug(
+        "a_clone_is_a_duplicate",
+        "a number that comes with another content is taken for a duplicate",
+        ((core, "replay", _clone_is_duplicate),),
+        "law 5",
+        kind="clone",
+    ),
+    Bug(
+        "keys_are_not_taken",
+        "the unit takes no new keys of the cloud",
+        ((Agent, "_new_keys", _constant(None)),),
+        "",
+        kind="keys",
     ),
     Bug(
         "wrapped_once",

@@ -84,13 +84,15 @@ class Frame:
 class Car:
     """Drives from ``start_ms`` on; `frames_until` gives each frame once."""
 
-    def __init__(self, random: Random, start_ms: int) -> None:
+    def __init__(self, random: Random, start_ms: int, number: int = 0) -> None:
+        """No reading of a car with another ``number`` is one of this."""
+        self._number = number
         self._next_ms = {can_id: start_ms + number * 7 for number, can_id in enumerate(PERIOD_MS)}
         self._count = dict.fromkeys(PERIOD_MS, 0)
         self._random = random
         self.vin = b"W" + bytes(random.randrange(33, 256) for _ in range(7))
-        self._speed = 1_000_000
-        self._service = 90_000
+        self._speed = 1_000_000 * (1 + number)
+        self._service = 90_000 + 100_000 * number
 
     def sleep(self, length_ms: int) -> None:
         """Nothing is sent for so long."""
@@ -111,9 +113,9 @@ class Car:
         if can_id == MOTION:
             # half a kilometre per hour and more from sample to sample: rounding does not make two of them one
             self._speed += self._random.randrange(60, 90)
-            return _u32(self._speed) + _u32(5_000_000 + count)
+            return _u32(self._speed) + _u32(5_000_000 * (1 + self._number) + count)
         if can_id == POSITION:
-            return _u32(480_000_000 + count * 20_000) + _u32(110_000_000 + count * 30_000)
+            return _u32(480_000_000 + self._number * 90_000_000 + count * 20_000) + _u32(110_000_000 + count * 30_000)
         if can_id == BODY:
             self._service -= 1
             return bytes([int(count // 40 % 3 != 2)]) + _u32(self._service) + bytes(3)

@@ -6,10 +6,12 @@ Law: a crash ends everything of the process that is under way, also what it was 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from carnet.errors import UnavailableError
+from carnet.envelope import parse_envelope
+from carnet.errors import Error, UnavailableError
 from carnet.topics import topic_up
 from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
@@ -20,7 +22,7 @@ from carnet_cloud.offers import Offers
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, VEHICLE
 from tests.world.car import MAPPING
-from tests.world.clockwork import Clockwork, PowerCut
+from tests.world.clockwork import Clockwork, PowerCut, law
 from tests.world.disk import Disk
 from tests.world.identity import FIRST, Identity
 from tests.world.ledger import Ledger
@@ -219,7 +221,30 @@ class CloudSide:
                     raise PowerCut
                 self._answers_left -= 1
             self._send(payload)
+        self._look_for_clones(messages)
         self._look()
+
+    def _look_for_clones(self, messages: list[tuple[str, bytes]]) -> None:
+        """Whoever signs one number twice is believed nothing any more."""
+        for _, payload in messages:
+            with suppress(Error):
+                header, manifest = parse_envelope(payload).header, parse_envelope(payload).manifest_hash
+                query = "select manifest from replay where device = ? and stream = ? and seq = ?"
+                place = header.device, header.stream, header.seq
+                row = self.disk.connection(STORE).execute(query, place).fetchone()
+                if row is not None and row[0] != manifest:
+                    self._clockwork.note("number_twice")
+                    law(self._is_lost(header.device), "law 5: one number with two contents, and nobody says so")
+
+    def _is_lost(self, device: bytes) -> bool:
+        with self.store.transaction() as t:
+            found = t.devices.get(device)
+        return found is None or found.state != "active"
+
+    @property
+    def is_quarantined(self) -> bool:
+        query = "select 1 from device where state = 'quarantined'"
+        return self.disk.connection(STORE).execute(query).fetchone() is not None
 
     def _look(self) -> None:
         """Tell the ledger what generation there is; before a send too, for a cut may have come before the answers."""

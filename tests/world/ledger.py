@@ -22,8 +22,8 @@ from carnet.schema import Schema
 from carnet.sealed import is_sealed, open_body
 from carnet.sealedevents import SEALED_TYPE, Opener
 from tests import consentkit as kit
-from tests.cloud.kit import SEAL
 from tests.world.clockwork import Clockwork, law
+from tests.world.cloudkeys import SEALS
 from tests.world.truth import Agreed
 
 NEEDLES_KEPT = 64
@@ -71,8 +71,8 @@ class Ledger:
     """Stream and number of envelopes that the restored store had acknowledged and the backup does not know."""
     generations: Counter[int] = field(default_factory=Counter)
     """Epoch -> highest generation that the cloud ever had."""
-    unit_generation: int = 0
-    """Highest that the unit ever named, but for a disk that lied."""
+    unit_generations: Counter[int] = field(default_factory=Counter)
+    """Highest that each unit ever named, but for a disk that lied."""
     epoch: int = 1
     """The one that the unit is in."""
     needles: list[bytes] = field(default_factory=list)
@@ -89,8 +89,8 @@ class Ledger:
 
     # what the car says
 
-    def published(self, payload: bytes, schemas: dict[bytes, bytes]) -> None:
-        """An envelope leaves the car; ``schemas``: documents that the car has, by hash."""
+    def published(self, payload: bytes, schemas: dict[bytes, bytes], unit: int = 0) -> None:
+        """An envelope leaves a unit; ``schemas``: documents that it has, by hash."""
         envelope = parse_envelope(payload)
         self.hidden(payload, "an envelope")
         if envelope.manifest_hash in self._seen:
@@ -98,11 +98,11 @@ class Ledger:
         for index, part in enumerate(envelope.parts):
             if part.box is None:
                 continue
-            prelude, body = open_box(part.box, SEAL, envelope.place(index))
+            prelude, body = open_box(part.box, SEALS[part.kid], envelope.place(index))
             law(prelude.epoch == self.epoch, "law 2: the unit speaks of an owner who has sold the car")
             if envelope.header.seq == 0:
-                law(prelude.generation >= self.unit_generation, "law 3: the unit's generation fell")
-                self.unit_generation = prelude.generation
+                law(prelude.generation >= self.unit_generations[unit], "law 3: the unit's generation fell")
+                self.unit_generations[unit] = prelude.generation
             if envelope.header.type is not EnvelopeType.DATA:
                 continue
             self._seen.add(envelope.manifest_hash)
@@ -216,7 +216,8 @@ class Ledger:
 
     def sold(self, epoch: int) -> None:
         """The unit begins anew, for another owner."""
-        self.epoch, self.unit_generation = epoch, 0
+        self.epoch = epoch
+        self.unit_generations.clear()
 
 
 def spelled(transform: dict[str, Any]) -> str:

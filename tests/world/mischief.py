@@ -13,7 +13,6 @@ from carnet.consent import Documents, GrantSet, Mode, encode_grant_set
 from carnet.down import GrantSetMessage, seal_down
 from carnet.ids import format_id
 from tests import consentkit as kit
-from tests.cloud.kit import KEYS
 from tests.world.owner import GARAGE, INSURER, MAP, OFFERS
 from tests.world.plan import DRIVE_MS
 from tests.world.rarities import Rarities
@@ -207,7 +206,13 @@ class Mischief:
         data = encode_grant_set(GrantSet(kit.VEHICLE, who.epoch + (kind == "epoch"), generation, records=living))
         self._clockwork.note(f"lie_{kind}")
         self._world.down(
-            seal_down(GrantSetMessage(data), who.device, KEYS.sign, who.receive.public, self._random.randbytes(32))
+            seal_down(
+                GrantSetMessage(data),
+                who.device,
+                self._world.cloud.keys.sign,
+                who.receive.public,
+                self._random.randbytes(32),
+            )
         )
         if kind in {"forged", "undone", "foreign"}:
             # the unit has seen a generation that the honest cloud has not: it is silent until the owner confirms

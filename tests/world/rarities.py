@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from carnet.ack import Ack
 from carnet.down import sign_ack
-from tests.cloud.kit import KEYS
+from tests.world.cloudkeys import CHANGED, CHANGING
 from tests.world.liar import LyingUnit
 from tests.world.owner import GARAGE, INSURER, MAP
 
@@ -31,6 +31,9 @@ KIND_OF = {
     7: "several",
     8: "several",
     9: "several",
+    10: "keys",
+    11: "clone",
+    12: "clone",
 }
 """Seed modulo KINDS -> what happens."""
 
@@ -117,6 +120,38 @@ class Rarities:
             at_ms = self._random.randrange(20_000, 170_000)
             self._world.plan.add(at_ms, "a receiver stands still", partial(listener.freezes.append, freeze))
 
+    def _plan_keys(self) -> None:
+        at_ms = self._random.randrange(30_000, 90_000)
+        self._world.plan.add(at_ms, "the cloud changes its keys", self._change_keys)
+
+    def _change_keys(self) -> None:
+        self._clockwork.note("keys_changing")
+        self._world.cloud.keys = CHANGING
+        self._world.cloud_stops()
+        self._clockwork.at(20_000, "the old keys go", self._drop_keys)
+
+    def _drop_keys(self) -> None:
+        """Not before the unit has the new ones; whoever puts an older card into it has to pair it anew."""
+        agent = self._world.unit.agent
+        if agent is None or agent._out.cloud.version != CHANGING.public.version:
+            if not self._world.healed:
+                self._clockwork.at(5_000, "the old keys go later", self._drop_keys)
+            return
+        self._clockwork.note("keys_changed")
+        self._world.unit.disk.forget_kept()
+        self._world.cloud.keys = CHANGED
+        self._world.cloud_stops()
+
+    def _plan_clone(self) -> None:
+        self._world.plan.add(self._random.randrange(50_000, 130_000), "clone", self._clone)
+
+    def _clone(self) -> None:
+        if self._world.unit.agent is None:
+            self._clockwork.at(700, "clone later", self._clone)
+            return
+        self._clockwork.note("cloned")
+        self._world.begin_clone()
+
     def _plan_sale(self) -> None:
         at_ms = self._random.randrange(60_000, 120_000)
         self._world.plan.add(at_ms, "sale", partial(self._sale, wiped=self._clockwork.chance(0.5)))
@@ -149,4 +184,4 @@ class Rarities:
             log_root=self._random.randbytes(32),
         )  # fmt: skip
         self._clockwork.note("second_log")
-        self._world.arrive_down(sign_ack(ack, self._world.unit.identity.device, KEYS.sign))
+        self._world.arrive_down(sign_ack(ack, self._world.unit.identity.device, self._world.cloud.keys.sign))

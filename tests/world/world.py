@@ -23,10 +23,11 @@ from tests.world.mischief import Mischief
 from tests.world.owner import GARAGE, INSURER, MAP, Owner
 from tests.world.plan import DRIVE_MS, Plan
 from tests.world.rarities import node_count
-from tests.world.reckoning import reckon
+from tests.world.reckoning import CLONE_BOOT, reckon
 from tests.world.truth import Agreed
 
 START_MS = kit.GIVEN_MS + kit.DAY_MS
+CLONE = 1
 HOUR_MS = 3_600_000
 HEAL_MS = 1_200_000
 """Within this after healing everything must have arrived."""
@@ -45,9 +46,11 @@ class World:
         self.agreed: dict[str, Agreed] = {}
         self._car = car = Car(random, START_MS)
         self.slept_ms = 0
+        self.clone: AgentSide | None = None
         self.ledger = Ledger(clockwork, self.agreed, car.vin)
         self.plan = Plan(clockwork, without, drive_ms)
         self.broker = Broker(clockwork)
+        self.healed = False
         small = clockwork.chance(0.25)
         self.unit = AgentSide(clockwork, self.ledger, car, self._up, SMALL_BYTES if small else LARGE_BYTES)
         self.unit.on_cut = self._unit_cut  # type: ignore[method-assign]
@@ -71,8 +74,9 @@ class World:
         self.broker.take("down", payload, self.arrive_down)
 
     def arrive_down(self, payload: bytes) -> None:
-        if self.unit.online:
-            self.unit.do(lambda agent: agent.on_down(payload, self.unit.moment()))
+        for unit in [self.unit, self.clone] if self.clone else [self.unit]:
+            if unit.online:
+                unit.do(lambda agent, of=unit: agent.on_down(payload, of.moment()))  # type: ignore[misc]
 
     def connect(self) -> None:
         """The broker is there again."""
@@ -122,6 +126,20 @@ class World:
         self.ledger.sold(BUYER.epoch)
         self.owner.sell(BUYER)
 
+    def begin_clone(self) -> None:
+        """A thief puts a copy of the unit, with its keys, into a car of his own."""
+        who, now_ms = self.unit.identity, self.clockwork.now_ms
+        send = partial(self.broker.take, "up", arrive=partial(self.cloud.arrive, device=who.device))
+        car = Car(self._random, now_ms, CLONE)
+        car.vin = self._car.vin
+        self.clone = clone = AgentSide(self.clockwork, self.ledger, car, send, LARGE_BYTES, CLONE * CLONE_BOOT)
+        clone.clone(self.unit.disk, who)
+        clone.on_cut = partial(clone.crash, power=True)  # type: ignore[method-assign]
+        clone.start()
+        clone.online = True
+        clone.do(lambda agent: agent.on_connection(True, clone.moment()))
+        self.clockwork.every(DRAIN_MS, "clone drives", clone.drive)
+
     def night(self, hours: int) -> None:
         """The car stands in its garage, without power; the cloud keeps house every hour."""
         self.unit_down(power=True)
@@ -167,11 +185,14 @@ class World:
 
     def _heal(self) -> None:
         """No faults any more; but nobody reconnects a connection that stands."""
+        self.healed = True
         self.broker.heal()
         self.cloud.has_room()
         self.unit.disk.cut_at_commit(1 << 30, after=False)
         self.cloud.disk.cut_at_commit(1 << 30, after=False)
         self.unit.no_more_cuts()
+        if self.clone is not None:
+            self.clone.crash(power=True)
         self.cloud.no_more_cuts()
         self.cloud.logs_again_ms = 0
         for listener in self.listeners.values():
@@ -202,7 +223,9 @@ class World:
         """Nothing is on its way any more."""
         agent = self.unit.agent
         assert agent is not None
-        if agent.counters()["rows_waiting"] or not self.cloud.is_up:
+        if not self.cloud.is_up:
+            return False
+        if agent.counters()["rows_waiting"] and not self.cloud.is_quarantined:
             return False
         with self.cloud.store.transaction() as t:
             depth = t.outbox.depth()
