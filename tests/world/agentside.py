@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from carnet.consent import Mode
 from carnet_agent.buffer import Buffer, DiskFailed
+from carnet_agent.buffer.files import open_buffer
 from carnet_agent.buffer.tables import configure as configure_buffer
 from carnet_agent.collect import Collector
 from carnet_agent.consent.store import GrantStore
@@ -193,6 +195,25 @@ class AgentSide:
         self.identity = identity
         for name, image in disk.images().items():
             self.disk.replace(name, image)
+
+    def damage(self, folder: Path) -> None:
+        """Some bytes of the buffer are others when it is opened next; the real opening is done on a real disk."""
+        random, who, path = self._clockwork.random, self.identity, folder / BUFFER
+        image = bytearray(self.disk.images().get(BUFFER) or self.disk.image(BUFFER))
+        start = random.randrange(len(image))
+        for at in range(start, min(len(image), start + random.choice([400, 4096, 8192]))):
+            image[at] ^= random.randrange(1, 256)
+        path.write_bytes(image)
+        opened = open_buffer(path, who.device, who.sign, random.randbytes, self._buffer_bytes)
+        self._clockwork.note("unit_salvaged" if opened.quarantined else "unit_damage_unseen")
+        connection = opened.buffer._db
+        connection.execute("pragma journal_mode=delete").fetchone()
+        self.disk.replace(BUFFER, connection.serialize())
+        self.disk.forget_kept()
+        connection.close()
+        for file in folder.glob(f"{BUFFER}*"):
+            file.unlink()
+        self.outages += [Outage(boot, 0, 1e15) for boot in range(self._first_boot, self.boots)]
 
     def fill(self, length_ms: int) -> None:
         """The disk is full for so long."""

@@ -20,7 +20,7 @@ from carnet import grantsets
 from carnet.ack import Ack
 from carnet.grants import Grant
 from carnet.ledger.follow import Verdict
-from carnet_agent.buffer import Buffer
+from carnet_agent.buffer import Buffer, files
 from carnet_agent.core import Agent
 from carnet_agent.following import Following
 from carnet_agent.sending.outgoing import Outgoing
@@ -98,6 +98,8 @@ class Bug:
                 world.run()
             except Broken as broken:
                 return str(broken)
+            except Exception as error:  # noqa: BLE001 - a bug may also bring the product down
+                return f"{type(error).__name__}: {error}"
             finally:
                 world.close()
         return ""
@@ -339,6 +341,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Outbox, "renew", _constant(True)),),
         "law 5",
         kind="several",
+        seed=7,
     ),
     Bug(
         "the_dead_are_kept",
@@ -346,6 +349,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Shards, "bury", _constant(None)),),
         "law",
         kind="several",
+        seed=7,
     ),
     Bug(
         "the_seller_goes_on",
@@ -358,7 +362,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         "the_sale_is_forgotten",
         "an agent that finds the files of another owner goes on with them",
         ((Buffer, "wipe", _constant(None)),),
-        "law",
+        "",
         kind="sale",
     ),
     Bug(
@@ -374,6 +378,13 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Agent, "_new_keys", _constant(None)),),
         "",
         kind="keys",
+    ),
+    Bug(
+        "damage_is_not_seen",
+        "a damaged buffer is opened as it is",
+        ((files, "check", _constant(True)),),
+        "DatabaseError",
+        kind="corrupt",
     ),
     Bug(
         "wrapped_once",

@@ -64,6 +64,7 @@ class CloudSide:
         self._restored_from: set[tuple[bytes, int]] = set()
         self.losses_forgotten = 0
         """Samples that gaps named to a store which a backup then replaced."""
+        self._seller: set[tuple[bytes, int]] | None = None
         self.logs_again_ms = 0
         """Until then the sequencer does nothing."""
 
@@ -205,7 +206,7 @@ class CloudSide:
     def receive(self) -> None:
         """One turn of every receiver's loop."""
         for node in self.nodes:
-            if node.works:
+            if node.works and (node.inbox or node.pusher._waiting):
                 self.call(lambda to=node: self._receive(to))  # type: ignore[misc]
 
     def _receive(self, node: Node) -> None:
@@ -228,18 +229,28 @@ class CloudSide:
         """Whoever signs one number twice is believed nothing any more."""
         for _, payload in messages:
             with suppress(Error):
-                header, manifest = parse_envelope(payload).header, parse_envelope(payload).manifest_hash
+                envelope = parse_envelope(payload)
+                header, manifest = envelope.header, envelope.manifest_hash
                 query = "select manifest from replay where device = ? and stream = ? and seq = ?"
                 place = header.device, header.stream, header.seq
                 row = self.disk.connection(STORE).execute(query, place).fetchone()
                 if row is not None and row[0] != manifest:
                     self._clockwork.note("number_twice")
                     law(self._is_lost(header.device), "law 5: one number with two contents, and nobody says so")
+                law(row is None or not self._is_new_of_seller(*place), "law 2: the seller's unit is still heard")
 
     def _is_lost(self, device: bytes) -> bool:
         with self.store.transaction() as t:
             found = t.devices.get(device)
         return found is None or found.state != "active"
+
+    def end_seller(self) -> None:
+        """The sale has returned: from now on nothing more of his unit is taken."""
+        query = "select stream, seq from replay where device = ?"
+        self._seller = set(self.disk.connection(STORE).execute(query, (FIRST.device,)).fetchall())
+
+    def _is_new_of_seller(self, device: bytes, stream: bytes, seq: int) -> bool:
+        return device == FIRST.device and self._seller is not None and (stream, seq) not in self._seller
 
     @property
     def is_quarantined(self) -> bool:

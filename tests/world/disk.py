@@ -92,6 +92,10 @@ class Disk:
         """No image from before comes back."""
         self._kept.clear()
 
+    def image(self, name: str) -> bytes:
+        """What is on it while the power is off."""
+        return self._images[name]
+
     def replace(self, name: str, image: bytes) -> None:
         """Something else writes the file while nobody has it open."""
         self._images[name] = image

@@ -114,6 +114,7 @@ class Owner:
         if not self._attempt(partial(self._cloud.enrol, self._who), self._bring):
             return
         self._clockwork.note("sale_returned")
+        self._cloud.end_seller()
         for agreed in self._agreed.values():
             if agreed.epoch != self._who.epoch:
                 law(not self._cloud.remains(agreed.record), "law 3: payloads or keys of the seller remain stored")

@@ -34,6 +34,8 @@ KIND_OF = {
     10: "keys",
     11: "clone",
     12: "clone",
+    13: "corrupt",
+    14: "corrupt",
 }
 """Seed modulo KINDS -> what happens."""
 
@@ -151,6 +153,15 @@ class Rarities:
             return
         self._clockwork.note("cloned")
         self._world.begin_clone()
+
+    def _plan_corrupt(self) -> None:
+        self._world.plan.add(self._random.randrange(40_000, 150_000), "bytes of the buffer change", self._damage)
+
+    def _damage(self) -> None:
+        if self._world.unit.agent is None:
+            self._clockwork.at(9_000, "bytes change later", self._damage)
+            return
+        self._world.damage()
 
     def _plan_sale(self) -> None:
         at_ms = self._random.randrange(60_000, 120_000)

@@ -61,11 +61,8 @@ def reckon(world: World) -> None:
     _check_sums(world)
     _check_statement(world)
     _check_log(world)
-    version = world.cloud.keys.public.version
-    law(
-        not agent or agent._out.cloud.version == version or world.cloud.is_quarantined,
-        "the unit has other keys of the cloud",
-    )
+    has_keys = agent is not None and agent._out.cloud.version == world.cloud.keys.public.version
+    law(has_keys or world.cloud.is_quarantined, "the unit has other keys of the cloud")
     law(not world.unit.counted["log_shrunk"], "law 6: the unit was shown a smaller log")
     forked, lies = world.unit.counted["log_forked"], world.clockwork.happened["second_log"]
     law(not forked or lies, "law 6: the unit was shown two logs")
@@ -77,7 +74,7 @@ def _check_quota(world: World) -> None:
     """Every world has enough in it; one of which something was left out need not."""
     happened = world.clockwork.happened
     law(world.unit.frames >= FRAMES_MIN, f"the unit heard only {world.unit.frames} frames")
-    law(happened["withdraw_returned"], "no withdrawal")
+    law(happened["withdraw_returned"] or happened["sale_returned"], "no withdrawal")
     law(happened["agent_crash"], "no crash")
     law(world.unit.counted["log_followed"], "the unit followed no log")
 

@@ -34,15 +34,9 @@ MUST_HAPPEN = {
     *("broker_replayed_up", "broker_replayed_down", "broker_other_unit", "broker_wrong_side", "broker_flipped"),
     *("broker_held_back", "night", "refused_store_unavailable"),
     *(f"unit_lied_{kind}" for kind in LyingUnit.KINDS),
-    *(
-        "sale_wiped",
-        "sale_cut_short",
-        "node_frozen",
-        "node_killed",
-        "cloud_shard_of_another",
-        "sale_returned",
-        "cloud_refused_device_ended",
-    ),
+    *("sale_wiped", "sale_cut_short", "sale_returned", "cloud_refused_device_ended"),
+    *("node_frozen", "node_killed", "cloud_shard_of_another", "cloned", "cloud_quarantined", "number_twice"),
+    *("keys_changing", "keys_changed", "unit_salvaged"),
     *("cloud_gap", "cloud_behind_floor", "cloud_journal_applied"),
 }
 """Every kind of event, over all worlds together."""

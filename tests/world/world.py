@@ -140,6 +140,11 @@ class World:
         clone.do(lambda agent: agent.on_connection(True, clone.moment()))
         self.clockwork.every(DRAIN_MS, "clone drives", clone.drive)
 
+    def damage(self) -> None:
+        """The power goes, and then bytes on the disk are others."""
+        self.unit_down(power=True)
+        self.unit.damage(self._folder)
+
     def night(self, hours: int) -> None:
         """The car stands in its garage, without power; the cloud keeps house every hour."""
         self.unit_down(power=True)
@@ -164,9 +169,9 @@ class World:
         clockwork.at(self._random.randrange(100, 5_000), "connect", self.connect)
         clockwork.every(DRAIN_MS, "drive", self.unit.drive)
         clockwork.every(250, "receive", self.cloud.receive)
-        clockwork.every(500, "sequence", self.cloud.sequence)
+        clockwork.every(1_000, "sequence", self.cloud.sequence)
         if self.cloud.node_count > 1:
-            clockwork.every(500, "share", self.cloud.share)
+            clockwork.every(1_000, "share", self.cloud.share)
         for name in self.listeners:
             clockwork.every(1_000, "forward", lambda to=name: self.cloud.forward(to))  # type: ignore[misc]
         clockwork.every(10_000, "images", self._images)
@@ -211,7 +216,7 @@ class World:
             self.connect()
         else:
             self.clockwork.note("healed_without_reconnect")
-        self.clockwork.run(self.clockwork.now_ms + 15_000)
+        self.clockwork.run(self.clockwork.now_ms + 10_000)
         self.connect()
         self.owner.look()
         self.unit.park()
