@@ -210,6 +210,7 @@ class AgentSide:
         connection.execute("pragma journal_mode=delete").fetchone()
         self.disk.replace(BUFFER, connection.serialize())
         self.disk.forget_kept()
+        self._ledger.is_damaged = True
         connection.close()
         for file in folder.glob(f"{BUFFER}*"):
             file.unlink()

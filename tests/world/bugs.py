@@ -357,6 +357,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Devices, "end", _constant(None)),),
         "law",
         kind="sale",
+        seed=5,
     ),
     Bug(
         "the_sale_is_forgotten",
@@ -364,6 +365,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Buffer, "wipe", _constant(None)),),
         "",
         kind="sale",
+        seed=25,
     ),
     Bug(
         "a_clone_is_a_duplicate",
@@ -371,6 +373,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((core, "replay", _clone_is_duplicate),),
         "law 5",
         kind="clone",
+        seed=11,
     ),
     Bug(
         "keys_are_not_taken",
@@ -378,6 +381,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((Agent, "_new_keys", _constant(None)),),
         "",
         kind="keys",
+        seed=10,
     ),
     Bug(
         "damage_is_not_seen",
@@ -385,6 +389,7 @@ FOUND_BY_SEEDS: tuple[Bug, ...] = (
         ((files, "check", _constant(True)),),
         "DatabaseError",
         kind="corrupt",
+        seed=73,
     ),
     Bug(
         "wrapped_once",

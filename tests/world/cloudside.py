@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from carnet.envelope import parse_envelope
+from carnet.envelope import parse_envelope, verify
 from carnet.errors import Error, UnavailableError
 from carnet.topics import topic_up
 from carnet_cloud.accounts import day_accounts, end_expired
@@ -24,7 +24,7 @@ from tests.cloud.kit import DEVICE, KEYS, VEHICLE
 from tests.world.car import MAPPING
 from tests.world.clockwork import Clockwork, PowerCut, law
 from tests.world.disk import Disk
-from tests.world.identity import FIRST, Identity
+from tests.world.identity import BUYER, FIRST, Identity
 from tests.world.ledger import Ledger
 from tests.world.listeners import Breaks, Listener
 from tests.world.node import Node, NodeKilled, SharedStore
@@ -122,9 +122,9 @@ class CloudSide:
         self.consents.end_tenures(VEHICLE)
         return True
 
-    def call(self, work: Callable[[], T]) -> T | None:
-        """Let the cloud work; None if it is down or went down at that."""
-        if not any(node.works for node in self.nodes if self.is_up):
+    def call(self, work: Callable[[], T], *, begins: bool = False) -> T | None:
+        """Let the cloud work; None if it is down or went down at that. ``begins``: no process need be there for it."""
+        if not self.is_up or not (begins or any(node.works for node in self.nodes)):
             return None
         self._depth += 1
         try:
@@ -235,6 +235,7 @@ class CloudSide:
                 place = header.device, header.stream, header.seq
                 row = self.disk.connection(STORE).execute(query, place).fetchone()
                 if row is not None and row[0] != manifest:
+                    verify(envelope, (FIRST if header.device == FIRST.device else BUYER).sign.public)
                     self._clockwork.note("number_twice")
                     law(self._is_lost(header.device), "law 5: one number with two contents, and nobody says so")
                 law(row is None or not self._is_new_of_seller(*place), "law 2: the seller's unit is still heard")
@@ -294,7 +295,7 @@ class CloudSide:
             # whoever keeps the processes begins another one
             if node in self.nodes:
                 self.nodes.remove(node)
-                self.call(lambda: self._add_node().begin())
+                self.call(lambda: self._add_node().begin(), begins=True)
         finally:
             node.sending.discard(recipient)
             if self.busy:

@@ -17,6 +17,7 @@ from carnet.box import Prelude, open_box
 from carnet.codec import decode, encode
 from carnet.envelope import Envelope, parse_envelope
 from carnet.envelopetype import EnvelopeType
+from carnet.errors import OpenError
 from carnet.ids import RECORD, format_id
 from carnet.schema import Schema
 from carnet.sealed import is_sealed, open_body
@@ -75,6 +76,8 @@ class Ledger:
     """Highest that each unit ever named, but for a disk that lied."""
     epoch: int = 1
     """The one that the unit is in."""
+    is_damaged: bool = False
+    """Bytes on the unit's disk have changed by themselves."""
     needles: list[bytes] = field(default_factory=list)
     _seen: set[bytes] = field(default_factory=set)
 
@@ -98,7 +101,12 @@ class Ledger:
         for index, part in enumerate(envelope.parts):
             if part.box is None:
                 continue
-            prelude, body = open_box(part.box, SEALS[part.kid], envelope.place(index))
+            try:
+                prelude, body = open_box(part.box, SEALS[part.kid], envelope.place(index))
+            except OpenError:
+                law(self.is_damaged, "the unit sends what nobody can open")
+                self.clockwork.note("damaged_sent")
+                return
             law(prelude.epoch == self.epoch, "law 2: the unit speaks of an owner who has sold the car")
             if envelope.header.seq == 0:
                 law(prelude.generation >= self.unit_generations[unit], "law 3: the unit's generation fell")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from carnet.consent import Mode
 from tests import consentkit as kit
+from tests.cloud.kit import KEYS
 from tests.world.agentside import DRAIN_MS, AgentSide
 from tests.world.broker import Broker
 from tests.world.car import Car
@@ -222,6 +223,11 @@ class World:
         self.unit.park()
         until_ms = self.clockwork.now_ms + HEAL_MS
         while self.clockwork.now_ms < until_ms and not self._is_quiet():
+            self.clockwork.run(self.clockwork.now_ms + 5_000)
+        if self.cloud.keys is not KEYS:
+            # nobody pushes keys: the next check-in brings them
+            self.disconnect()
+            self.connect()
             self.clockwork.run(self.clockwork.now_ms + 5_000)
 
     def _is_quiet(self) -> bool:
