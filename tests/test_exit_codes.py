@@ -115,6 +115,8 @@ carnet-agent status --config NOWHERE
 carnet-agent status --config FOLDER
 carnet-agent mode loud --config AGENT
 carnet-agent mode off --config NOWHERE
+carnet-agent ledger --config NOWHERE
+carnet-agent ceiling --config NOWHERE
 carnet-agent pair --config NOWHERE --owner-key PUBLIC --cloud-keys NOWHERE
 carnet-agent pair --config AGENT --owner-key NOWHERE --cloud-keys NOWHERE
 carnet-agent pair --config AGENT --owner-key EMPTY --cloud-keys NOWHERE

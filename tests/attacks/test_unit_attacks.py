@@ -185,7 +185,7 @@ def test_clocks_of_invented_boots_have_an_end(cloud: Cloud, liar: Unit, monkeypa
     """A boot id is free to invent; only so many clocks are kept."""
     monkeypatch.setattr("carnet_cloud.store.streams.ANCHORS_KEEP", 5)
     for number in range(12):
-        monkeypatch.setattr("tests.cloud.kit.BOOT", number.to_bytes(8, "big"))
+        liar.boot = number.to_bytes(8, "big")
         cloud.send(liar.check_in())
     assert cloud.store._connection.execute("select count(*) from anchor").fetchone()[0] == 5
 

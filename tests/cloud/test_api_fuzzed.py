@@ -22,11 +22,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from carnet.ids import device_text
+from carnet.ownerkeys import sign_addition
 from carnet_cloud.api import make_api
 from carnet_cloud.readiness import Readiness
 from carnet_cloud.watching import add_watching
 from tests import consentkit as kit
-from tests.cloud.kit import DEVICE, Cloud, Unit
+from tests.cloud.kit import DEVICE, NOW_MS, Cloud, Unit
 from tests.cloud.test_api import OPERATOR, TOKEN, facts, owned
 
 EXAMPLES = 60
@@ -41,6 +42,7 @@ REAL: dict[str, Any] = {
     "vehicle": kit.VEHICLE,
     "record": kit.token(),
     "event": kit.event("pause", [kit.token()]),
+    "key": sign_addition(kit.OWNER, kit.OTHER_KEY.public, NOW_MS, kit.OWNER_KEY.secret),
 }
 
 

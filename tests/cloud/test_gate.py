@@ -159,7 +159,7 @@ def test_each_answer_to_why_has_the_word_that_documents_and_counters_use() -> No
     """`carnet-cloud why` and metrics show it: it may not change with a name of ours."""
     assert [each.value for each in Blocked] == [
         *("tenure", "tenant", "recipient", "owner", "operator"),
-        *("unconfirmed", "expired", "schema", "offer", "time"),
+        *("unconfirmed", "log", "expired", "schema", "offer", "seal", "time"),
     ]
 
 

@@ -13,10 +13,15 @@ from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.sealed import KEEP_DAYS
 from carnet_agent.consent.store import GrantStore
 
+WALL_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
 
 def day_of(wall_ms: int | None, *, back_days: int = 0) -> str:
-    """The day in UTC, or the one so many days before; empty without the time."""
-    if not wall_ms:
+    """The day in UTC, or the one so many days before; empty without the time, or with one that no calendar has: an
+    answer may name the end of time.
+    """
+    if not wall_ms or wall_ms > WALL_MS_MAX:
         return ""
     return (datetime.fromtimestamp(wall_ms / 1000, UTC) - timedelta(days=back_days)).date().isoformat()
 
