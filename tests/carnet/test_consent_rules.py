@@ -29,6 +29,7 @@ from carnet.consent import (
 )
 from carnet.errors import LocalProtocolError, RemoteError
 from carnet.grants import compile_grant
+from carnet.recordevents import EVENTS_MAX
 from carnet.records import claimed_id, parse_record
 from carnet.signals import Category, Sensitivity
 from carnet.transforms import Transform
@@ -92,6 +93,21 @@ def test_a_yes_to_conditions_alone_is_no_yes() -> None:
     assert refusal(compile_grant, offer, token(offer, optional=(0,), items=(2,)), (), OWNER) == "record_items"
 
 
+def test_what_is_optional_is_not_chosen_because_another_item_depends_on_it() -> None:
+    """It would be sent without a yes; looking at it takes the yes as well, so the record without one is refused."""
+    wanted = [item(ODOMETER, when=[when(SPEED, "==", "0")]), item(SPEED, "optional")]
+    offer = offer_bytes(items=wanted)
+    assert choose(parse_offer(offer)) == (0,)
+    assert choose(parse_offer(offer), (1,)) == (0, 1)
+    assert refusal(compile_grant, offer, token(offer, optional=()), (), OWNER) == "record_condition"
+
+
+def test_what_is_sent_may_depend_on_itself() -> None:
+    """The speed, but only above a limit: no item beside it is needed."""
+    offer = offer_bytes(items=[item(SPEED, when=[when(SPEED, ">", "100")])])
+    assert [each.path for each in compile_grant(offer, token(offer, optional=()), (), OWNER).items] == [SPEED]
+
+
 @pytest.mark.parametrize("payload", [["id"], {}, {"id": 1}, {"id": "rec_x"}, "id", 7, None])
 def test_a_token_that_names_no_record_claims_none(payload: object) -> None:
     """Whatever it holds instead: it is only asked in order to say what was refused."""
@@ -144,6 +160,13 @@ def test_the_operators_event_says_that_it_is_his_and_why() -> None:
     for wrong in ({"by": "owner"}, {"by": ""}, {"reason": ""}, {"reason": "Not A Word"}):
         assert refusal(parsed, operators(**wrong)) == "event_malformed"
     assert parse_event(operators(), ()).reason == "for_a_test"
+    assert parse_event(signed(), OWNER.keys).reason == ""
+
+
+@pytest.mark.parametrize(("events", "reason"), [(EVENTS_MAX, "event_malformed"), (EVENTS_MAX + 1, "event_excess")])
+def test_too_many_events_are_not_even_read(events: int, reason: str) -> None:
+    """As many as there may be are, whatever is in them."""
+    assert refusal(compile_grant, OFFER, token(), ("{}",) * events, OWNER) == reason
 
 
 @pytest.mark.parametrize("kind", ["give", "refuse", "expire", "suspend"])

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from carnet.box import Place, Prelude, seal_box
+from carnet.codec import encode
 from carnet.envelope import NO_PREVIOUS, Header, destroy, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import FormatError, UnavailableError
+from carnet.ids import parse_id
 from carnet.note import DestructionReason
 from carnet.schema import Schema
+from carnet.sealed import seal_body
 from carnet_cloud import boxes
-from carnet_cloud.boxes import ReadBox, SchemaMissing, open_boxes, read_boxes, schemas_of
-from tests.cloud.kit import BOOT, DEVICE, SCHEMA, SEAL, SPEED, Cloud, Unit, column, readings
+from carnet_cloud.boxes import OpenBox, ReadBox, SchemaMissing, SealedBox, open_boxes, read_boxes, schemas_of
+from tests import consentkit as kit
+from tests.cloud.kit import BOOT, DEVICE, ODOMETER, SCHEMA, SEAL, SPEED, Cloud, Unit, column, readings
 
 KEYS = {SEAL.kid: SEAL}
+SEALED = seal_body(readings(), kit.RECIPIENT_KEY.public, parse_id(kit.RECORD_ID, "rec_"), BOOT, b"e" * 32)
+"""What only its recipient opens."""
 
 
 @pytest.fixture
@@ -89,3 +95,47 @@ def test_a_malformed_box_spoils_no_other_and_keeps_its_place() -> None:
         assert isinstance(each, ReadBox)
         assert (each.prelude, each.body) == (good[0].prelude, good[0].body)
         assert [times.tolist() for times in each.batch.times] == [times.tolist() for times in readings().times]
+
+
+def opened(body: bytes) -> OpenBox:
+    (box,) = open_boxes(parse_envelope(Unit().data(body=body)), KEYS)
+    return box
+
+
+def test_of_an_open_box_each_path_has_its_samples_from_every_column() -> None:
+    """One path may go in several ways; what is told of a path is all of them."""
+    twice = Schema((column(kit.SPEED, SPEED, "km/h"), column(kit.SPEED, ODOMETER, "km/h", 1)))
+    batch = readings(twice)
+    (box,) = read_boxes([(opened(encode(batch)), twice)])
+    assert isinstance(box, ReadBox)
+    assert (box.schema, box.kid) == (twice, None)
+    assert box.counts == {kit.SPEED: sum(map(len, batch.values))}
+
+
+def test_of_a_sealed_box_what_the_car_declares_is_told() -> None:
+    """Nobody here opens it; it stays as it came."""
+    box = opened(SEALED)
+    (read,) = read_boxes([(box, SCHEMA)])
+    assert isinstance(read, SealedBox)
+    assert (read.prelude, read.body, read.schema) == (box.prelude, SEALED, SCHEMA)
+    assert read.kid == kit.RECIPIENT_KEY.kid
+    assert read.sealed.part == SEALED[-len(read.sealed.part) :]
+    assert read.counts == dict.fromkeys((kit.ODOMETER, kit.SPEED), 4)
+
+
+@pytest.mark.parametrize("records", [(), (b"r" * 10, b"s" * 10)])
+def test_a_sealed_box_belongs_to_exactly_one_record(records: tuple[bytes, ...]) -> None:
+    """Its recipient is one; what would be for nobody or for two is refused."""
+    box = opened(SEALED)
+    (refused,) = read_boxes([(replace(box, prelude=replace(box.prelude, records=records)), SCHEMA)])
+    assert isinstance(refused, FormatError)
+    assert refused.reason == "sealed_records"
+
+
+def test_sealed_open_and_malformed_boxes_keep_their_places() -> None:
+    """Open ones are read together, and yet each answer stands where its box did."""
+    bodies = [SEALED, encode(readings()), SEALED[:-1], b"nonsense", encode(readings()), SEALED]
+    found = read_boxes([(opened(body), SCHEMA) for body in bodies])
+    assert [type(each) for each in found] == [SealedBox, ReadBox, FormatError, FormatError, ReadBox, SealedBox]
+    assert [each.body for each in found if not isinstance(each, FormatError)] == [bodies[n] for n in (0, 1, 4, 5)]
+    assert next(each.reason for each in found if isinstance(each, FormatError)) == "sealed_size"
