@@ -34,6 +34,15 @@ def test_prelude_and_body_come_back(prelude: Prelude, body: bytes) -> None:
     assert is_box_size(len(box))
 
 
+def test_a_box_belongs_to_up_to_64_records() -> None:
+    records = tuple(b"%010d" % number for number in range(65))
+    most = replace(PRELUDE, records=records[:64])
+    assert open_box(seal_box(most, b"body", KEY.public, PLACE, bytes(32)), KEY, PLACE) == (most, b"body")
+    with pytest.raises(LocalProtocolError) as fault:
+        seal_box(replace(PRELUDE, records=records), b"body", KEY.public, PLACE, bytes(32))
+    assert fault.value.reason == "prelude_data"
+
+
 @pytest.mark.parametrize("change", [
     {"type": EnvelopeType.GAP}, {"index": 1}, {"device": b"e" * 16}, {"stream": b"t" * 8}, {"cut": b"d" * 8},
     {"device_kid": b"l" * 8},

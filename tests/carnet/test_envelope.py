@@ -15,7 +15,7 @@ from carnet.envelopetype import EnvelopeType
 from carnet.errors import FormatError, LocalProtocolError, SignatureError
 from carnet.keys import BoxKey, SigningKey
 from carnet.limits import MESSAGE_BYTES_MAX
-from carnet.note import NOTE_BYTES, DestructionReason
+from carnet.note import NOTE_BYTES, DestructionReason, Note
 
 DEVICE_KEY, OTHER_KEY = SigningKey.from_seed(b"\x01" * 32), SigningKey.from_seed(b"\x02" * 32)
 CLOUD = BoxKey.from_seed(b"\x03" * 32)
@@ -32,6 +32,11 @@ def _sealed(bodies: list[bytes]) -> list[tuple[bytes, bytes]]:
         (CLOUD.kid, seal_box(PRELUDE, body, CLOUD.public, place, bytes([place.index]) * 32))
         for body, place in zip(bodies, places, strict=True)
     ]
+
+
+def _filling(length: int) -> bytes:
+    """The longest body whose plaintext is padded to ``length``: beside it are the prelude, one record and the mark."""
+    return bytes(length - 94 - 10 - 1)
 
 
 def _received(data: bytes) -> Envelope:
@@ -77,6 +82,26 @@ def test_the_shortest_and_the_longest_that_are_looked_at() -> None:
             parse_envelope(data)
         reasons.append(refusal.value.reason)
     assert reasons == ["envelope_size", "envelope_length", "envelope_length", "envelope_size"]
+
+
+def test_an_envelope_has_up_to_32_boxes() -> None:
+    assert len(_received(sign_envelope(HEADER, _sealed([b""]) * 32, DEVICE_KEY)).parts) == 32
+
+
+def test_an_envelope_may_be_as_long_as_a_message_also_where_a_note_has_made_it_shorter() -> None:
+    """Filled to the last byte by boxes of sizes that padding gives; one step more is refused."""
+    lengths = [258_048, 1920, *[256] * 6]
+    fits = sign_envelope(HEADER, _sealed([_filling(each) for each in lengths]), DEVICE_KEY)
+    assert len(fits) == MESSAGE_BYTES_MAX
+    for data in (fits, destroy(fits, 0, 7, DestructionReason.ENDED, DEVICE_KEY)):
+        assert len(_received(data).parts) == len(lengths)
+    with pytest.raises(LocalProtocolError) as fault:
+        sign_envelope(HEADER, _sealed([_filling(each) for each in (*lengths[:-1], 272)]), DEVICE_KEY)
+    assert fault.value.reason == "envelope_size"
+
+
+def test_a_note_that_nobody_has_signed_yet_is_without_a_signature() -> None:
+    assert Note(0, DestructionReason.ENDED, 7, b"h" * 32).signature == b""
 
 
 def test_a_box_of_another_type_cannot_be_destroyed() -> None:
