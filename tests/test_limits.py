@@ -45,6 +45,7 @@ LIMITS = [
     ("carnet_agent.buffer.disk", "NOTED_MAX", 256),
     ("carnet_agent.buffer.salvage", "TRIES", 3),
     ("carnet_agent.buffer.remains", "KEPT", 2),
+    ("carnet_agent.buffer.sealed", "KEEP_DAYS", 90),
 ]
 
 

@@ -79,6 +79,7 @@ PARTS: Final = (
             "tests/agent/test_buffer_rules.py",
             "tests/agent/test_buffer_disk.py",
             "tests/agent/test_buffer_remains.py",
+            "tests/agent/test_sealed_counts.py",
             "tests/agent/test_salvage.py",
         ),
     ),
