@@ -30,7 +30,7 @@ from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, NOW_MS, Cloud, Unit
 from tests.cloud.test_api import OPERATOR, TOKEN, facts, owned
 
-EXAMPLES = 60
+EXAMPLES = 30
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SIGNED_BYTES = {"POST /v1/offers", "POST /v1/enrolments"}
 """What is made up here is never canonical or signed; tests/fuzz has targets for these documents."""

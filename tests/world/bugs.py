@@ -170,7 +170,7 @@ BUGS: tuple[Bug, ...] = (
         "the receiver acknowledges before its transaction has committed",
         ((CloudSide, "_receive", _answers_before_commit),),
         "law 5",
-        seed=136,
+        seed=64,
     ),
     Bug(
         "judged_only_at_ingest",

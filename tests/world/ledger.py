@@ -114,6 +114,9 @@ class Ledger:
             if envelope.header.type is not EnvelopeType.DATA:
                 continue
             self._seen.add(envelope.manifest_hash)
+            if prelude.schema_hash not in schemas:
+                law(self.is_damaged, "the unit sends what it has no schema for")
+                continue
             place = envelope.header.stream, envelope.header.seq
             batch = self._opened(prelude, body, Schema.parse(schemas[prelude.schema_hash]))
             self._read(place, prelude.records, batch)

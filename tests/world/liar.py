@@ -44,7 +44,8 @@ class LyingUnit:
         record, self._unit.wall_ms, self._unit.epoch = mine[-1].record, self._world.clockwork.now_ms, 1
         # a boot that nobody knows: where it is known, its clock is, whatever the unit says
         self._unit.boot = self._random.randbytes(8)
-        self._unit.seq += 5 * (kind == "hole")
+        # a stream does not begin with a hole
+        self._unit.seq += 5 * (kind == "hole" and self._unit.seq > 0)
         if kind in {"bomb", "noise"}:
             plain = bytes(BOMB_BYTES) if kind == "bomb" else self._random.randbytes(500)
             body = zstd.compress(plain, 3) if kind == "bomb" else plain

@@ -85,7 +85,7 @@ class Owner:
 
     def _deliver_record(self, agreed: Agreed) -> None:
         def work() -> bool:
-            if agreed.epoch == self._who.epoch:
+            if agreed.epoch == self._who.epoch and not self._cloud.is_quarantined:
                 self._cloud.offers.publish(agreed.offer)
                 self._cloud.consents.give(agreed.token, kit.VEHICLE)
             return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = 20
 FULL_MS = 25_000
+HEADER_BYTES = 90
 KIND_OF = {
     19: "unit_full",
     0: "store_full",
@@ -90,7 +91,8 @@ class Rarities:
             self._world.cloud.arrive(payload, self._random.randbytes(16))
             return
         if way == "flipped":
-            at = self._random.randrange(len(payload))
+            # what stands before the boxes is vouched for by the signature alone
+            at = self._random.randrange(self._random.choice([HEADER_BYTES, len(payload)]))
             payload = payload[:at] + bytes([payload[at] ^ 1 << self._random.randrange(8)]) + payload[at + 1 :]
         self._world.cloud.arrive(payload)
         self._world.arrive_down(payload)
@@ -158,6 +160,9 @@ class Rarities:
         self._world.plan.add(self._random.randrange(40_000, 150_000), "bytes of the buffer change", self._damage)
 
     def _damage(self) -> None:
+        if self._clockwork.happened["disk_lied"]:
+            # an honest unit may be taken for a clone then: a limit that the threat model names
+            return
         if self._world.unit.agent is None:
             self._clockwork.at(9_000, "bytes change later", self._damage)
             return
@@ -188,7 +193,10 @@ class Rarities:
     def _show_log(self) -> None:
         """A head of the size that the unit knows, with another root."""
         agent = self._world.unit.agent
-        if agent is None or not agent._log.size:
+        if agent is None or not agent._log.size or not self._world.unit.online:
+            return
+        if agent._out.cloud.version != self._world.cloud.keys.public.version:
+            # what is signed by a key that the unit has not heard of shows it nothing
             return
         ack = Ack(
             agent._buffer.stream, 0, bytes(32), self._clockwork.now_ms, log_size=agent._log.size,

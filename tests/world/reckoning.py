@@ -53,6 +53,7 @@ CLOUD_COUNTERS = {
 
 def reckon(world: World) -> None:
     agent = world.unit.agent
+    law(world.clone is not None or not world.cloud.is_quarantined, "law 5: an honest unit is quarantined")
     if world.plan.is_whole:
         _check_quota(world)
     for data in world.unit.disk.images().values():
@@ -66,7 +67,8 @@ def reckon(world: World) -> None:
     law(not world.unit.counted["log_shrunk"], "law 6: the unit was shown a smaller log")
     forked, lies = world.unit.counted["log_forked"], world.clockwork.happened["second_log"]
     law(not forked or lies, "law 6: the unit was shown two logs")
-    law(forked or not lies, "law 6: the unit was shown two logs, and did not see it")
+    # a unit that is quarantined hears nothing any more
+    law(forked or not lies or world.cloud.is_quarantined, "law 6: the unit was shown two logs, and did not see it")
     _note_counters(world)
 
 
