@@ -9,9 +9,10 @@ import pytest
 
 from carnet.consent import compile as compile_grant
 from carnet.grants import Grant
+from carnet.keys import key_id
 from carnet.narrowing import SILENCED_BY
 from carnet.signals import Category, Sensitivity
-from carnet.states import State
+from carnet.states import EventKind, State
 from carnet.transforms import Transform
 from carnet_cloud import gate
 from carnet_cloud.catalogue import Entry
@@ -168,3 +169,66 @@ def test_only_what_lies_across_an_end_is_unsure(grant: Grant) -> None:
     begins = np.array([kit.GIVEN_MS - 9, kit.GIVEN_MS - 9, kit.GIVEN_MS, END_MS - 1, END_MS])
     ends = np.array([kit.GIVEN_MS - 1, kit.GIVEN_MS, kit.GIVEN_MS + 9, END_MS, END_MS + 9])
     assert gate.unsure(grant, begins, ends).tolist() == [False, True, False, True, False]
+
+
+# what waits for its place in the log
+
+
+def withdrawn(grant: Grant) -> Grant:
+    return replace(grant, state=State.WITHDRAWN, narrowed_by=EventKind.WITHDRAW)
+
+
+def test_a_record_that_the_log_has_not_yet_is_said_to_wait_for_it(grant: Grant) -> None:
+    """Nothing of it is in force."""
+    assert gate.may_send(replace(standing(grant), coming=grant), NOW_MS) is Blocked.LOG
+
+
+def test_what_is_in_force_goes_on_while_what_widens_waits(grant: Grant) -> None:
+    """A renewal that the log has not yet takes nothing away."""
+    renewed = replace(grant, expires_ms=grant.expires_ms + kit.DAY_MS)
+    assert gate.may_send(replace(standing(grant), coming=renewed), NOW_MS) is None
+
+
+def test_what_is_silent_and_widens_waits_for_the_log(grant: Grant) -> None:
+    """Withdrawn in force, given in what waits: only the log is lacking."""
+    assert gate.may_send(replace(standing(withdrawn(grant)), coming=grant), NOW_MS) is Blocked.LOG
+
+
+@pytest.mark.parametrize("in_force", [True, False])
+def test_what_would_be_refused_with_its_place_too_says_why(grant: Grant, in_force: bool) -> None:
+    """The log is not what it lacks."""
+    ended = withdrawn(grant)
+    coming = replace(ended, expires_ms=ended.expires_ms + 1) if in_force else ended
+    assert gate.may_send(replace(standing(ended), coming=coming), NOW_MS) is Blocked.OWNER
+
+
+def test_nothing_that_waits_for_the_log_gets_past_a_silence(grant: Grant) -> None:
+    """A restored store, a recipient that is not there: the same word with what waits and without."""
+    renewed = replace(grant, expires_ms=grant.expires_ms + kit.DAY_MS)
+    assert gate.may_send(replace(standing(grant, silent=True), coming=renewed), NOW_MS) is Blocked.UNCONFIRMED
+    assert gate.may_send(replace(standing(grant, reachable=False), coming=renewed), NOW_MS) is Blocked.RECIPIENT
+
+
+def test_the_latest_is_what_all_entries_come_to(grant: Grant) -> None:
+    renewed = replace(grant, expires_ms=grant.expires_ms + kit.DAY_MS)
+    assert standing(grant).latest is grant
+    assert replace(standing(grant), coming=renewed).latest is renewed
+
+
+def test_a_record_without_a_place_names_none(grant: Grant) -> None:
+    """0 is the log's own leaf, so it names no consent."""
+    assert standing(grant).position == 0
+
+
+# who can open it
+
+
+def test_a_box_is_opened_by_whom_the_owner_agreed_to_and_by_nobody_else(grant: Grant) -> None:
+    """The cloud's box under an offer that names a key, a recipient's under one that names none, and another key."""
+    own, other = b"k" * 32, b"o" * 32
+    sealed = replace(grant, sealed_to=own)
+    assert gate.may_open(grant, None) is None
+    assert gate.may_open(grant, key_id(own)) is Blocked.SEAL
+    assert gate.may_open(sealed, key_id(own)) is None
+    assert gate.may_open(sealed, key_id(other)) is Blocked.SEAL
+    assert gate.may_open(sealed, None) is Blocked.SEAL
