@@ -203,7 +203,7 @@ def _formed(value: object, pattern: re.Pattern[str], form: str) -> str:
 def _sealing_key(value: object) -> bytes:
     """A public key with its id, which shows that nobody mistyped it: what is sealed to such a key opens for nobody."""
     members = Members(value, "sealed_to", "key", "kid")
-    public = members.read("key", _base64url)
+    public = jws.base64url_bytes(members.read("key", fields.text, jws.BASE64URL))
     kid = members.read("kid", fields.hex_bytes, KID_BYTES)
     try:
         check_box_public(public)
@@ -212,10 +212,6 @@ def _sealing_key(value: object) -> bytes:
     if key_id(public) != kid:
         raise ConsentError("offer_key", "sealed_to.kid: is not the id of this key: one of the two was mistyped")
     return public
-
-
-def _base64url(value: object) -> bytes:
-    return jws.base64url_bytes(value if isinstance(value, str) else "")
 
 
 def _incentive(value: object) -> Incentive | None:

@@ -51,15 +51,15 @@ class OwnerKeys:
         return self.keys + self.removed
 
     def with_tokens(self, tokens: tuple[str, ...]) -> OwnerKeys:
-        """These keys and what ``tokens`` add and remove; a token that says nothing new changes nothing.
+        """These keys and what ``tokens`` add and remove; a token that says nothing new changes nothing, not even
+        ``tokens``.
 
         FormatError and SignatureError as `carnet.jws.verify` with the pinned keys; ConsentError ``key_malformed``,
         ``key_weak``, ``key_foreign`` (another vehicle or epoch), ``key_pinned`` (cannot be removed) or ``key_excess``.
         """
         found = self
         for token in tokens:
-            if token not in found.tokens:
-                found = found._with(token)
+            found = found._with(token)
         return found
 
     def _with(self, token: str) -> OwnerKeys:

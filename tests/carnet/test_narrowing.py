@@ -137,6 +137,15 @@ def test_the_ceiling_takes_away_categories_and_sensitivities_and_thins() -> None
     assert _wanted(EVERYTHING, ceiling=Ceiling(categories=frozenset())) == []
 
 
+def test_of_two_ceilings_the_lower_counts_in_everything() -> None:
+    """Whoever is at the car lowers what is configured and never raises it."""
+    driving, location, maintenance = Category.DRIVING, Category.LOCATION, Category.MAINTENANCE
+    one = Ceiling(frozenset({driving, location}), Sensitivity.PERSONAL, {driving: 1000, location: 500})
+    other = Ceiling(frozenset({driving, maintenance}), Sensitivity.LOW, {driving: 200, maintenance: 60_000})
+    both = Ceiling(frozenset({driving}), Sensitivity.LOW, {driving: 1000, location: 500, maintenance: 60_000})
+    assert one.under(other) == other.under(one) == both
+
+
 @pytest.mark.parametrize(
     "kinds, reason",
     [

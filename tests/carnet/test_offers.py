@@ -184,6 +184,19 @@ def test_the_parser_and_the_model_accept_the_same_of_a_sealed_offer(place: tuple
         assert (outcome == "accepted") == modelled, change
 
 
+@pytest.mark.parametrize(
+    ("member", "value", "sentence"),
+    [
+        ("key", 7, "sealed_to.key: a text has not its prescribed form"),
+        ("key", "=" + SEALED["sealed_to"]["key"][:40], "sealed_to.key: a public key has 32 bytes"),
+        ("kid", "=" + "0" * 16, "sealed_to.kid: is not the id of this key"),
+    ],
+)
+def test_what_is_wrong_with_a_sealing_key_says_where(member: str, value: Any, sentence: str) -> None:
+    with pytest.raises(RemoteError, match=f"^{sentence}"):
+        parse_offer(canonical.encode(changed(SEALED, ("sealed_to", member), value)))
+
+
 def test_what_is_parsed_is_what_stands_there() -> None:
     """Every member of the example, by hand."""
     offer = parse_offer(OFFER)

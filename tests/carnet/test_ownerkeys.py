@@ -14,7 +14,7 @@ from carnet.consent import OwnerKeys, encode_owner, parse_owner, sign_addition, 
 from carnet.errors import RemoteError
 from carnet.grants import compile_grant
 from carnet.keys import SigningKey
-from carnet.ownerkeys import ADDED_MAX, PINNED_MAX, TOKENS_MAX
+from carnet.ownerkeys import ADDED_MAX, PINNED_MAX, TOKENS_MAX, claimed_change
 from tests.consentkit import (
     DAY_MS,
     GIVEN_MS,
@@ -93,6 +93,21 @@ def test_what_was_removed_counts_never_again_in_whatever_order_the_tokens_come()
         owner = OWNER.with_tokens(tokens)
         assert (owner.keys, owner.removed) == ((OWNER_KEY.public,), (SECOND_KEY.public,))
         assert parse_owner(encode_owner(owner)) == owner
+
+
+def test_a_removal_takes_its_own_key_alone() -> None:
+    owner = OWNER.with_tokens((_addition(), _addition(public=OTHER_KEY.public), _removal()))
+    assert (owner.added, owner.removed) == ((OTHER_KEY.public,), (SECOND_KEY.public,))
+
+
+@pytest.mark.parametrize(("change", "act"), [(_addition(), "owner-key"), (_removal(), "owner-key-removal")])
+def test_a_token_is_asked_what_it_claims_before_anybody_stands_for_it(change: str, act: str) -> None:
+    assert claimed_change(change) == (act, GIVEN_MS)
+    head, _, signature = change.split(".")
+    for broken, reason in ((jws.base64url(b"{}"), "key_malformed"), ("!", "jws_malformed")):
+        with pytest.raises(RemoteError) as refusal:
+            claimed_change(f"{head}.{broken}.{signature}")
+        assert refusal.value.reason == reason
 
 
 def test_a_key_is_removed_by_a_pinned_one_alone_and_a_pinned_one_never() -> None:

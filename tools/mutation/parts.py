@@ -54,7 +54,10 @@ PARTS: Final = (
     Part(
         "envelope",
         (
-            *(f"carnet/{name}.py" for name in ("envelope", "box", "note", "padding", "sealedbox", "signatures")),
+            *(
+                f"carnet/{name}.py"
+                for name in ("envelope", "box", "note", "padding", "sealed", "sealedbox", "signatures")
+            ),
             *(f"cloud/carnet_cloud/{name}.py" for name in ("intake", "boxes")),
         ),
         (
@@ -62,6 +65,7 @@ PARTS: Final = (
             "tests/carnet/test_envelope.py",
             "tests/carnet/test_box.py",
             "tests/carnet/test_padding.py",
+            "tests/carnet/test_sealed.py",
             "tests/carnet/test_sealedbox.py",
             "tests/carnet/test_signatures.py",
             "tests/carnet/test_vectors.py",
