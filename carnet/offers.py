@@ -166,7 +166,7 @@ def _half_cell(items: tuple[OfferItem, ...]) -> int | None:
 
 
 def _item(value: object, place: str) -> OfferItem:
-    target = "path" if isinstance(value, dict) and ("path" in value or "category" not in value) else "category"
+    target = "category" if isinstance(value, dict) and "category" in value else "path"
     members = Members(value, place, target, *_ITEM_MEMBERS)
     path = members.read("path", _path) if target == "path" else None
     transform = Transform.parse(members.value("transform"), members.place_of("transform"))

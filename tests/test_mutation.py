@@ -113,6 +113,7 @@ def test_what_somebody_in_a_hurry_gets_wrong_is_changed(tmp_path: Path, source: 
         "import a, b",
         "__all__ = ['a']",
         "x = None",
+        "x = cast('A', y)",
         "def f():\n    return None",
     ],
 )

@@ -1,6 +1,7 @@
 """Where a module can be changed, and into what: every change is one node of its syntax tree put in another's place.
 
-Law: what a test cannot see is not changed: annotations, documentation, sentences for people, decorators, `assert`.
+Law: what a test cannot see is not changed: annotations and casts, documentation, sentences for people, decorators,
+`assert`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def sites(parent: ast.AST) -> Iterator[Site]:
             continue
         nodes = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
         for index, node in nodes:
-            if isinstance(node, ast.AST) and not _is_left_alone(node):
+            if isinstance(node, ast.AST) and not _is_left_alone(node) and not _is_cast(parent, field, index):
                 for new in changes(node, parent):
                     yield Site(parent, field, index, node, _located(new, node))
                 yield from sites(node)
@@ -144,6 +145,12 @@ def _located(new: ast.AST, old: ast.AST) -> ast.AST:
 def _is_typing(parent: ast.AST, field: str) -> bool:
     """What a class is made with, beside its bases."""
     return isinstance(parent, ast.ClassDef) and field == "keywords"
+
+
+def _is_cast(parent: ast.AST, field: str, index: int | None) -> bool:
+    """Whether this is the type in ``cast(type, value)``."""
+    is_cast = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and parent.func.id == "cast"
+    return is_cast and (field, index) == ("args", 0)
 
 
 def _is_left_alone(node: ast.AST) -> bool:
