@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--withdrawals", type=int, default=60)
     parser.add_argument("--quick", action="store_true", help="two withdrawals")
-    parser.add_argument("--netem", action="store_true", help="in the guest, with 100 ms round trip and 2 % loss")
+    parser.add_argument("--netem", action="store_true", help="in the guest, with 100 ms round trip and 2 %% loss")
     parser.add_argument("--in-guest", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     count = 2 if options.quick else options.withdrawals

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
 
 from bench.rig.barchart import draw
 from bench.rig.charts import charts
+from bench.rig.slow import HOST, Slow
 from tests.conftest import CHECKOUT
 
 BENCHES = sorted(path.name for path in (CHECKOUT / "bench").glob("*.py"))
@@ -20,6 +24,9 @@ LINES = [json.loads(line) for line in (CHECKOUT / "docs" / "rivals.jsonl").read_
 CHARTS = charts(LINES)
 CHEAP = ("log.py", "mqttclient.py", "onwire.py", "receiver_rivals.py", "withdraw.py")
 """Those that need no broker, no tracer, no other environment and no captures."""
+
+CLOSE_WAIT = bytes([8])
+"""State of a connection that the other side has ended (``tcpi_state``)."""
 
 
 @pytest.mark.parametrize("name", BENCHES)
@@ -45,6 +52,33 @@ def test_a_cheap_bench_ends_with_one_line_of_json(name: str) -> None:
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["bench"] == name.removesuffix(".py")
+
+
+def test_the_slow_recipient_counts_what_lies_unread_and_no_end_of_a_connection() -> None:
+    """The kernel counts an end that comes late over a bad network as a byte, which would be one after a withdrawal."""
+    slow = Slow()
+    sender = socket.create_connection((HOST, slow.port))
+    opened, _ = slow._listener.accept()
+    slow._read_of[opened] = 0
+    with slow._listener, opened:
+        with sender:
+            sender.sendall(b"x" * 10)
+            until(lambda: slow.received()[0] == 10)
+            assert slow._piece(opened) == b"x" * 10
+            sender.sendall(b"x" * 5)
+            until(lambda: slow.received()[0] == 15)
+        until(lambda: opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == CLOSE_WAIT)
+        count, last_s = slow.received()
+    assert count == 15
+    assert 0 <= time.monotonic() - last_s < 60
+
+
+def until(true: Callable[[], bool]) -> None:
+    """AssertionError after ten seconds."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("name", sorted(CHARTS))

@@ -151,6 +151,18 @@ def test_a_file_says_nothing_of_the_machine_it_was_written_on() -> None:
     assert found == []
 
 
+def test_every_help_can_be_shown() -> None:
+    """`argparse` formats it only when somebody asks, and a lone % sign is then the end of the program."""
+    found = []
+    for path in (path for path in tracked() if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
+                text = str(node.value.value)
+                if re.sub(r"%%|%\((default|prog|type|metavar|dest)\)s", "", text).count("%"):
+                    found.append(f"{path.relative_to(CHECKOUT)}:{node.value.lineno}: {text}")
+    assert found == []
+
+
 def test_nothing_is_left_unfinished() -> None:
     """What is missing is an issue, not a remark in the code."""
     words = re.compile("|".join([r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bXX" + r"X\b"]))

@@ -159,4 +159,6 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.Assign(targets=[ast.Name(id="__all__")]) | ast.keyword(arg="strict"):
             return True
+        case ast.Subscript(value=ast.Name(id="Literal")):
+            return True
     return False
