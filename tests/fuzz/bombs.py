@@ -1,4 +1,4 @@
-"""Small inputs that inflate beyond all bounds: ``python -m tests.fuzz.bombs BYTES`` sets them off, a process for each.
+"""Small inputs that inflate beyond all bounds: ``python -m tests.fuzz.bombs [BYTES]`` sets each off by itself.
 
 Law: what is read from outside takes no more memory than its bound, whatever it claims or inflates to. Prints a JSON
 object: what each bomb took besides what was there before, in bytes. Exit code 1 if one took more than 16 MB.
@@ -6,6 +6,7 @@ object: what each bomb took besides what was there before, in bytes. Exit code 1
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
@@ -150,8 +151,11 @@ def _harmless(read: Callable[[], object]) -> None:
         read()
 
 
-def main(size: int) -> int:
+def main(arguments: list[str]) -> int:
     """Small ones first, which load whatever is needed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.bombs", description=__doc__)
+    parser.add_argument("size", nargs="?", metavar="BYTES", type=int, default=GIGABYTE, help="to inflate to (2^30)")
+    size = parser.parse_args(arguments).size
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for bomb in BOMBS.values():
@@ -164,4 +168,4 @@ def main(size: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))
