@@ -8,13 +8,15 @@ A file for each tenant, 32 bytes a leaf in the order of the log. They tell nothi
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from carnet.errors import UnavailableError
+from carnet.errors import FormatError, UnavailableError
+from carnet.ids import TENANT, parse_id
 from carnet.ledger.merkle import HASH_BYTES
 
 PREFIX: Final = "log-"
@@ -29,8 +31,9 @@ class LogHashes:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def tenants(self) -> list[str]:
-        """Whose log has a file."""
-        return sorted(path.name.removeprefix(PREFIX) for path in self._folder.glob(f"{PREFIX}*"))
+        """Whose log has a file. A copy that somebody has laid beside it is nobody's."""
+        names = (path.name.removeprefix(PREFIX) for path in self._folder.glob(f"{PREFIX}*"))
+        return sorted(name for name in names if _is_tenant(name))
 
     def size(self, tenant: str) -> int:
         """How many leaves there are; half a hash, which a power cut left, is none."""
@@ -49,13 +52,21 @@ class LogHashes:
     def append(self, tenant: str, first: int, hashes: Sequence[bytes]) -> None:
         """On disk when it returns, ``first`` being the index of the first one. UnavailableError: then nothing may be
         signed.
+
+        What is there was signed, or is about to be, and is never cut off: another program may have added to it while
+        this one stood still and its turn was over.
         """
         path = self._path(tenant)
         try:
             is_new = not path.exists()
             with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "r+") as file:
-                file.truncate(first * HASH_BYTES)
-                file.seek(first * HASH_BYTES)
+                fcntl.flock(file, fcntl.LOCK_EX)
+                size = os.fstat(file.fileno()).st_size // HASH_BYTES
+                if hashes and first != size:
+                    raise UnavailableError("log_other", f"{path} has {size} leaves, not {first}: another signed")
+                # half a hash
+                file.truncate(size * HASH_BYTES)
+                file.seek(size * HASH_BYTES)
                 _write(file, b"".join(hashes))
                 self._fsync(file.fileno())
             if is_new:
@@ -72,6 +83,14 @@ class LogHashes:
             self._fsync(folder)
         finally:
             os.close(folder)
+
+
+def _is_tenant(name: str) -> bool:
+    try:
+        parse_id(name, TENANT)
+    except FormatError:
+        return False
+    return True
 
 
 def _write(file: FileIO, data: bytes) -> None:

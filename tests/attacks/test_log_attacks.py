@@ -7,15 +7,18 @@ Law 6: what the cloud once said that a recipient got, it can never say less of.
 
 from __future__ import annotations
 
+import fcntl
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from carnet import canonical
 from carnet.cli import main
+from carnet.errors import UnavailableError
 from carnet.ledger.account import Account, Count
 from carnet.ledger.checkpoint import Checkpoint, verify_checkpoint
 from carnet.ledger.follow import Verdict, judge
@@ -212,6 +215,65 @@ def test_f27_a_backup_from_before_the_log_goes_on_with_it_too(cloud: Cloud) -> N
         (given,) = t.ledger.leaves(kit.RECORD_ID)
     assert log is not None
     assert (log.size, given.position) == (3, 2)
+
+
+def test_f27_what_is_too_much_for_a_turn_is_taken_back_in_several(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of the hashes that were signed is lost meanwhile."""
+    backup, entries = cloud.store._connection.serialize(), [cloud.give()]
+    for kind in ("pause", "resume", "pause"):
+        cloud.clock.ms += 1000
+        entries.append(kit.event(kind, entries, cloud.clock.ms))
+        cloud.consents.event(entries[-1], kit.RECORD_ID)
+    signed = cloud.log_hashes.read(kit.TENANT, 0, 99)
+    with cloud.store.transaction() as t:
+        before = t.ledger.log(kit.TENANT)
+    monkeypatch.setattr("carnet_cloud.sequencer.FORGOTTEN_AT_ONCE", 2)
+    cloud.store._connection.deserialize(backup)
+    assert cloud.make_sequencer(b"restored", random.Random(2)).start() == len(signed) == 5
+    with cloud.store.transaction() as t:
+        after = t.ledger.log(kit.TENANT)
+    assert before is not None
+    assert after is not None
+    assert (after.size, after.root) == (before.size, before.root)
+    assert cloud.log_hashes.read(kit.TENANT, 0, 99) == signed
+
+
+def test_who_stood_still_while_another_signed_cuts_nothing_off(cloud: Cloud) -> None:
+    """Its transaction is over when it wakes up (PostgreSQL ends it after ten seconds), and it is about to write."""
+    cloud.give()
+    signed = cloud.log_hashes.read(kit.TENANT, 0, 9)
+    for first in (0, 1, 3):
+        with pytest.raises(UnavailableError, match="another signed"):
+            cloud.log_hashes.append(kit.TENANT, first, [bytes(32)])
+    assert cloud.log_hashes.read(kit.TENANT, 0, 9) == signed
+    cloud.log_hashes.append(kit.TENANT, 2, [bytes(32)])
+    assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]
+
+
+def test_who_waits_for_another_to_write_cuts_nothing_off_either(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.give()
+    signed, flock = cloud.log_hashes.read(kit.TENANT, 0, 9), fcntl.flock
+
+    def after_another(file: FileIO, how: int) -> None:
+        with (cloud.log_hashes._folder / f"log-{kit.TENANT}").open("ab") as other:
+            other.write(bytes(32))
+        flock(file, how)
+
+    monkeypatch.setattr("carnet_cloud.loghashes.fcntl.flock", after_another)
+    with pytest.raises(UnavailableError, match="another signed"):
+        cloud.log_hashes.append(kit.TENANT, len(signed), [b"x" * 32])
+    assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]
+
+
+def test_a_copy_of_the_hashes_that_lies_beside_them_is_no_log(cloud: Cloud) -> None:
+    cloud.give()
+    file = cloud.log_hashes._folder / f"log-{kit.TENANT}"
+    file.with_name(file.name + ".copy").write_bytes(file.read_bytes())
+    cloud.sequencer.start()
+    with cloud.store.transaction() as t:
+        assert [log.tenant for log in t.ledger.logs()] == [kit.TENANT]
 
 
 def test_a_crash_between_hashes_and_store_gives_every_leaf_the_place_it_had(cloud: Cloud) -> None:
