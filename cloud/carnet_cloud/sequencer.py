@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from carnet import canonical
-from carnet.errors import ConfigError, RemoteError, UnavailableError
+from carnet.errors import ConfigError, Error, RemoteError, UnavailableError
 from carnet.keys import SigningKey
 from carnet.ledger.checkpoint import Checkpoint, verify_checkpoint
 from carnet.ledger.leaf import SALT_BYTES, ConsentLeaf, LogLeaf, parse_leaf
@@ -35,6 +35,10 @@ Tenure = tuple[bytes, int]
 """A vehicle and an epoch: what has one sequence of generations."""
 Entry = tuple[bytes, StoredLeaf | None]
 """A leaf's hash, and the leaf if the store has it."""
+
+
+def _raise(error: Error) -> None:
+    raise error
 
 
 class Sequencer:
@@ -80,11 +84,19 @@ class Sequencer:
         tenants = sorted({*waiting, *self._hashes.tenants(), *(log.tenant for log in logs)})
         return sum(count for tenant in tenants for count in iter(lambda each=tenant: self.turn(each), 0))  # type: ignore[misc]
 
-    def turns(self) -> int:
-        """A turn for every tenant that has something to log; how many leaves got a place."""
+    def turns(self, failed: Callable[[Error], object] = _raise) -> int:
+        """A turn for every tenant that has something to log; how many leaves got a place. ``failed`` is told why a log
+        could not be added to, which keeps no other up.
+        """
         with self._store.transaction() as t:
             tenants = t.ledger.tenants_waiting()
-        return sum(self.turn(tenant) for tenant in tenants)
+        count = 0
+        for tenant in tenants:
+            try:
+                count += self.turn(tenant)
+            except Error as error:
+                failed(error)
+        return count
 
     def turn(self, tenant: str) -> int:
         """Log what waits, at most LEAVES_AT_ONCE leaves; how many. Nothing while another sequencer has the lease."""

@@ -203,7 +203,7 @@ class Service:
         """As soon as an entry was written."""
         self._to_log.wait(SEQUENCE_S)
         self._to_log.clear()
-        while self._parts.sequencer.turns():
+        while self._parts.sequencer.turns(lambda error: self._loops.tell("sequencer", error)):
             pass
 
     def _keep(self) -> None:

@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 import pytest
 
-from carnet.errors import ConfigError, UnavailableError
+from carnet.errors import ConfigError, Error, UnavailableError
 from carnet.grantsets import parse_grant_set
 from carnet.ids import format_id
 from carnet.keys import SigningKey
 from carnet.ledger.checkpoint import verify_checkpoint
+from carnet.ledger.merkle import Node
 from carnet.ledger.signednote import NoteKey
 from carnet_cloud.gate import Blocked, may_send
 from carnet_cloud.grantsets import grant_set_bytes
@@ -318,6 +319,21 @@ def test_a_turn_is_bounded(cloud: Cloud) -> None:
     with patch.object(cloud.sequencer, "_append", count):
         cloud.sequencer.turns()
     assert asked == [LEAVES_AT_ONCE]
+
+
+def test_a_log_that_nothing_may_be_added_to_keeps_no_other_up(cloud: Cloud) -> None:
+    """The store was exchanged for another one, say: only this tenant waits for whoever finds out."""
+    first = format_id("ten_", bytes(10))
+    cloud.log_hashes.append(first, 0, [bytes(32)])
+    with cloud.store.transaction() as t:
+        t.ledger.set_log(StoredLog(first, f"carnet.example/log/{first}", 1, bytes(32), "", b"sequence", 0))
+        t.ledger.add_nodes(first, [Node(0, 0, b"x" * 32)])
+        t.ledger.queue(first, "rec_", b"s" * 16, b"{}", 5)
+    cloud.give()
+    failures: list[Error] = []
+    cloud.sequencer.turns(failures.append)
+    assert [failure.reason for failure in failures] == ["log_differs"]
+    assert blocked(cloud) is None
 
 
 def test_a_log_is_signed_by_one_key(cloud: Cloud) -> None:
