@@ -73,7 +73,7 @@ def duties(
         "accounts": accounts,
         "held": lambda: receiver.sweep(now_ms()),
         "windows": windows,
-        "wrapping": _hourly(lambda: wrapping.rotate(store), monotonic_ms),
+        "wrapping": _hourly(lambda: wrapping.rotate(store, now_ms()), monotonic_ms),
         "scrub": _hourly(store.scrub, monotonic_ms),
     }
 

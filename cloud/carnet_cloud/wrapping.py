@@ -60,8 +60,9 @@ class Wrapping:
         key = self._keys.get(wrapping_key)
         return open_sealed(wrapped, key, wrapping_key) if key else None
 
-    def rotate(self, store: Store) -> int:
-        """Wrap every living key anew, then destroy the old wrapping keys; the number of keys wrapped.
+    def rotate(self, store: Store, now_ms: int) -> int:
+        """Wrap every living key anew, then destroy the old wrapping keys; the number of keys wrapped. ``now_ms``: the
+        server's clock, for what became of events whose key is gone.
 
         The new key is on disk before the transaction that uses it ends, the old ones go after it: a crash between
         leaves one key too many, never one too few.
@@ -75,7 +76,7 @@ class Wrapping:
             for record, recipient, wrapped, wrapping_key in t.outbox_keys.all():
                 key = self.unwrap(wrapped, wrapping_key)
                 if key is None:
-                    t.outbox.destroy(record, 0)
+                    t.outbox.destroy(record, now_ms)
                     continue
                 t.outbox_keys.rewrap(record, recipient, *self._wrapped(key))
                 count += 1

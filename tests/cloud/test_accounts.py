@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from carnet.canonical import parse
-from carnet.ledger.account import Account, judge_accounts
+from carnet.ledger.account import Account, day_of, judge_accounts
 from carnet.ledger.leaf import parse_leaf
 from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Ended
@@ -210,6 +210,23 @@ def test_what_may_have_been_read_is_unknown(scene: Scene, late: Outcome) -> None
     account = scene.accounts()[-1]
     assert (account.confirmed.events, account.unknown.events, account.unknown.samples) == (0, 1, SAMPLES)
     assert account.last_event
+
+
+def test_what_was_tried_under_a_key_that_is_gone_is_of_the_day_on_which_that_is_found(scene: Scene) -> None:
+    """A wrapping key was lost; the keeper, which wraps all others anew, finds it."""
+    scene.deliver(outcome=Outcome.RETRY)
+    cloud = scene.cloud
+    (lost,) = cloud.wrapping._folder.glob("*.key")
+    cloud.wrapping._make()
+    lost.unlink()
+    assert cloud.wrapping.rotate(cloud.store, cloud.clock.ms) == 0
+    with cloud.store.transaction() as t:
+        (told,) = t.outbox.deliveries(kit.RECORD_ID)
+    assert (told.outcome, told.time_ms) == ("unknown", cloud.clock.ms)
+    today = day_of(cloud.clock.ms)
+    cloud.clock.ms += kit.DAY_MS
+    scene.keep()
+    assert [account.day for account in scene.accounts()] == [today]
 
 
 def test_a_pause_is_no_end(scene: Scene) -> None:

@@ -81,7 +81,7 @@ def test_the_key_of_an_expired_record_ends_with_it_although_nothing_waits(cloud:
     cloud.clock.ms += WINDOW_MS
     turn(cloud)
     assert not has_key(cloud)
-    assert cloud.wrapping.rotate(cloud.store) == 0
+    assert cloud.wrapping.rotate(cloud.store, cloud.clock.ms) == 0
 
 
 def test_what_expired_while_it_waited_is_destroyed_though_nobody_takes_it(cloud: Cloud, unit: Unit) -> None:

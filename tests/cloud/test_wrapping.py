@@ -33,7 +33,7 @@ def test_after_a_rotation_old_wrappings_are_unreadable_and_living_keys_are_not(t
     old = wrapping.wrap(KEY)
     with store.transaction() as t:
         t.outbox_keys.set("rec", "rcp", *old)
-    assert wrapping.rotate(store) == 1
+    assert wrapping.rotate(store, 1) == 1
     assert wrapping.unwrap(*old) is None
     with store.transaction() as t:
         new = t.outbox_keys.get("rec", "rcp")
@@ -75,7 +75,7 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: 
     with pytest.raises(UnavailableError):
         wrapping.wrap(KEY)
     with pytest.raises(UnavailableError):
-        wrapping.rotate(store)
+        wrapping.rotate(store, 1)
     with pytest.raises(UnavailableError):
         wrapping.unwrap(b"wrapped", b"by one that another program made")
     with store.transaction() as t:
@@ -85,7 +85,7 @@ def test_a_folder_that_is_gone_for_a_while_costs_nothing(tmp_path: Path, store: 
     if empty:
         folder.rmdir()
     away.rename(folder)
-    assert wrapping.rotate(store) == 1
+    assert wrapping.rotate(store, 1) == 1
     with store.transaction() as t:
         again = t.outbox_keys.get("rec", "rcp")
     assert again is not None

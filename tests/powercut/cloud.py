@@ -108,7 +108,7 @@ def confirmed(cloud: Cloud) -> list[str]:
 def rotate(cloud: Cloud, folder: Path, say: Say) -> None:
     (old,) = (folder / "wrapping").glob("*.key")
     secret = old.read_bytes()
-    cloud.wrapping.rotate(cloud.store)
+    cloud.wrapping.rotate(cloud.store, cloud.clock.ms)
     cloud.store.scrub()
     say({"destroyed key": secret.hex()})
 

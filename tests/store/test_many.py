@@ -19,7 +19,7 @@ from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys
 from carnet_cloud.store.postgres import PostgresStore
 from tests import consentkit as kit
-from tests.cloud.kit import Cloud, Unit
+from tests.cloud.kit import NOW_MS, Cloud, Unit
 from tests.cloud.test_forward import OTHER, Listener, make_forwarder, outcomes
 from tests.store.backends import WAIT_S, until
 
@@ -282,11 +282,11 @@ def test_a_store_that_went_back_in_time_is_silent_where_it_was_narrowed(
 def test_a_key_wrapped_anew_by_one_program_opens_at_the_other(clouds: list[Cloud], unit: Unit) -> None:
     clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
-    assert clouds[1].wrapping.rotate(clouds[1].store) == 1
+    assert clouds[1].wrapping.rotate(clouds[1].store, NOW_MS) == 1
     listener = Listener()
     assert make_forwarder(clouds[0], listener).step(kit.RECIPIENT)
     assert len(listener.got) == 1
-    assert clouds[0].wrapping.rotate(clouds[0].store) == 1
+    assert clouds[0].wrapping.rotate(clouds[0].store, NOW_MS) == 1
     clouds[1].send(unit.data())
     assert make_forwarder(clouds[1], listener).step(kit.RECIPIENT)
     assert len(listener.got) == 2
@@ -298,8 +298,8 @@ def test_a_key_that_is_wrapped_anew_while_it_is_read_is_not_taken_for_lost(
     """Two rotations since this program last looked, the second one between the reading of the row and of the file."""
     clouds[0].give()
     clouds[0].send(unit.schema(), unit.data())
-    clouds[1].wrapping.rotate(clouds[1].store)
-    read, late = OutboxKeys.get, [lambda: clouds[1].wrapping.rotate(clouds[1].store)]
+    clouds[1].wrapping.rotate(clouds[1].store, NOW_MS)
+    read, late = OutboxKeys.get, [lambda: clouds[1].wrapping.rotate(clouds[1].store, NOW_MS)]
 
     def key(keys: OutboxKeys, *names: str) -> Any:
         found = read(keys, *names)
@@ -328,5 +328,5 @@ def test_a_key_that_is_destroyed_while_keys_are_wrapped_anew_stays_destroyed(
         return found
 
     monkeypatch.setattr(OutboxKeys, "all", late)
-    clouds[1].wrapping.rotate(clouds[1].store)
+    clouds[1].wrapping.rotate(clouds[1].store, NOW_MS)
     assert clouds[0].ask("select count(*) from outbox_key") == (0,)

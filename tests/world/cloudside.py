@@ -324,7 +324,7 @@ class CloudSide:
         """What the keeper does every hour."""
         self.call(self._end_expired)
         self.call(lambda: self.front.receiver.sweep(self._clockwork.now_ms))
-        self.call(lambda: self.front.wrapping.rotate(self.store))
+        self.call(lambda: self.front.wrapping.rotate(self.store, self._clockwork.now_ms))
 
     def _end_expired(self) -> None:
         with self.store.transaction() as t:
