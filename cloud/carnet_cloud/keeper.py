@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Consents
 from carnet_cloud.core import Receiver
+from carnet_cloud.histories import of_earlier_epochs
 from carnet_cloud.store import Store
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
@@ -38,6 +39,15 @@ class Keeper:
                 done = False
                 self._failed(name, error)
         return done
+
+
+def finish_sales(store: Store, consents: Consents) -> int:
+    """End what stands of vehicles that have changed hands while no service ran (`carnet_cloud.enrol.enrol`); how many
+    records. All vehicles are looked at: for a start, and seldom besides.
+    """
+    with store.transaction() as t:
+        vehicles = [vehicle for vehicle in t.consents.sold() if of_earlier_epochs(t, vehicle)]
+    return sum(consents.end_tenures(vehicle) for vehicle in vehicles)
 
 
 def duties(
@@ -69,6 +79,7 @@ def duties(
 
     return {
         "endings": consents.finish_endings,
+        "sales": _hourly(lambda: finish_sales(store, consents), monotonic_ms),
         "expired": expired,
         "accounts": accounts,
         "held": lambda: receiver.sweep(now_ms()),

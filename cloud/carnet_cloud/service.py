@@ -20,7 +20,7 @@ from carnet.topics import shard_name
 from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import CloudConfig
 from carnet_cloud.ending import Threads, end
-from carnet_cloud.keeper import Keeper, duties
+from carnet_cloud.keeper import Keeper, duties, finish_sales
 from carnet_cloud.keyfolder import read
 from carnet_cloud.loops import IDLE_S, Loops
 from carnet_cloud.membership import TURN_S, Membership
@@ -79,7 +79,7 @@ class Service:
         parts = self._parts
         opened = self._api_socket()
         mended = parts.consents.replay_journal()
-        half = parts.consents.finish_endings()
+        half = parts.consents.finish_endings() + finish_sales(parts.store, parts.consents)
         logged = parts.sequencer.start()
         self._replayed = True
         extra = told("start", narrowings=mended, endings=half, leaves=logged)

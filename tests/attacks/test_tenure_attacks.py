@@ -15,6 +15,7 @@ from carnet.keys import BoxKey, SigningKey
 from carnet_cloud.consents import DRAIN_MS
 from carnet_cloud.enrol import admit, enrol
 from carnet_cloud.entries import Entries
+from carnet_cloud.keeper import finish_sales
 from carnet_cloud.lease import Lease
 from tests import consentkit as kit
 from tests.agent import agentkit
@@ -147,10 +148,10 @@ def test_f25_a_sale_enrolled_while_no_service_ran_ends_the_records_before_the_fi
     unit = bought()
     enrol(cloud.store, enrolment(unit).signed(unit.key), kit.TENANT, NOW_MS)
     assert states(cloud) == {"given"}
-    assert cloud.consents.finish_endings() == len(RECORDS)
+    assert finish_sales(cloud.store, cloud.consents) == len(RECORDS)
     assert states(cloud) == {"invalidated"}
     assert cloud.events() == []
-    assert cloud.consents.finish_endings() == 0
+    assert finish_sales(cloud.store, cloud.consents) == 0
 
 
 def test_f25_an_enrolment_that_is_refused_ends_nothing(cloud: Cloud) -> None:

@@ -142,3 +142,25 @@ def test_the_end_does_not_stop_hearing_what_others_narrow(service: Service) -> N
     service._sent.set()
     sharing.join(LIMIT_S)
     assert not sharing.is_alive()
+
+
+def test_f25_what_a_sale_ends_is_over_before_anything_is_received_or_sent(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been enrolled while no service ran."""
+    order: list[str] = []
+
+    def finish(*_: object) -> int:
+        order.append("sales")
+        return 0
+
+    def start() -> None:
+        assert order == ["sales"]
+        raise InterruptedError
+
+    monkeypatch.setattr("carnet_cloud.service.finish_sales", finish)
+    monkeypatch.setattr(service.parts.link, "start", start)
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        monkeypatch.setattr(service, "_api_socket", lambda: opened)
+        with pytest.raises(InterruptedError):
+            service.run()

@@ -128,6 +128,20 @@ def test_endings_are_found_through_an_index_some_at_a_time(cloud: Cloud, unit: U
     assert [step for step in plan if "SCAN" in step] == []
 
 
+def test_a_turn_looks_at_no_vehicle_that_was_sold_long_ago(cloud: Cloud, unit: Unit) -> None:
+    """Only the hourly one does, in one question: a fleet has hundreds of thousands of them."""
+    keeper = Keeper(duties_of(cloud), lambda *_: None)
+    keeper.turn()
+    asked: list[str] = []
+    cloud.store._connection.set_trace_callback(asked.append)
+    for minutes, questions in ((1, 0), (59, 1)):
+        asked.clear()
+        cloud.clock.ms += minutes * 60_000
+        keeper.turn()
+        about = [sql for sql in asked if "from device" in sql]
+        assert len(about) == questions, about
+
+
 # replay windows
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from carnet.ids import format_id, parse_id
 from carnet_cloud import keyfolder
 from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.keeper import finish_sales
 from carnet_cloud.recipients import JsonLines
 from carnet_cloud.store import SqliteStore
 from tests import consentkit as kit
@@ -60,6 +61,7 @@ def start(folder: Path, seed: int) -> Cloud:
     cloud = Cloud(folder, store=store, new_store=is_new, seed=seed, fsync=os.fsync)
     cloud.consents.replay_journal()
     cloud.consents.finish_endings()
+    finish_sales(cloud.store, cloud.consents)
     return cloud
 
 

@@ -21,6 +21,7 @@ from carnet_cloud.entries import Entries
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
+from carnet_cloud.keeper import finish_sales
 from carnet_cloud.lease import Leases
 from carnet_cloud.loghashes import LogHashes
 from carnet_cloud.membership import Membership
@@ -106,6 +107,7 @@ class Node:
         shared: bool,
     ) -> None:
         self._clockwork = clock = clockwork
+        self._store = store
         random, now = clock.random.randbytes, lambda: clock.now_ms
         self.member = random(8)
         self.inbox: list[tuple[str, bytes]] = []
@@ -142,6 +144,7 @@ class Node:
         """As every start does, before the first send."""
         self.consents.replay_journal()
         self.consents.finish_endings()
+        finish_sales(self._store, self.consents)
         self.sequencer.start()
         self.share()
 

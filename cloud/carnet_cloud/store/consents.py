@@ -119,6 +119,15 @@ class Consents:
         rows = self._db.execute(f"select {_RECORD} from record where state in ({marks}) order by id", names)
         return [_record(row) for row in rows]
 
+    def sold(self) -> list[bytes]:
+        """Vehicles that have a unit of a later epoch than a record of theirs that is given or suspended, as stored."""
+        rows = self._db.execute(
+            "select distinct record.vehicle from (select vehicle, max(epoch) as newest from device group by vehicle"
+            " having min(epoch) < max(epoch)) as sold join record on record.vehicle = sold.vehicle"
+            " and record.epoch < sold.newest where record.state in ('given', 'suspended') order by record.vehicle"
+        )
+        return [bytes(row[0]) for row in rows]
+
     def living_of(self, offer: str) -> int:
         """How many records agree to an offer and are given or suspended, as stored."""
         row = self._db.execute(

@@ -45,13 +45,6 @@ class Devices:
         """Every vehicle that a unit was ever enrolled in."""
         return [bytes(row[0]) for row in self._db.execute("select distinct vehicle from device order by vehicle")]
 
-    def sold(self) -> list[bytes]:
-        """Every vehicle that has had more than one epoch."""
-        rows = self._db.execute(
-            "select vehicle from device group by vehicle having min(epoch) < max(epoch) order by vehicle"
-        )
-        return [bytes(row[0]) for row in rows]
-
     def add(self, device: Device, now_ms: int) -> None:
         """The caller has looked whether the device id exists: a second one is an error of the database."""
         self._db.execute(
