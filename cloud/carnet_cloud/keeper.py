@@ -11,11 +11,12 @@ from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Consents
 from carnet_cloud.core import Receiver
 from carnet_cloud.histories import of_earlier_epochs
+from carnet_cloud.replay import end_windows
 from carnet_cloud.store import Store
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
 ENDED_AT_ONCE = 1000
-"""Records that are looked at in one turn, each when it should have expired."""
+"""Of records that have expired, and of events whose window is over, in one turn."""
 ACCOUNTS_AT_ONCE = 1000
 """Accounts of days that are made in one turn."""
 
@@ -74,8 +75,7 @@ def duties(
 
     def windows() -> None:
         with store.transaction() as t:
-            t.replays.end_windows(now_ms())
-            t.outbox.drop_replayed(now_ms())
+            end_windows(t, now_ms(), ENDED_AT_ONCE)
 
     return {
         "endings": consents.finish_endings,

@@ -106,6 +106,18 @@ class Replaying:
         return verdicts
 
 
+def end_windows(t: Transaction, now_ms: int, limit: int) -> int:
+    """Destroy what is kept although its window has ended, at most ``limit`` of what is done and of what was asked for;
+    how many events that were.
+
+    While nobody narrows or asks: two who change the same rows in different orders would wait for one another.
+    """
+    over = t.replays.windows_over(now_ms, limit)
+    t.others.change_records(set(over.values()))
+    t.replays.end_windows(over, now_ms)
+    return len(over)
+
+
 def _require_done(t: Transaction, recipient: str) -> None:
     if t.replays.outcomes(recipient).get("waiting"):
         raise UnavailableError("replay_running", "the last replay is not done yet: ask for its report")

@@ -319,6 +319,35 @@ def test_a_replay_whose_receiver_died_in_it_ends_with_its_window(shop: Shop) -> 
     assert len(shop.listener.got) == 2
 
 
+def test_what_is_in_the_air_when_its_window_ends_is_told_by_who_sends_it(shop: Shop) -> None:
+    """The keeper leaves it alone until its lease is over; what comes of it then is kept no longer."""
+    shop.send(1)
+    shop.ask()
+    (end_ms,) = shop.cloud.ask("select replay_until_ms from outbox")
+
+    def end(_: int) -> None:
+        shop.cloud.clock.ms = end_ms
+        turn(shop.cloud)
+        kept.append(shop.count("state = 'leased' and payload is not null"))
+
+    kept: list[int] = []
+    shop.listener.during = end
+    shop.cloud.clock.ms = end_ms - 100
+    shop.forward()
+    assert kept == [1]
+    assert (shop.report().sent, shop.count("payload is not null")) == (1, 0)
+
+
+def test_no_more_windows_end_in_one_transaction_than_are_asked_for(shop: Shop) -> None:
+    """Of each kind: nobody else's transaction waits for all of them."""
+    shop.send(5)
+    shop.ask(shop.listener.got[2])
+    shop.cloud.clock.ms += WINDOW_MS
+    with shop.cloud.store.transaction() as t:
+        assert [replay.end_windows(t, shop.cloud.clock.ms, 2) for _ in range(3)] == [4, 1, 0]
+    assert (shop.report().destroyed, shop.count("payload is not null")) == (3, 0)
+
+
 def test_an_offer_without_a_window_keeps_nothing(tmp_path: Path) -> None:
     cloud, unit = Cloud(tmp_path), Unit()
     cloud.enrol(unit)

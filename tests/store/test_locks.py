@@ -14,6 +14,7 @@ from carnet.states import EventKind
 from carnet_cloud.enrol import end_unit, enrol
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.recipients import Outcome
+from carnet_cloud.replay import end_windows
 from carnet_cloud.sending import Sent
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.outbox import Queued
@@ -31,6 +32,7 @@ OTHER_VEHICLE = bytes([VEHICLE[0] ^ 1]) + VEHICLE[1:]
 
 QUEUED = Queued(bytes(16), kit.RECORD_ID, kit.RECIPIENT, 1, 1, b"", 1)
 
+WINDOWS: Ask = lambda t: end_windows(t, 2**52, 10)  # noqa: E731
 KEEP: Ask = lambda t: t.others.keep_vehicle(VEHICLE)  # noqa: E731 - a table of questions
 KEEP_DEVICE: Ask = lambda t: t.others.keep_devices([cloudkit.DEVICE])  # noqa: E731
 KEEP_RECORD: Ask = lambda t: t.others.keep_records([kit.RECORD_ID])  # noqa: E731
@@ -183,6 +185,20 @@ def test_whatever_decides_waits_for_who_changes_and_whatever_changes_for_who_dec
     thread.join(WAIT_S)
     assert through.is_set()
     assert waited
+
+
+def test_windows_end_while_nobody_narrows_and_nobody_waits_for_both(
+    stores: list[PostgresStore], clouds: list[Cloud], unit: Unit
+) -> None:
+    """They and a withdrawal change the same rows, each in an order of its own."""
+    clouds[0].offers.publish(kit.offer_bytes(replay_ms=kit.DAY_MS))
+    clouds[0].consents.give(kit.token(kit.offer_bytes(replay_ms=kit.DAY_MS)), kit.VEHICLE)
+    clouds[0].send(unit.schema(), *[unit.data() for _ in range(3)])
+    forwarder = make_forwarder(clouds[0], Listener())
+    while forwarder.step(kit.RECIPIENT):
+        pass
+    assert waits(stores, CHANGE_RECORD, WINDOWS)
+    assert clouds[0].ask("select count(*) from outbox where payload is not null") == (0,)
 
 
 def test_no_generation_and_no_count_is_lost(stores: list[PostgresStore]) -> None:

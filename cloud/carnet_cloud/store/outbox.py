@@ -352,14 +352,6 @@ class Outbox:
         ).fetchone()
         return bytes(row[0]) if row else None
 
-    def drop_replayed(self, now_ms: int) -> int:
-        """Payloads of what is done and whose replay window has ended."""
-        return self._db.execute(
-            "update outbox set payload = null where payload is not null and state not in ('leased', 'queued')"
-            " and replay_until_ms <= ?",
-            (now_ms,),
-        ).rowcount
-
     def deliveries(self, record: str) -> list[Delivery]:
         rows = self._db.execute(
             f"select {_DELIVERY}, replayed from delivery where record = ? order by time_ms, event_id", (record,)

@@ -6,7 +6,7 @@ that nothing has to be kept in step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carnet_cloud.store.database import Database
@@ -30,6 +30,13 @@ class Question:
     first: bytes
     asked_ms: int
     next: bytes
+
+
+_DONE = "payload is not null and state not in ('leased', 'queued') and replay_until_ms <= ?"
+_AGAIN = (
+    "replay_ms is not null and state in ('leased', 'queued') and replay_until_ms <= ?"
+    " and (state = 'queued' or lease_until_ms <= ?)"
+)
 
 
 class Replays:
@@ -83,17 +90,31 @@ class Replays:
             (recipient,),
         )
 
-    def end_windows(self, now_ms: int) -> int:
-        """What is to go out again and may not any more, because its window has ended; how many.
-
-        Whoever has it in the air, and does not write any more, says what became of it all the same.
+    def windows_over(self, now_ms: int, limit: int) -> dict[bytes, str]:
+        """Events, with their records, whose payload is kept although their window has ended: of what is done, and of
+        what is to go out again and is in nobody's hands. At most ``limit`` of each.
         """
-        return self._db.execute(
+        found: dict[bytes, str] = {}
+        for over in (_DONE, _AGAIN):
+            rows = self._db.execute(
+                f"select event_id, record from outbox where {over} order by replay_until_ms, event_id limit ?",
+                (*[now_ms] * over.count("?"), limit),
+            )
+            found |= {bytes(row[0]): row[1] for row in rows}
+        return found
+
+    def end_windows(self, event_ids: Iterable[bytes], now_ms: int) -> None:
+        """Destroy the payloads of those of which that still holds.
+
+        Whoever has one in the air, and does not write any more, says what became of it all the same.
+        """
+        names = [(event_id, now_ms) for event_id in event_ids]
+        self._db.executemany(f"update outbox set payload = null where event_id = ? and {_DONE}", names)
+        self._db.executemany(
             "update outbox set state = case when state = 'leased' then 'unknown' else 'destroyed' end, payload = null"
-            " where replay_ms is not null and state in ('leased', 'queued') and replay_until_ms <= ?"
-            " and (state = 'queued' or lease_until_ms <= ?)",
-            (now_ms, now_ms),
-        ).rowcount
+            f" where event_id = ? and {_AGAIN}",
+            [(*each, now_ms) for each in names],
+        )
 
     def question(self, recipient: str) -> Question | None:
         row = self._db.execute(
