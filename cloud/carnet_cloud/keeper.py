@@ -12,13 +12,15 @@ from carnet_cloud.consents import Consents
 from carnet_cloud.core import Receiver
 from carnet_cloud.histories import of_earlier_epochs
 from carnet_cloud.replay import end_windows
-from carnet_cloud.store import Store
+from carnet_cloud.store import Store, Transaction
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping
 
-ENDED_AT_ONCE = 1000
-"""Of records that have expired, and of events whose window is over, in one turn."""
-ACCOUNTS_AT_ONCE = 1000
-"""Accounts of days that are made in one turn."""
+AT_ONCE = 1000
+"""Of what has ended or is over by itself, in one transaction."""
+SPELL_MS = 3_000
+"""How long a duty goes on that finds more of it: a thousand a turn would never end the days of a large fleet, and a
+keeper that comes to nothing else for STALLED_S has the service started again.
+"""
 
 Duty = Callable[[], object]
 
@@ -65,25 +67,24 @@ def duties(
     The store is scrubbed after the keys have changed, so that no old one is left.
     """
 
-    def expired() -> None:
-        with store.transaction() as t:
-            end_expired(t, random, now_ms(), ENDED_AT_ONCE)
+    def all_of(some: Callable[[Transaction], int]) -> Duty:
+        """AT_ONCE in a transaction, others come in between; what is left after SPELL_MS the next turn does."""
 
-    def accounts() -> None:
-        with store.transaction() as t:
-            day_accounts(t, random, now_ms(), ACCOUNTS_AT_ONCE)
+        def duty() -> None:
+            started_ms, count = monotonic_ms(), AT_ONCE
+            while count >= AT_ONCE and monotonic_ms() - started_ms < SPELL_MS:
+                with store.transaction() as t:
+                    count = some(t)
 
-    def windows() -> None:
-        with store.transaction() as t:
-            end_windows(t, now_ms(), ENDED_AT_ONCE)
+        return duty
 
     return {
         "endings": consents.finish_endings,
         "sales": _hourly(lambda: finish_sales(store, consents), monotonic_ms),
-        "expired": expired,
-        "accounts": accounts,
+        "expired": all_of(lambda t: end_expired(t, random, now_ms(), AT_ONCE)),
+        "accounts": all_of(lambda t: day_accounts(t, random, now_ms(), AT_ONCE)),
         "held": lambda: receiver.sweep(now_ms()),
-        "windows": windows,
+        "windows": all_of(lambda t: end_windows(t, now_ms(), AT_ONCE)),
         "wrapping": _hourly(lambda: wrapping.rotate(store, now_ms()), monotonic_ms),
         "scrub": _hourly(store.scrub, monotonic_ms),
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from carnet.errors import UnavailableError
 from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.keeper import Duty, Keeper, duties
+from carnet_cloud.keeper import AT_ONCE, SPELL_MS, Duty, Keeper, duties
 from carnet_cloud.recipients import Outcome
+from carnet_cloud.store import Transaction
 from carnet_cloud.wrapping import ROTATE_MS
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
@@ -126,6 +128,25 @@ def test_endings_are_found_through_an_index_some_at_a_time(cloud: Cloud, unit: U
     plan = [row[3] for query in queries for row in database.execute(f"explain query plan {query}")]
     assert plan
     assert [step for step in plan if "SCAN" in step] == []
+
+
+@pytest.mark.parametrize(("took_ms", "times"), [(0, 4), (SPELL_MS // 2, 2)])
+def test_a_turn_does_all_there_is_in_small_transactions_and_not_for_ever(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, took_ms: int, times: int
+) -> None:
+    """The days of a large fleet end at once, and wrapping keys must be changed meanwhile."""
+    asked: list[int] = []
+
+    def some(_: Transaction, *given: object) -> int:
+        cloud.clock.ms += took_ms
+        asked.append(cast("int", given[-1]))
+        return AT_ONCE if len(asked) % 4 else AT_ONCE - 1
+
+    for name, duty in (("end_expired", "expired"), ("day_accounts", "accounts"), ("end_windows", "windows")):
+        monkeypatch.setattr(f"carnet_cloud.keeper.{name}", some)
+        asked.clear()
+        duties_of(cloud)[duty]()
+        assert asked == [AT_ONCE] * times
 
 
 def test_a_turn_looks_at_no_vehicle_that_was_sold_long_ago(cloud: Cloud, unit: Unit) -> None:

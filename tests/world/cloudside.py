@@ -17,7 +17,7 @@ from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents
 from carnet_cloud.enrol import enrol
-from carnet_cloud.keeper import ENDED_AT_ONCE
+from carnet_cloud.keeper import AT_ONCE
 from carnet_cloud.offers import Offers
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, VEHICLE
@@ -328,8 +328,8 @@ class CloudSide:
 
     def _end_expired(self) -> None:
         with self.store.transaction() as t:
-            end_expired(t, self._clockwork.random.randbytes, self._clockwork.now_ms, ENDED_AT_ONCE)
-            day_accounts(t, self._clockwork.random.randbytes, self._clockwork.now_ms, ENDED_AT_ONCE)
+            end_expired(t, self._clockwork.random.randbytes, self._clockwork.now_ms, AT_ONCE)
+            day_accounts(t, self._clockwork.random.randbytes, self._clockwork.now_ms, AT_ONCE)
 
     def _losses(self) -> int:
         query = "select coalesce(sum(value), 0) from counter where name like 'lost_%'"
