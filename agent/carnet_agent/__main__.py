@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from carnet.commandline import Parser
-from carnet.errors import ConfigError, Error
+from carnet.programs import finish
 
 # name: (module with add_parser, one line of help). Only the module of the command in use is imported: start is quick.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -22,7 +21,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("carnet_agent.commands.run", "collect what was granted and send it"),
     "status": ("carnet_agent.commands.status", "say what the agent is doing"),
 }
-INTERRUPTED = 130
 EXAMPLE = "example: carnet-agent decode drive.log.gz --dbc car.dbc"
 
 
@@ -37,17 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             subparsers.add_parser(name, help=help_line)
     arguments = parser.parse_args(words)
-    try:
-        return int(arguments.run(arguments))
-    except Error as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return finish(parser.prog, lambda: int(arguments.run(arguments)))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ Law: the key never leaves this machine; what is sent is signed here, and what is
 from __future__ import annotations
 
 import argparse
-import sys
 
 from carnet.cli import owner, recipient, verify
 from carnet.commandline import Parser
-from carnet.errors import ConfigError, Error
+from carnet.programs import finish
 
 EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle abc…"
 
@@ -26,11 +25,4 @@ def main(argv: list[str] | None = None) -> int:
     verify.add_parser(subparsers)
     recipient.add_parser(subparsers)
     arguments = parser.parse_args(argv)
-    try:
-        code: int = arguments.run(arguments)
-    except Error as error:
-        print(f"carnet: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        return 130
-    return code
+    return finish(parser.prog, lambda: int(arguments.run(arguments)))

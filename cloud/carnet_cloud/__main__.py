@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from carnet.commandline import Parser
-from carnet.errors import ConfigError, Error
+from carnet.programs import finish
 from carnet_cloud.commands import backup, end, enrol, keygen, offer, restore, run, why
 
 EXAMPLE = "example: carnet-cloud keygen keys && carnet-cloud run --config cloud.toml"
@@ -21,14 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     for command in (keygen, enrol, offer, end, run, why, backup, restore):
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
-    try:
-        code: int = arguments.run(arguments)
-    except Error as error:
-        print(f"carnet-cloud: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        return 130
-    return code
+    return finish(parser.prog, lambda: int(arguments.run(arguments)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from carnet.commandline import Parser
-from carnet.errors import ConfigError, Error
+from carnet.programs import finish
 
 COMMANDS: Final = {
     "drive": ("carnet_simulator.commands.drive", "put a simulated car on virtual CAN buses"),
@@ -40,13 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     # A service manager's stop ends a drive as cleanly as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return int(arguments.run(arguments))
-    except Error as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        return 0
+    return finish(parser.prog, lambda: int(arguments.run(arguments)), interrupted=0)
 
 
 if __name__ == "__main__":

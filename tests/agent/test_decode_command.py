@@ -318,7 +318,7 @@ def test_a_closed_pipe_and_an_interrupt_are_quiet(small: tuple[Path, Path], tmp_
         assert process.stdout and process.stderr
         process.stdout.readline()
         process.stdout.close()
-        assert process.stderr.read() == b"" and process.wait(timeout=30) == 0
+        assert process.stderr.read() == b"" and process.wait(timeout=30) == 141
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
