@@ -164,6 +164,19 @@ class Cloud:
         sizes = {"first": first} if second is None else {"first": first, "second": second}
         return self._call("GET", "/v1/log?" + urllib.parse.urlencode({"origin": origin, **sizes}), None, LOG)
 
+    def first_leaf(self, origin: str) -> str:
+        """The receipt of a log's first leaf."""
+        query = urllib.parse.urlencode({"origin": origin})
+        return str(self._call("GET", f"/v1/log/first?{query}", None, {"receipt": Kind.TEXT})["receipt"])
+
+    def now_ms(self) -> int:
+        """By this machine's clock."""
+        return self._now_ms()
+
+    def own_keys(self) -> list[bytes]:
+        """Whose signatures can be checked here: those of the key in use."""
+        return [self._key.public] if self._key else []
+
     def confirm(self, record: str) -> dict[str, Any]:
         return self._owned("POST", f"confirm/{record}", {"record": Kind.TEXT})
 

@@ -14,11 +14,12 @@ from typing import Any
 from carnet import ids
 from carnet.cli.cloud import Cloud
 from carnet.cli.follower import Contradicted, Follower, parse_given
-from carnet.errors import ConfigError, LedgerError
+from carnet.errors import ConfigError, LedgerError, RemoteError
 from carnet.ledger.account import Account, Count, judge_accounts
 from carnet.ledger.leaf import ConsentLeaf, Leaf
 from carnet.ledger.receipt import Receipt, parse_receipt
 from carnet.ledger.signednote import NoteKey
+from carnet.ledger.unlogged import missing, require_before
 from carnet.recordevents import entry_hash
 from carnet.states import ALIVE
 
@@ -58,9 +59,13 @@ def fetch(cloud: Cloud, arguments: argparse.Namespace) -> list[str]:
             keys |= {key.text(): key for key in own}
             for step, receipt in steps.items():
                 _write(arguments.out / f"{record}.{step:04}.json", receipt.encode())
-        _require_entries([each.leaf for _, each in sorted(steps.items())], entries.get(record, []), is_waiting)
+        shown = entries.get(record, [])
+        if not shown:
+            raise missing(f"the cloud shows no entry of {record}, which its statement names")
+        unlogged = _require_entries([each.leaf for _, each in sorted(steps.items())], shown, is_waiting)
+        since = f", {_before(cloud, follower, origin, record, shown[:unlogged], arguments.out)}" if unlogged else ""
         more = ", more wait for their place" if is_waiting else ""
-        lines.append(f"{record}  {len(steps)} receipts{more}")
+        lines.append(f"{record}  {len(steps)} receipts{since}{more}")
     _write(arguments.out / KEY_FILE, "".join(f"{text}\n" for text in sorted(keys)).encode())
     return lines
 
@@ -79,11 +84,7 @@ def _check(
     follower: Follower, origin: str, record: str, steps: Steps, stands: dict[str, Any], folder: Path
 ) -> tuple[NoteKey, ...]:
     """Every receipt is of this record and in the log, its accounts are one story, the statement says no less."""
-    try:
-        keys = follower.follow(origin, [receipt.checkpoint for receipt in steps.values()])
-    except Contradicted as error:
-        _write(folder / EVIDENCE_FILE, error.evidence.encode())
-        raise LedgerError(error.reason, f"{error}; the evidence is in {folder / EVIDENCE_FILE}") from error
+    keys = _follow(follower, origin, steps.values(), folder)
     for receipt in steps.values():
         receipt.verify(keys)
         if getattr(receipt.leaf, "record", "") != record:
@@ -95,19 +96,49 @@ def _check(
     return keys
 
 
-def _require_entries(leaves: list[Leaf], entries: list[str], is_waiting: bool) -> None:
-    """Each entry that the cloud shows has its leaf, which bears its hash; and an end has its account."""
+def _follow(follower: Follower, origin: str, receipts: Iterable[Receipt], folder: Path) -> tuple[NoteKey, ...]:
+    """The log's keys, once it contains all that was seen of it; a contradiction is kept and raised."""
+    try:
+        return follower.follow(origin, [receipt.checkpoint for receipt in receipts])
+    except Contradicted as error:
+        _write(folder / EVIDENCE_FILE, error.evidence.encode())
+        raise LedgerError(error.reason, f"{error}; the evidence is in {folder / EVIDENCE_FILE}") from error
+
+
+def _require_entries(leaves: list[Leaf], entries: list[str], is_waiting: bool) -> int:
+    """Each entry that the cloud shows has its leaf, which bears its hash; and an end has its account. How many entries
+    before the first leaf have none: they must be older than the log.
+    """
     logged = [leaf for leaf in leaves if isinstance(leaf, ConsentLeaf)]
-    for number, leaf in enumerate(logged):
+    unlogged = logged[0].seq if logged else 0 if is_waiting else len(entries)
+    for number, leaf in enumerate(logged, unlogged):
         # an entry that is logged and not shown came after the entries were fetched
         if leaf.seq != number or (number < len(entries) and leaf.entry != entry_hash(entries[number])):
             raise LedgerError("entry_other", f"the log has another entry of {leaf.record} than the cloud shows")
     has_end = any(isinstance(leaf, Account) and leaf.ended for leaf in leaves)
     is_over = any(leaf.state not in ALIVE for leaf in logged)
-    if not is_waiting and (len(logged) < len(entries) or (is_over and not has_end)):
+    is_short = unlogged + len(logged) < len(entries) or (is_over and not has_end)
+    if unlogged > len(entries) or (is_short and not is_waiting):
+        raise missing()
+    return unlogged
+
+
+def _before(cloud: Cloud, follower: Follower, origin: str, record: str, entries: list[str], folder: Path) -> str:
+    """What is said of entries from before there was a log; LedgerError if they are not, or it cannot be seen."""
+    if not origin:
         raise LedgerError(
-            "leaf_missing", "the log lacks an entry, or the account of an end, and says that nothing waits"
+            "log_none",
+            f"the cloud shows no log at all, so that it cannot be told whether {record} is from before there was one: "
+            "there is one as soon as anything is given or changed",
         )
+    try:
+        first = parse_receipt(cloud.first_leaf(origin).encode())
+    except RemoteError as error:
+        raise missing(f"{record} has an entry without a leaf, and when the log began is not shown: {error}") from error
+    first.verify(_follow(follower, origin, [first], folder))
+    require_before(record, entries, first, cloud.now_ms(), cloud.own_keys())
+    what = "was given" if len(entries) == 1 else f"was given and changed ({len(entries)} entries)"
+    return f"{what} before there was a log: that has no receipt, only your own signature"
 
 
 def _require_no_less(account: Account, told: dict[str, Any]) -> None:

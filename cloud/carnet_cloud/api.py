@@ -338,6 +338,12 @@ def _log(api: FastAPI, door: Door, store: Store, receipts: Receipts) -> None:
         with store.transaction() as t:
             return receipts.head(t, origin, first, second)
 
+    @api.get("/v1/log/first")
+    def first_leaf(origin: str) -> dict[str, Any]:
+        """The receipt of a log's first leaf."""
+        with store.transaction() as t:
+            return receipts.first(t, origin)
+
 
 def _require_own(t: Transaction, visitor: Visitor, record: str) -> StoredRecord:
     """The record, if it is of this owner's vehicle and time. RemoteError ``record_unknown``."""

@@ -206,3 +206,116 @@ def test_receipts_of_another_record_are_not_taken_for_this_one(
     # whichever of the two records is looked at first
     assert code == 1
     assert "a receipt of another record" in err or "the log lacks an entry" in err
+
+
+# consents from before there was a log
+
+
+@pytest.fixture
+def old(owned: Owned, cloud: Cloud) -> str:
+    """A record that was given to a cloud that had no log yet, as its store is after the update."""
+    cloud.lagging = True
+    record = owned("grant", kit.OFFER_ID, "--days", "9")[1].split()[0]
+    db = cloud.store._connection
+    db.execute("delete from log_leaf")
+    db.execute("update record set until_ms = expires_ms, in_force = 1")
+    cloud.clock.ms += 60_000
+    return record
+
+
+def test_what_was_given_before_there_was_a_log_is_said_to_be_so(
+    old: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    """It is proven by the time that the owner signed and by the first leaf; what came later has its receipts."""
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    cloud.sequencer.turns()
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert code == 0, err
+    assert f"{old}  0 receipts, was given before there was a log" in out
+    owned("withdraw", old)
+    cloud.sequencer.turns()
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert code == 0, err
+    assert f"{old}  3 receipts, was given before there was a log" in out
+    assert len(list((tmp_path / "one").glob(f"{old}.*"))) == 3
+
+
+def test_a_cloud_without_any_log_is_not_believed(old: str, owned: Owned, tmp_path: Path) -> None:
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "shows no log at all" in err
+
+
+def test_a_leaf_that_is_hidden_is_not_taken_for_one_from_before_the_log(
+    story: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    """The owner signed when he gave it, and the log's first leaf says that it was there."""
+    cloud.store._connection.execute("delete from log_leaf where record = ?", (story,))
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "the log lacks an entry" in err
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_nor_is_the_first_of_several(story: str, owned: Owned, cloud: Cloud, tmp_path: Path, step: int) -> None:
+    cloud.store._connection.execute("delete from log_leaf where record = ? and step <= ?", (story, step))
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "the log lacks an entry" in err
+
+
+def test_what_came_after_the_beginning_of_the_log_needs_its_leaf_also_under_an_old_consent(
+    old: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    cloud.sequencer.turns()
+    cloud.clock.ms += 60_000
+    owned("pause", old)
+    cloud.store._connection.execute("delete from log_leaf where record = ?", (old,))
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "the log lacks an entry" in err
+
+
+def test_a_store_that_has_forgotten_its_first_leaf_excuses_nothing(
+    old: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    cloud.sequencer.turns()
+    cloud.store._connection.execute("delete from log_leaf where record = ?", (kit.TENANT,))
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "when the log began is not shown" in err
+
+
+def test_a_log_that_says_that_it_begins_later_than_now_excuses_nothing(
+    old: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    late = cloud.clock.ms + 3_600_000
+    cloud.sequencer._now_ms = lambda: late
+    cloud.sequencer.turns()
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "does not show when its log began" in err
+
+
+def test_a_record_that_the_statement_names_and_nothing_shows_is_missed(
+    story: str, owned: Owned, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carnet.cli.cloud.Cloud.entries", lambda _: {})
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "shows no entry" in err
+
+
+def test_the_first_leaf_is_believed_only_with_its_proof(story: str, owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
+    """A cloud that hides a leaf, and shows another beginning of its log than the one that it has signed."""
+    db = cloud.store._connection
+    db.execute("delete from log_leaf where record = ?", (story,))
+    ((document,),) = db.execute("select document from log_leaf where record = ?", (kit.TENANT,))
+    later = json.dumps({**json.loads(document), "time_ms": cloud.clock.ms}, sort_keys=True, separators=(",", ":"))
+    db.execute("update log_leaf set document = ? where record = ?", (later.encode(), kit.TENANT))
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out) == (1, "")
+    assert "leads to another root" in err
