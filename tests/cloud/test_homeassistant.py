@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mqtt5
 import pytest
 
+from carnet.states import EventKind
+from carnet_cloud.lease import LEASE_MS
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.recipients.homeassistant import HomeAssistant, newest
 from tests import consentkit as kit
@@ -236,6 +238,31 @@ def test_what_is_still_on_its_way_when_a_consent_expires_is_taken_back_too(
     assert len(home.kept()) == 2
     with way.cloud.store.transaction() as t:
         t.outbox.confirm([late.event_id], b"receiver", way.cloud.clock.ms)
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+
+
+@pytest.mark.parametrize("kind", [EventKind.INVALIDATE, EventKind.TERMINATE])
+def test_what_another_receiver_has_in_the_air_when_a_consent_ends_at_once_is_waited_for(
+    home: Home, adapter: HomeAssistant, tmp_path: Path, kind: EventKind
+) -> None:
+    """These ends have no state before them in which something drains; what is written last would be shown for ever."""
+    way = Way(tmp_path / "way", adapter, 1)
+    with way.cloud.store.transaction() as t:
+        (late,) = t.outbox.due(kit.RECIPIENT, b"receiver", way.cloud.clock.ms, 1)
+        t.outbox.lease([late.event_id], b"receiver", way.cloud.clock.ms + LEASE_MS)
+        t.shards.live(b"receiver", 2**52)
+    told: list[bool] = []
+
+    def pause() -> None:
+        told.append(way.forwarder.step(kit.RECIPIENT))
+        way.cloud.clock.pause()
+
+    way.cloud.consents._waits = replace(way.cloud.consents._waits, pause=pause)
+    way.cloud.consents.operate(kit.RECORD_ID, kind, "test")
+    assert set(told) == {False}
+    way.cloud.clock.ms += LEASE_MS
+    assert adapter.send(event(column(kit.SPEED, "km/h", [1], [1])), lease(), NOW_S) is Outcome.CONFIRMED
     assert way.forwarder.step(kit.RECIPIENT)
     assert home.kept() == {}
 

@@ -18,14 +18,15 @@ class Farewells:
     def due(self, recipient: str, now_ms: int) -> str | None:
         """A record of the recipient that has ended and that it was not yet told to forget.
 
-        Not while something of it is on its way: what becomes of it says what there is to forget.
+        Not while something of it is on its way: what becomes of it says what there is to forget. Nor while a lease runs
+        that its end has cut: whoever has it may be writing still.
         """
         row = self._db.execute(
             f"select id from record where recipient = ? and forgotten_ms is null and ({_ENDED} or expires_ms <= ?)"
             " and not exists (select 1 from outbox where outbox.record = record.id"
-            " and outbox.state in ('leased', 'queued'))"
+            " and (outbox.state in ('leased', 'queued') or outbox.state = 'unknown' and outbox.lease_until_ms > ?))"
             " order by id limit 1",
-            (recipient, now_ms),
+            (recipient, now_ms, now_ms),
         ).fetchone()
         return row[0] if row else None
 
