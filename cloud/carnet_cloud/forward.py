@@ -68,11 +68,14 @@ class Forwarder:
         self._sizes = dict.fromkeys(recipients, group_max)
 
     def step(self, recipient: str) -> bool:
-        """Lease, send and settle the oldest due events of ``recipient``; False if none may go now."""
+        """Lease, send and settle the oldest due events of ``recipient``, or say farewell; False if there is neither."""
+        # first, or with always something due it would show for ever what has ended
+        if self._farewell(recipient):
+            return True
         started_ms = self._clocks.monotonic_ms()
         group = self._take(recipient, started_ms)
         if not group:
-            return self._farewell(recipient)
+            return False
         clocks = self._clocks
         to = self._recipients[recipient]
         sent = Sender(to, self._leases, self._schema, clocks.now_ms, clocks.monotonic_ms).send(group)

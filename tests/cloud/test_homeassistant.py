@@ -188,6 +188,19 @@ def test_a_withdrawal_takes_every_sensor_back(home: Home, adapter: HomeAssistant
     assert way.outcomes() == {"confirmed": 3}
 
 
+def test_it_waits_for_nothing_else_that_is_due(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    """There may always be something, of other cars."""
+    way = Way(tmp_path / "way", adapter, 1)
+    assert way.forwarder.step(kit.RECIPIENT)
+    way.cloud.give(id=kit.OTHER_RECORD_ID)
+    way.cloud.send(way.unit.data(records=(kit.OTHER_RECORD_ID,)))
+    way.withdraw()
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert len(home.states()) == 2
+
+
 def test_so_does_an_expiry_that_nobody_announces(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
     way = Way(tmp_path / "way", adapter, 1)
     assert way.forwarder.step(kit.RECIPIENT)

@@ -161,10 +161,10 @@ class Way:
 
     def __init__(self, folder: Path, adapter: Recipient, count: int) -> None:
         self.cloud = Cloud(folder)
-        unit = Unit()
-        self.cloud.enrol(unit)
+        self.unit = Unit()
+        self.cloud.enrol(self.unit)
         self.token = self.cloud.give()
-        self.cloud.send(unit.schema(), *(unit.data() for _ in range(count)))
+        self.cloud.send(self.unit.schema(), *(self.unit.data() for _ in range(count)))
         self.forwarder = self.forwarder_of(adapter)
 
     def forwarder_of(self, adapter: Recipient, owner: bytes = b"sender01") -> Forwarder:
