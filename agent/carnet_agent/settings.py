@@ -76,7 +76,7 @@ class BusSection:
         "how messages are found: by identifier, or by J1939 parameter group; the same for all buses", "id"
     )
     receive_buffer_bytes: Positive | None = _key(
-        "socketcan only: room in the kernel between two reads; absent: two seconds of a full bus", None
+        "socketcan only: room in the kernel between two reads; absent: more than a second of a full bus", None
     )
     options: Mapping[str, str | int | float | bool] = _key(
         "handed to python-can as they are; listen-only cannot be switched off", factory=dict

@@ -5,6 +5,8 @@ Law: what can be wrong with its files is said here, before anything starts.
 
 from __future__ import annotations
 
+import sys
+
 from carnet import brokertls
 from carnet.errors import ConfigError
 from carnet_cloud.keyfolder import read_secret
@@ -41,9 +43,8 @@ def _kafka(section: KafkaRecipient) -> Recipient:
     try:
         from carnet_cloud.recipients.kafka import Cluster, Kafka
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "kafka_missing", "a recipient of kind kafka needs another package: pip install 'carnet[kafka]'"
-        ) from error
+        command = f"{sys.executable} -m pip install confluent-kafka"
+        raise ConfigError("kafka_missing", f"a recipient of kind kafka needs confluent-kafka: {command}") from error
     return Kafka(Cluster(section.brokers, _login(section)), section.topic)
 
 
