@@ -50,7 +50,7 @@ COUNTERS: Final = (
     _counter("records_forgotten", "record_forgotten", "Ended consents that a recipient was told to show no more."),
     _counter("consent_events", "consent_*", "Events of consents by kind.", "kind", tuple(EventKind)),
     _counter("floors_behind", "behind_floor", "Times that a car or owner had seen more than the restored store."),
-    _counter("log_floors_behind", "behind_log_floor", "Times that a car had seen a larger log than this store has."),
+    _counter("log_floors_behind", "behind_log_floor", "Times that a car or owner had seen a larger log than here."),
     _counter("log_leaves", "log_leaves", "Leaves that got their place in a transparency log."),
     _counter("log_leaves_forgotten", "log_leaves_forgotten", "Places in a log whose leaf a restored store lacks."),
     _counter("journal_missing", "journal_missing", "Starts without the journal of narrowings; all fell silent."),
