@@ -105,7 +105,7 @@ BUGS = (
         "cloud/carnet_cloud/sending.py",
         " or any(e.over for e in last_of_record.values())",
         "",
-        "tests/cloud/test_forward.py",
+        "tests/cloud/test_forward_endings.py",
     ),
     Bug(
         "a renewal that came back too late is good",
@@ -119,7 +119,7 @@ BUGS = (
         "cloud/carnet_cloud/store/outbox.py",
         "(attempts = 1 or replay_ms is not null)",
         "attempts > 0",
-        "tests/cloud/test_forward.py",
+        "tests/cloud/test_forward_endings.py",
     ),
     Bug(
         "a file's lines are confirmed before they are on disk",

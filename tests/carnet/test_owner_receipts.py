@@ -20,8 +20,8 @@ from carnet_cloud.accounts import day_accounts
 from carnet_cloud.forward import Clocks, Forwarder
 from tests import consentkit as kit
 from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
+from tests.cloud.forwardkit import Listener
 from tests.cloud.kit import LOG_KEY, Cloud, Unit
-from tests.cloud.test_forward import Listener
 
 Owned = Callable[..., tuple[int, str, str]]
 ORIGIN = f"carnet.example/log/{kit.TENANT}"

@@ -15,8 +15,8 @@ from carnet_cloud.recipients import Outcome
 from carnet_cloud.store import Transaction
 from carnet_cloud.wrapping import ROTATE_MS
 from tests import consentkit as kit
+from tests.cloud.forwardkit import Listener
 from tests.cloud.kit import Cloud, Unit
-from tests.cloud.test_forward import Listener
 
 WINDOW_MS = 60_000
 

@@ -26,9 +26,9 @@ from carnet_cloud.replayapi import add_replays
 from carnet_cloud.statement import statement_of
 from carnet_cloud.store.outbox import Delivery
 from tests import consentkit as kit
+from tests.cloud.forwardkit import Listener, make_forwarder
 from tests.cloud.kit import VEHICLE, Cloud, Unit
 from tests.cloud.test_api import Client, facts
-from tests.cloud.test_forward import Listener, make_forwarder
 from tests.cloud.test_keeper import turn
 
 WINDOW_MS = 6 * 3_600_000

@@ -1,8 +1,8 @@
-"""``tests/cloud/test_forward.py`` on PostgreSQL."""
+"""``tests/cloud/test_forward.py`` and ``test_forward_endings.py`` on PostgreSQL."""
 
 from __future__ import annotations
 
-from tests.cloud import test_forward
+from tests.cloud import test_forward, test_forward_endings
 from tests.store.adopted import adopt
 
 adopt(
@@ -13,3 +13,4 @@ adopt(
         "test_what_waits_is_counted_from_an_index_however_much_is_done",
     },
 )
+adopt(test_forward_endings, globals(), without=set())

@@ -22,9 +22,9 @@ from carnet_cloud.store.postgres import PostgresStore
 from carnet_cloud.store.postgres.locks import PostgresLocks
 from tests import consentkit as kit
 from tests.cloud import kit as cloudkit
+from tests.cloud.forwardkit import OTHER, Listener, make_forwarder
 from tests.cloud.kit import VEHICLE, Cloud, Unit
 from tests.cloud.test_enrol import enrolment
-from tests.cloud.test_forward import OTHER, Listener, make_forwarder
 from tests.store.backends import WAIT_S, until
 
 Ask = Callable[[Transaction], object]

@@ -19,8 +19,8 @@ from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys
 from carnet_cloud.store.postgres import PostgresStore
 from tests import consentkit as kit
+from tests.cloud.forwardkit import OTHER, Listener, make_forwarder, outcomes
 from tests.cloud.kit import NOW_MS, Cloud, Unit
-from tests.cloud.test_forward import OTHER, Listener, make_forwarder, outcomes
 from tests.store.backends import WAIT_S, until
 
 # forwarding

@@ -15,8 +15,8 @@ from carnet_cloud.store.postgres import PostgresStore
 from carnet_cloud.store.postgres.store import AGAIN_S
 from tests import consentkit as kit
 from tests.cloud import kit as cloudkit
+from tests.cloud.forwardkit import Listener, make_forwarder
 from tests.cloud.kit import Cloud, Unit
-from tests.cloud.test_forward import Listener, make_forwarder
 from tests.store.backends import INCARNATION, NOW_MS, OnPostgres
 from tests.store.test_transactions import found, run, write
 from tests.system.mosquitto import HOST, free_port

@@ -11,8 +11,8 @@ from carnet_cloud.replay import Replaying, Report
 from carnet_cloud.store.postgres import PostgresStore
 from carnet_cloud.store.replays import Question
 from tests import consentkit as kit
+from tests.cloud.forwardkit import Listener, make_forwarder
 from tests.cloud.kit import Cloud, Unit
-from tests.cloud.test_forward import Listener, make_forwarder
 from tests.store.backends import WAIT_S, until
 from tests.store.test_locks import waiting
 
