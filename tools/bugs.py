@@ -126,7 +126,7 @@ BUGS = (
         "cloud/carnet_cloud/recipients/jsonlines.py",
         "os.fsync(self._fd)",
         "pass",
-        "tests/cloud/test_recipients.py",
+        "tests/cloud/test_file_recipient.py",
     ),
     Bug(
         "a narrowing that the store could not keep goes on",

@@ -15,12 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import mqtt5
 
+from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease
 from carnet_cloud.recipients import Event, Outcome, Recipient
 from carnet_cloud.recipients.mqttconnection import Broker
+from tests import consentkit as kit
+from tests.cloud.kit import Cloud, Unit
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that both sides know").decode()
 NOW_S = 1_760_000_000
@@ -228,3 +232,29 @@ def packets(peer: socket.socket) -> Iterator[mqtt5.Packet]:
                 break
             waiting = waiting[size:]
             yield packet
+
+
+class Way:
+    """A cloud whose one recipient is the adapter; what happens is the same in every run."""
+
+    def __init__(self, folder: Path, adapter: Recipient, count: int) -> None:
+        self.cloud = Cloud(folder)
+        self.unit = Unit()
+        self.cloud.enrol(self.unit)
+        self.token = self.cloud.give()
+        self.cloud.send(self.unit.schema(), *(self.unit.data() for _ in range(count)))
+        self.forwarder = self.forwarder_of(adapter)
+
+    def forwarder_of(self, adapter: Recipient, owner: bytes = b"sender01") -> Forwarder:
+        cloud = self.cloud
+        clocks = Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.0)
+        ends = {kit.RECIPIENT: adapter}
+        return Forwarder(cloud.store, ends, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, owner)
+
+    def withdraw(self) -> None:
+        self.cloud.consents.event(kit.event("withdraw", [self.token], self.cloud.clock.ms), kit.RECORD_ID)
+
+    def outcomes(self) -> dict[str, int]:
+        with self.cloud.store.transaction() as t:
+            told = [delivery.outcome for delivery in t.outbox.deliveries(kit.RECORD_ID)]
+        return {outcome: told.count(outcome) for outcome in sorted(set(told))}

@@ -18,8 +18,7 @@ from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.recipients.homeassistant import HomeAssistant, newest
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS
-from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, Looks, lease, mqtt_end, until
-from tests.cloud.test_recipients import Way
+from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, Looks, Way, lease, mqtt_end, until
 
 SUBJECT = "aaaabbbbccccddddeeeeffffgg"
 VIN = "WVWZZZ1JZXW000001"

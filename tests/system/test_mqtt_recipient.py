@@ -18,8 +18,7 @@ from carnet_cloud.recipients import JsonLines, Mqtt, Outcome, Recipient
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import HomeAssistantRecipient, MqttRecipient
 from tests import consentkit as kit
-from tests.cloud.recipientkit import NOW_S, event, lease
-from tests.cloud.test_recipients import Way
+from tests.cloud.recipientkit import NOW_S, Way, event, lease
 from tests.system.mosquitto import HOST, Mosquitto
 
 WAIT_S = 20.0
