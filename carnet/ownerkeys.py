@@ -50,6 +50,14 @@ class OwnerKeys:
         """The same and those that were removed: by their word nothing is widened, but what they narrowed stays so."""
         return self.keys + self.removed
 
+    def with_pinned(self, key: bytes) -> OwnerKeys:
+        """These keys and one more that is pinned, by who stands at the unit; ConsentError ``key_excess``."""
+        if key in self.pinned:
+            return self
+        if len(self.pinned) == PINNED_MAX:
+            raise ConsentError("key_excess", f"{PINNED_MAX} keys of the owner are pinned, and no more can be")
+        return replace(self, pinned=(*self.pinned, key))
+
     def with_tokens(self, tokens: tuple[str, ...]) -> OwnerKeys:
         """These keys and what ``tokens`` add and remove; a token that says nothing new changes nothing, not even
         ``tokens``.

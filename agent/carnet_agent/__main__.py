@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("carnet_agent.commands.ledger", "say what was sealed for whom, by day"),
     "mode": ("carnet_agent.commands.mode", "show or set the driver's mode: normal, no_location, guest or off"),
     "pair": ("carnet_agent.commands.pair", "give the unit its identity, pin owner and cloud"),
+    "recover": ("carnet_agent.commands.recover", "pin another key of the same owner, who has lost his"),
     "run": ("carnet_agent.commands.run", "collect what was granted and send it"),
     "status": ("carnet_agent.commands.status", "say what the agent is doing"),
 }

@@ -1,7 +1,7 @@
 """Who this unit is: its device id, its keys, the owner's pinned keys and the cloud's, in one folder.
 
-Law: a secret file is readable by its owner alone, or it is not used. The folder is written whole by `pairing` and
-never changed afterwards.
+Law: a secret file is readable by its owner alone, or it is not used. The folder is written whole by `pairing`; of what
+is in it only the owner's file is ever exchanged (`recovery`).
 """
 
 from __future__ import annotations

@@ -208,10 +208,10 @@ def _for_operators(api: FastAPI, door: Door, store: Store, consents: Consents, n
     guarded = [Depends(door.operator)]
 
     @api.post("/v1/enrolments", status_code=201, dependencies=guarded, openapi_extra=DOCUMENT)
-    async def take_enrolment(request: Request, tenant: str) -> dict[str, str]:
+    async def take_enrolment(request: Request, tenant: str, recover: bool = False) -> dict[str, str]:
         """Of a later epoch: the consents of the owner before end with it, and it returns when they are silent."""
         enrolment = parse_enrolment(await request.body())
-        consents.end_tenures(enrolment.vehicle, lambda t: admit(t, enrolment, tenant, now_ms()))
+        consents.end_tenures(enrolment.vehicle, lambda t: admit(t, enrolment, tenant, now_ms(), recover))
         return {"device": device_text(enrolment.device)}
 
     @api.post("/v1/devices/{device}/end", dependencies=guarded)

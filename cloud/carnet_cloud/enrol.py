@@ -1,6 +1,7 @@
 """Take a unit's enrolment: from then on its signature counts, and its owner's. End one: from then on it does not.
 
 Law: an ended pairing never comes back. Whoever has the unit again pairs it anew, which gives it another id and keys.
+Within an epoch a further key of the owner is pinned only if the operator says so, who knows him.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from carnet import jws
 from carnet.enrolment import Enrolment, parse_enrolment
 from carnet.errors import FormatError, RemoteError
 from carnet.ids import TENANT, device_bytes, device_text, parse_id
+from carnet_cloud.grantbook import owner_keys
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
 
@@ -24,24 +26,26 @@ class EndedUnit:
     others: int
 
 
-def enrol(store: Store, data: bytes, tenant: str, now_ms: int) -> str:
+def enrol(store: Store, data: bytes, tenant: str, now_ms: int, recover: bool = False) -> str:
     """`admit` for a store that nothing is sent from: the next start ends the records of earlier epochs before its first
     send. The device's id as text; RemoteError of `parse_enrolment` and `admit`.
     """
     enrolment = parse_enrolment(data)
     with store.transaction() as t:
         t.others.change_vehicle(enrolment.vehicle)
-        admit(t, enrolment, tenant, now_ms)
+        admit(t, enrolment, tenant, now_ms, recover)
     return device_text(enrolment.device)
 
 
-def admit(t: Transaction, enrolment: Enrolment, tenant: str, now_ms: int) -> None:
+def admit(t: Transaction, enrolment: Enrolment, tenant: str, now_ms: int, recover: bool = False) -> None:
     """Take a unit, and end those of earlier epochs; the same file again changes nothing.
+
+    ``recover``: the owner has lost a key, and this unit, which is known here, has pinned another one beside it.
 
     Whoever has a service running ends the records of earlier epochs in the same transaction (`Consents.end_tenures`).
     RemoteError ``vehicle_tenant`` (unit or vehicle is another tenant's), ``enrolment_ended`` (this pairing was ended),
     ``enrolment_differs``, ``epoch_old``, ``epoch_owner`` (the vehicle has another owner in this epoch: only a later
-    epoch changes hands).
+    epoch changes hands), ``key_pinned`` (the key was removed once).
     """
     parse_id(tenant, TENANT)
     device = Device(
@@ -57,7 +61,7 @@ def admit(t: Transaction, enrolment: Enrolment, tenant: str, now_ms: int) -> Non
     _require_same(known, device)
     units = t.devices.of_vehicle(enrolment.vehicle)
     _require_place(units, device)
-    _pin(t, enrolment)
+    _pin(t, enrolment, recover and known is not None)
     if known is None:
         t.devices.add(device, now_ms)
         # a sale: whoever still holds a unit of the owner before sends nothing more
@@ -111,15 +115,20 @@ def _require_place(units: list[Device], device: Device) -> None:
             raise FormatError("epoch_old", "this vehicle has changed hands since the unit was paired: pair it anew")
 
 
-def _pin(t: Transaction, enrolment: Enrolment) -> None:
+def _pin(t: Transaction, enrolment: Enrolment, recover: bool) -> None:
     owners = {jws.thumbprint(key): key for key in enrolment.owner_keys}
     pinned = t.devices.owner_keys(enrolment.vehicle, enrolment.epoch)
-    if pinned and pinned != owners:
+    is_same_owner = not pinned or owners.keys() <= pinned.keys()
+    if not is_same_owner and not (recover and owners.keys() & pinned.keys()):
         raise RemoteError(
-            "epoch_owner", "this vehicle has other owner's keys in this epoch: only a new epoch changes hands"
+            "epoch_owner",
+            "this vehicle has other owner's keys in this epoch: only a new epoch changes hands. If you have made sure "
+            "that its owner has lost a key and pinned another one on this unit, which is enrolled here: --recover",
         )
     for thumbprint, key in sorted(owners.items()):
         t.devices.pin_owner_key(enrolment.vehicle, enrolment.epoch, thumbprint, key)
+    # refuses a key that was removed: cars would refuse every grant set that says so
+    owner_keys(t, enrolment.vehicle, enrolment.epoch)
 
 
 def _other_tenant(tenant: str) -> RemoteError:

@@ -5,11 +5,7 @@ the new one's with nothing of it.
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +14,7 @@ from carnet_agent.__main__ import main
 from carnet_agent.handover import finish
 from carnet_agent.identity import read_identity
 from carnet_agent.pairing import Pairing, pair
+from tests.agent.effects import EFFECTS, Cut
 from tests.agent.units import CLOUD, OWNER, make_unit
 
 ASKED = Pairing(OWNER.public, CLOUD)
@@ -31,39 +28,6 @@ LEFT = {
     "consent.db.damaged": b"old",
 }
 """What an owner leaves."""
-CHANGES = {"os.remove", "os.rename", "os.symlink", "os.mkdir", "os.rmdir"}
-WRITING = 0o3
-"""Flags of an opening that may write."""
-
-
-class Cut(BaseException):
-    """The power goes."""
-
-
-class Effects:
-    """Cuts before the change of the disk with a number; -1: never."""
-
-    def __init__(self) -> None:
-        self.left = -1
-        sys.addaudithook(self._happens)
-
-    @contextmanager
-    def cut_before(self, number: int) -> Iterator[None]:
-        self.left = number
-        try:
-            yield
-        finally:
-            self.left = -1
-
-    def _happens(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.left < 0 or not (event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING)):
-            return
-        if self.left == 0:
-            raise Cut
-        self.left -= 1
-
-
-EFFECTS = Effects()
 
 
 def paired(state: Path) -> random.Random:

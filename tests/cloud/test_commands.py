@@ -19,6 +19,8 @@ from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.service import Service
 from carnet_cloud.why import DRIVER, ENDED, FORWARDED, QUARANTINED, SENTENCES
 from tests import consentkit as kit
+from tests.cloud.kit import Unit
+from tests.cloud.test_enrol import enrolment
 
 COMMANDS = ("keygen", "run", "enrol", "offer", "end", "why", "backup", "restore")
 MAPPING = Path(__file__).resolve().parents[2] / "dbc" / "carnet_demo.map.toml"
@@ -142,6 +144,20 @@ def test_a_wrong_argument_is_the_command_lines_fault(
     assert f"argument {option}: " in err
     assert err.count("\n") == 1
     assert list((config.parent / "cloud").iterdir()) == []
+
+
+def test_a_key_beside_a_lost_one_is_enrolled_by_a_word_of_the_operator(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "enrolment.json"
+    words = ["enrol", str(file), "--tenant", kit.TENANT, "--config", str(config)]
+    file.write_bytes(enrolment(Unit()))
+    assert main(words) == 0
+    file.write_bytes(enrolment(Unit(), kit.OWNER_KEY.public, kit.SECOND_KEY.public))
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "--recover" in capsys.readouterr().err
+    assert main([*words, "--recover"]) == 0
 
 
 def test_an_offer_is_published_in_its_canonical_form(

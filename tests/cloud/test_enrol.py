@@ -12,8 +12,11 @@ from carnet.enrolment import Enrolment
 from carnet.errors import RemoteError
 from carnet.ids import device_bytes, device_text
 from carnet.keys import SigningKey
+from carnet.ownerkeys import sign_addition, sign_removal
 from carnet_cloud.api import make_api
+from carnet_cloud.consents import Ended
 from carnet_cloud.enrol import enrol
+from carnet_cloud.furtherkeys import change_keys
 from carnet_cloud.push import Pusher
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS, VEHICLE, Cloud, Unit
@@ -22,9 +25,9 @@ from tests.cloud.test_api import OPERATOR, TOKEN, Client, facts, owned
 OTHER_TENANT = "ten_" + "b" * 16
 
 
-def enrolment(unit: Unit) -> bytes:
-    """The file that the unit's pairing wrote."""
-    owner = (kit.OWNER_KEY.public,)
+def enrolment(unit: Unit, *owner: bytes) -> bytes:
+    """The file that the unit's pairing wrote, with the example owner's key or these."""
+    owner = owner or (kit.OWNER_KEY.public,)
     return Enrolment(unit.device, VEHICLE, 1, unit.key.public, unit.receive.public, owner).signed(unit.key)
 
 
@@ -78,6 +81,74 @@ def test_a_quarantined_unit_is_not_said_to_have_other_keys(cloud: Cloud) -> None
     with cloud.store.transaction() as t:
         unit = t.devices.get(DEVICE)
     assert unit is not None and unit.state == "quarantined"
+
+
+# an owner who has lost his key
+
+
+BOTH = (kit.OWNER_KEY.public, kit.SECOND_KEY.public)
+
+
+def keys(cloud: Cloud) -> set[bytes]:
+    with cloud.store.transaction() as t:
+        return set(t.devices.owner_keys(VEHICLE, 1).values())
+
+
+def test_another_key_of_the_same_owner_is_pinned_only_if_the_operator_says_that_it_is_he(cloud: Cloud) -> None:
+    """Whoever holds the unit's card can write such a file with a key of his own."""
+    refusal = refused(cloud, enrolment(Unit(), *BOTH))
+    assert (refusal.reason, "--recover" in str(refusal)) == ("epoch_owner", True)
+    assert keys(cloud) == {kit.OWNER_KEY.public}
+    for _ in range(2):
+        enrol(cloud.store, enrolment(Unit(), *BOTH), kit.TENANT, NOW_MS, recover=True)
+        assert keys(cloud) == set(BOTH)
+
+
+def test_with_it_everything_goes_on_and_is_his(cloud: Cloud, client: Client) -> None:
+    """What the lost key gave is delivered, and the new one reads the statement and withdraws."""
+    record = cloud.give()
+    path = f"/v1/enrolments?tenant={kit.TENANT}&recover=true"
+    assert client.post(path, content=enrolment(Unit(), *BOTH), headers=OPERATOR).status_code == 201
+    unit = Unit()
+    cloud.send(unit.schema(), unit.data())
+    assert len(cloud.events()) == 1
+    ended = cloud.consents.event(kit.event("withdraw", [record], key=kit.SECOND_KEY), kit.RECORD_ID)
+    assert isinstance(ended, Ended) and ended.state == "withdrawn"
+
+
+@pytest.mark.parametrize("unit", [other_unit(), Unit(key=SigningKey.from_seed(b"x" * 32))], ids=["another", "forged"])
+def test_only_a_unit_that_is_enrolled_recovers(cloud: Cloud, unit: Unit) -> None:
+    with pytest.raises(RemoteError) as refusal:
+        enrol(cloud.store, enrolment(unit, *BOTH), kit.TENANT, NOW_MS, recover=True)
+    assert refusal.value.reason in {"epoch_owner", "enrolment_differs"}
+    assert keys(cloud) == {kit.OWNER_KEY.public}
+
+
+@pytest.mark.parametrize("others", [(kit.SECOND_KEY.public,), (kit.SECOND_KEY.public, kit.OTHER_KEY.public)])
+def test_a_key_beside_which_none_of_the_owners_stands_is_another_owners(
+    cloud: Cloud, others: tuple[bytes, ...]
+) -> None:
+    with pytest.raises(RemoteError, match="new epoch") as refusal:
+        enrol(cloud.store, enrolment(Unit(), *others), kit.TENANT, NOW_MS, recover=True)
+    assert refusal.value.reason == "epoch_owner"
+    assert keys(cloud) == {kit.OWNER_KEY.public}
+
+
+def test_a_key_that_was_removed_is_not_pinned(cloud: Cloud) -> None:
+    """Cars would refuse every grant set that says both."""
+    for sign in (sign_addition, sign_removal):
+        token = sign(kit.OWNER, kit.SECOND_KEY.public, NOW_MS, kit.OWNER_KEY.secret)
+        change_keys(cloud.consents, token, kit.VEHICLE, NOW_MS)
+    with pytest.raises(RemoteError) as refusal:
+        enrol(cloud.store, enrolment(Unit(), *BOTH), kit.TENANT, NOW_MS, recover=True)
+    assert refusal.value.reason == "key_pinned"
+    assert keys(cloud) == {kit.OWNER_KEY.public}
+
+
+def test_a_unit_that_takes_the_place_of_another_needs_the_key_alone_that_is_left(cloud: Cloud) -> None:
+    enrol(cloud.store, enrolment(Unit(), *BOTH), kit.TENANT, NOW_MS, recover=True)
+    enrol(cloud.store, enrolment(other_unit(), kit.SECOND_KEY.public), kit.TENANT, NOW_MS)
+    assert keys(cloud) == set(BOTH)
 
 
 # a unit that was stolen

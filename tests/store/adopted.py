@@ -16,10 +16,12 @@ from carnet_cloud.store.postgres import PostgresStore
 from tests.cloud import kit
 
 TABLES = (
-    "event", "record", "offer", "generation", "owner_key", "device", "counter", "stream", "replay", "named_gap",
-    "column_schema", "held", "anchor", "report", "outbox_key", "outbox", "delivery", "block", "receiver", "shard",
-    "replay_question", "replay_item", "tally", "log", "log_leaf", "log_node",
+    "event", "record", "offer", "generation", "owner_key", "owner_token", "device", "counter", "stream", "replay",
+    "named_gap", "column_schema", "held", "anchor", "report", "outbox_key", "outbox", "delivery", "block", "receiver",
+    "shard", "replay_question", "replay_item", "tally", "log", "log_leaf", "log_node",
 )  # fmt: skip
+KEPT = {"carnet_version", "incarnation"}
+"""Of what is no test's."""
 
 
 def adopt(suite: ModuleType, into: dict[str, Any], *, without: Collection[str]) -> None:

@@ -93,6 +93,9 @@ class GrantStore:
             self._owner = self._owner.with_tokens(tuple(str(token) for token in added))
         self._recompile()
 
+    def close(self) -> None:
+        self._db.close()
+
     # grants
 
     @property

@@ -33,6 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the tenant (automaker or operator) that the vehicle belongs to: ten_ and 16 characters of a-z2-7 that "
         "you choose once",
     )
+    parser.add_argument(
+        "--recover",
+        action="store_true",
+        help="the owner has lost his key and pinned another one on the unit (carnet-agent recover). You have made sure "
+        "that it is he: whoever holds this key from now on decides about the consents of the car",
+    )
     add_config(parser)
     parser.set_defaults(run=run)
 
@@ -54,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         store = open_alone(config.store, os.urandom(16), time.time_ns() // 1_000_000)
     except UnavailableError:
-        path = f"/v1/enrolments?tenant={arguments.tenant}"
+        path = f"/v1/enrolments?tenant={arguments.tenant}" + ("&recover=true" if arguments.recover else "")
         device = operator.post(config, path, data, {"device": Kind.TEXT})["device"]
     else:
         with closing(store):
-            device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000)
+            device = enrol(store, data, arguments.tenant, time.time_ns() // 1_000_000, arguments.recover)
     print(f"enrolled device {device}")
     return 0
