@@ -230,7 +230,7 @@ class Service:
         return self._loops.stalled({"mqtt": self._parts.link.progress_s})
 
     def facts(self) -> dict[str, Any]:
-        """What ``/healthz`` answers."""
+        """What ``/v1/health`` answers."""
         with self._parts.store.transaction() as t:
             return {
                 "connected": self._parts.link.connected.is_set(),

@@ -1,6 +1,7 @@
 """Shell: the doors for those who run the cloud: whether it is ready, its numbers, a copy of its store.
 
-Law: without a token only names of what is not ready are told; numbers tell how much who gets, so they need one.
+Law: without a token only names of what is ready are told, from memory: whoever reaches the port costs the store
+nothing. Numbers tell how much who gets, so they need one.
 
 No postponed annotations here: FastAPI reads them, and some name what only a function knows.
 """
@@ -30,6 +31,11 @@ def add_watching(
         asked = authorization.encode()
         if not any(hmac.compare_digest(asked, f"Bearer {token}".encode()) for token in tokens if token):
             raise SignatureError("metrics_token", "this needs the token of api.metrics_token_file, or the operator's")
+
+    @api.get("/healthz")
+    def alive() -> dict[str, bool]:
+        """That it serves, and which parts are ready."""
+        return readiness.stands()
 
     @api.get("/readyz")
     def ready() -> dict[str, bool]:

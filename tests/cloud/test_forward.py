@@ -233,7 +233,7 @@ def test_a_mixed_group_is_settled_event_by_event(
 def test_what_waits_is_counted_from_an_index_however_much_is_done(
     cloud: Cloud, unit: Unit, forwarder: Forwarder
 ) -> None:
-    """``/healthz`` is asked every few seconds, and events are kept for ever."""
+    """Whoever watches asks every few seconds, and events are kept for ever."""
     queued(cloud, unit, 4)
     forwarder.step(kit.RECIPIENT)
     cloud.send(unit.data())

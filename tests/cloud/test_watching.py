@@ -49,6 +49,21 @@ def test_readyz_names_what_is_not_ready_and_nothing_else(tmp_path: Path) -> None
     assert (answer.status_code, answer.json()) == (200, {"ready": True})
 
 
+def test_whoever_reaches_the_port_learns_states_and_no_number_and_costs_the_store_nothing(tmp_path: Path) -> None:
+    """A count of what waits takes time that grows with it, and a withdrawal would wait for it."""
+    cloud = Cloud(tmp_path)
+    asked: list[str] = []
+    client = watched(cloud, {"store": lambda: True, "broker": lambda: False})
+    cloud.store._connection.set_trace_callback(asked.append)
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"store": True, "broker": False})
+    assert client.get("/readyz").status_code == 503
+    for headers in ({}, {"Authorization": f"Bearer {READER}"}):
+        assert client.get("/v1/health", headers=headers).status_code == 401
+    assert asked == []
+    assert client.get("/v1/health", headers=OPERATOR).json() == facts()
+
+
 def test_metrics_open_to_their_own_token_or_the_operators_and_to_no_other(tmp_path: Path) -> None:
     client = watched(Cloud(tmp_path), {}, TOKEN, READER)
     for headers in (OPERATOR, {"Authorization": f"Bearer {READER}"}):

@@ -49,6 +49,7 @@ AGAIN_S: Final = 0.5
 PERIOD_S: Final = 0.1
 CARS: Final = 8
 SECRET: Final = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+OPERATOR: Final = "a-token-that-is-long-enough-for-an-operator"
 MAPPING: Final = """
 [dbc]
 name = "car.dbc"
@@ -80,6 +81,7 @@ host = "{host}"
 port = {mqtt}
 [api]
 listen = "{host}:{api}"
+operator_token_file = "operator.token"
 [catalogue]
 mappings = ["car.map.toml"]
 [[recipient]]
@@ -242,6 +244,7 @@ class Receivers:
         self.programs: dict[int, subprocess.Popen[bytes]] = {}
         keyfolder.make(folder / "cloud-keys", os.urandom)
         keyfolder.write_secret(folder / "webhook.secret", SECRET.encode())
+        keyfolder.write_secret(folder / "operator.token", OPERATOR.encode())
         names = {"zeros": "0" * 64, "odometer": kit.ODOMETER, "speed": kit.SPEED}
         (folder / "car.map.toml").write_text(MAPPING.format(**names))
         for number, api in enumerate(self.apis):
@@ -304,7 +307,9 @@ class Receivers:
 
     def health(self, number: int) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.apis[number]}/healthz", timeout=5) as answer:
+            request = urllib.request.Request(f"http://{HOST}:{self.apis[number]}/v1/health")
+            request.add_header("Authorization", f"Bearer {OPERATOR}")
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return dict(json.load(answer))
         except OSError:
             return {}

@@ -201,8 +201,7 @@ class Road:
 
     def health(self) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.api}/healthz", timeout=5) as answer:
-                return dict(json.load(answer))
+            return dict(json.loads(self._asked("/v1/health")))
         except OSError:
             return {}
 
@@ -216,7 +215,11 @@ class Road:
 
     def metrics(self) -> str:
         """What Prometheus would read of the cloud."""
-        request = urllib.request.Request(f"http://{HOST}:{self.api}/metrics")
+        return self._asked("/metrics")
+
+    def _asked(self, path: str) -> str:
+        """What the cloud answers its operator."""
+        request = urllib.request.Request(f"http://{HOST}:{self.api}{path}")
         request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.urlopen(request, timeout=5) as answer:
             return bytes(answer.read()).decode()

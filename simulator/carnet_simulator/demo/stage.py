@@ -84,7 +84,9 @@ class Stage:
     def health(self) -> dict[str, Any]:
         """What the cloud says of itself; empty if it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.api_port}/healthz", timeout=5) as answer:
+            request = urllib.request.Request(f"http://{HOST}:{self.api_port}/v1/health")
+            request.add_header("Authorization", f"Bearer {self.token}")
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except (OSError, ValueError):

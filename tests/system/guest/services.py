@@ -122,7 +122,7 @@ def receiving() -> bool:
     """The API answers and the cloud says, there and to systemd, that it has reached the broker."""
     try:
         with urllib.request.urlopen(f"{API}/healthz", timeout=5) as answer:
-            connected = json.load(answer)["connected"]
+            connected = json.load(answer)["broker"]
     except OSError:
         return False
     return bool(connected) and show(CLOUD)["StatusText"] == "receiving"
