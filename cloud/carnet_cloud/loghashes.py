@@ -60,7 +60,8 @@ class LogHashes:
         try:
             is_new = not path.exists()
             with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                # nobody else has a turn: who is still in here stands still, and is not waited for
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 size = os.fstat(file.fileno()).st_size // HASH_BYTES
                 if hashes and first != size:
                     raise UnavailableError("log_other", f"{path} has {size} leaves, not {first}: another signed")

@@ -252,7 +252,7 @@ def test_who_stood_still_while_another_signed_cuts_nothing_off(cloud: Cloud) -> 
     assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]
 
 
-def test_who_waits_for_another_to_write_cuts_nothing_off_either(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_right_behind_another_cuts_nothing_off_either(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud.give()
     signed, flock = cloud.log_hashes.read(kit.TENANT, 0, 9), fcntl.flock
 
@@ -264,6 +264,18 @@ def test_who_waits_for_another_to_write_cuts_nothing_off_either(cloud: Cloud, mo
     monkeypatch.setattr("carnet_cloud.loghashes.fcntl.flock", after_another)
     with pytest.raises(UnavailableError, match="another signed"):
         cloud.log_hashes.append(kit.TENANT, len(signed), [b"x" * 32])
+    assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]
+
+
+def test_who_stands_still_in_the_middle_of_writing_is_not_waited_for(cloud: Cloud) -> None:
+    """Its turn is over, and it may stand so for hours; the next turn tries again."""
+    cloud.give()
+    signed = cloud.log_hashes.read(kit.TENANT, 0, 9)
+    with (cloud.log_hashes._folder / f"log-{kit.TENANT}").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            cloud.log_hashes.append(kit.TENANT, len(signed), [bytes(32)])
+    cloud.log_hashes.append(kit.TENANT, len(signed), [bytes(32)])
     assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]
 
 
