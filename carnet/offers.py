@@ -161,8 +161,8 @@ def _half_cell(items: tuple[OfferItem, ...]) -> int | None:
         for number, item in enumerate(items)
         if item.transform.cell_m is not None
     }
-    other = {LATITUDE: LONGITUDE, LONGITUDE: LATITUDE}
-    return next((n for (path, *way), n in halves.items() if (other.get(path or ""), *way) not in halves), None)
+    other: dict[str | None, str] = {LATITUDE: LONGITUDE, LONGITUDE: LATITUDE}
+    return next((n for (path, *way), n in halves.items() if (other.get(path), *way) not in halves), None)
 
 
 def _item(value: object, place: str) -> OfferItem:
@@ -190,7 +190,7 @@ def _condition(value: object, place: str) -> Condition:
 
 
 def _path(value: object) -> str:
-    return check_path(value if isinstance(value, str) else "")
+    return check_path(str(value))
 
 
 def _formed(value: object, pattern: re.Pattern[str], form: str) -> str:
@@ -272,4 +272,4 @@ def _check_conditions(items: tuple[OfferItem, ...]) -> None:
 
 def _is_plain_condition(item: OfferItem, needed: frozenset[str]) -> bool:
     plain = item.transform == Transform() and not item.when and item.delivery_class is DeliveryClass.BACKGROUND
-    return plain and item.path is not None and item.path in needed
+    return plain and item.path in needed

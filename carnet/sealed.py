@@ -103,7 +103,7 @@ def parse_sealed(body: bytes, schema: Schema) -> SealedBody:
         raise FormatError("sealed_times", "a sealed body declares a time of 2^53 or more")
     declaration = Declaration(body[1 : 1 + KID_BYTES], first_ms, first_ms + width_ms, tuple(counts))
     numbers = sum(counts) + sum(counts[group] for group in schema.groups)
-    if not 0 < numbers <= NUMBERS_MAX:
+    if not numbers or numbers > NUMBERS_MAX:
         raise FormatError("batch_counts", "a sealed body declares no sample, or more than it may")
     if not is_padded_length(len(body) - end - OVERHEAD):
         raise FormatError("sealed_size", "the sealed part of a body cannot have this size")

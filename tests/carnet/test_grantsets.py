@@ -73,6 +73,12 @@ def test_a_refused_record_without_id_keeps_missing_ones_from_ending() -> None:
     assert len(compile_set(grant_set(3, *BOTH), OWNER, second.floors).grants) == 2
 
 
+def test_a_refused_key_keeps_no_missing_record_from_ending() -> None:
+    second = compile_set(grant_set(2, BOTH[1], keys=("a.b.c",)), OWNER, FIRST.floors)
+    assert [(one.kind, one.record_id) for one in second.refused] == [("key", None)]
+    assert set(second.floors.ended) == {RECORD_ID}
+
+
 def test_an_end_by_event_is_an_end() -> None:
     """Withdrawn, then shown again as if it were not."""
     second = compile_set(grant_set(2, documents("withdraw"), BOTH[1]), OWNER, FIRST.floors)

@@ -301,6 +301,9 @@ def test_a_refusal_of_a_transform_names_its_member(inside: str) -> None:
     assert str(refused.value).startswith(f"{inside}: ") and refused.value.reason == "transform_malformed"
 
 
+LOOKS = item(SPEED, when=[when(ODOMETER, ">", "1")])
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason", "place"),
     [
@@ -312,6 +315,10 @@ def test_a_refusal_of_a_transform_names_its_member(inside: str) -> None:
         ([item(SPEED), item("unmapped")], "offer_unmapped", "items[1].category: "),
         ([item(SPEED, when=[when(ODOMETER, ">", "1")])], "offer_condition", "items[0].when[0].path: "),
         ([item(SPEED), item(ODOMETER, "condition")], "offer_condition", "items[1]: "),
+        ([LOOKS, item(ODOMETER, "condition", transform={"round": "1"})], "offer_condition", "items[1]: "),
+        ([LOOKS, item(ODOMETER, "condition", when=[when(SPEED, ">", "1")])], "offer_condition", "items[1]: "),
+        ([LOOKS, item(ODOMETER, "condition", **{"class": "live"})], "offer_condition", "items[1]: "),
+        ([LOOKS, item(ODOMETER), item("maintenance", "condition")], "offer_condition", "items[2]: "),
         ([item(SPEED), item(LONGITUDE, transform={"cell_m": 5})], "offer_cell", "items[1].transform.cell_m: "),
         ([item(SPEED, transform={"cell_m": 5})], "transform_impossible", "items[0].transform: "),
         ([item(SPEED, "condition")], "offer_empty", "items: "),

@@ -17,12 +17,16 @@ import pytest
 import carnet
 from carnet import canonical
 from carnet.batch import Batch
+from carnet.codec import NUMBERS_MAX
 from carnet.errors import FormatError, LocalProtocolError, OpenError, RemoteError
 from carnet.keys import BoxKey
+from carnet.limits import NUMBER_MAX
+from carnet.padding import is_padded_length
 from carnet.schema import Column, Schema
 from carnet.sealed import Declaration, open_body, parse_sealed, seal_body
+from carnet.sealedbox import OVERHEAD
 from carnet.sealedevents import Opener
-from carnet.transforms import Transform
+from carnet.transforms import Aggregate, Transform
 from tests.vectors import make_sealed_vectors as maker
 
 DOCUMENT = json.loads(maker.FILE.read_text())
@@ -154,5 +158,52 @@ def test_what_is_no_event_is_refused(data: bytes) -> None:
 
 
 def test_nothing_is_bound_to_an_id_of_another_length() -> None:
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError) as refused:
         seal_body(batch(), KEY.public, RECORD + b"x", BOOT[:-1], b"e" * 32)
+    assert refused.value.reason == "context_lengths"
+
+
+# what the cloud sees
+
+
+def seen(body: bytes) -> str:
+    try:
+        parse_sealed(body, SCHEMA)
+    except FormatError as refusal:
+        return refusal.reason
+    return "accepted"
+
+
+def declared(first_ms: int = 1000, last_ms: int = 3000, counts: tuple[int, int] = (3, 1), size: int = 256) -> bytes:
+    """A body that declares this over a part for ``size`` bytes."""
+    return Declaration(KEY.kid, first_ms, last_ms, counts).encode() + bytes(size + OVERHEAD)
+
+
+def test_a_body_that_is_not_sealed_or_ends_within_its_key_id_is_refused() -> None:
+    whole = declared()
+    assert [seen(bytes([form]) + whole[1:]) for form in (0, 1, 3)] == ["sealed_size"] * 3
+    assert [seen(whole[:size]) for size in range(9)] == ["sealed_size"] * 9
+    assert seen(whole[:9]) == "varint_malformed"
+
+
+def test_times_and_counts_are_declared_up_to_their_bounds() -> None:
+    assert seen(declared(last_ms=NUMBER_MAX)) == "accepted"
+    assert seen(declared(last_ms=NUMBER_MAX + 1)) == "sealed_times"
+    # a sample is a time and a value
+    assert seen(declared(counts=(NUMBERS_MAX // 2, 0))) == "accepted"
+    assert seen(declared(counts=(NUMBERS_MAX // 2, 1))) == "batch_counts"
+    assert (seen(declared(counts=(0, 0))), seen(declared(counts=(0, 1)))) == ("batch_counts", "accepted")
+
+
+def test_a_part_has_the_size_of_something_padded() -> None:
+    sizes = [size for size in range(700) if seen(declared(size=size)) == "accepted"]
+    assert sizes == [size for size in range(700) if is_padded_length(size)]
+
+
+def test_a_row_of_an_aggregate_stands_for_its_window_from_the_beginning() -> None:
+    """Its time is the window's last millisecond, or is cut to the next one's first."""
+    transform = Transform(aggregate=Aggregate(1000, ("min",)))
+    window = Schema((Column("Vehicle.Speed", "km/h", "int", "1", "0", transform, 0, "min"),))
+    for time_ms, first_ms in ((2000, 1000), (2001, 2000), (2999, 2000), (3000, 2000)):
+        one = Batch(window, (np.array([time_ms], np.int64),), (np.array([5], np.int64),))
+        assert (Declaration.of(one, KEY.kid).first_ms, Declaration.of(one, KEY.kid).last_ms) == (first_ms, time_ms)
