@@ -42,7 +42,10 @@ def make_agent(compiled: Compiled, identity: Identity, random: Callable[[int], b
     state = settings.unit.state
     consents, damaged = open_consents(state / CONSENT_FILE, identity.owner, random)
     if damaged:
-        sentence = "the consents were damaged and are put aside; the mode is off: set it with carnet-agent mode"
+        sentence = (
+            "the consents were damaged and are put aside; mode and ceiling let nothing through: set them with"
+            " carnet-agent mode and carnet-agent ceiling"
+        )
         log.error(sentence, extra=told("consents_damaged"))
     opened = open_buffer(state / BUFFER_FILE, identity.device, identity.sign, random, settings.buffer.size_bytes_max)
     saved = told("buffer_damaged", saved=opened.salvaged)

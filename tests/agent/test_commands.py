@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from carnet.narrowing import Mode
+from carnet.narrowing import Ceiling, Mode
 from carnet.signals import Category
 from carnet_agent import knock
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
+from carnet_agent.ceilings import NOTHING
 from carnet_agent.consent.file import open_consents
+from carnet_agent.consent.store import GrantStore
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
 from tests.agent.units import Unit, config_text, make_unit
@@ -305,14 +307,32 @@ def test_run_is_refused_while_another_agent_works(unit: Unit, capsys: pytest.Cap
     assert "stop it first" in capsys.readouterr().err
 
 
-def test_damaged_consents_allow_nothing(tmp_path: Path, unit: Unit) -> None:
-    """The driver may have switched everything off; so it is off, and the damaged file is kept for whoever looks."""
+def test_damaged_consents_allow_nothing(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver may have switched everything off, and have set the narrowest ceiling; so it is like that, also if the
+    power is cut before it is written. The damaged file is kept for whoever looks.
+    """
     path = unit.state / "consent.db"
     owner = read_identity(unit.state).owner
     store, damaged = open_consents(path, owner, lambda n: b"r" * n)
     assert (store.mode, damaged) == (Mode.NORMAL, False)
     store._db.close()
     path.write_bytes(b"no database" * 1000)
-    store, damaged = open_consents(path, owner, lambda n: b"r" * n)
-    assert (store.mode, damaged, store.grants) == (Mode.OFF, True, ())
+    with monkeypatch.context() as cut:
+        cut.setattr(GrantStore, "allow_nothing", lambda self: self._db.close())
+        assert open_consents(path, owner, lambda n: b"r" * n)[1]
     assert (unit.state / "consent.db.damaged").read_bytes() == b"no database" * 1000
+    store, _ = open_consents(path, owner, lambda n: b"r" * n)
+    assert (store.mode, store.ceiling, store.grants) == (Mode.OFF, NOTHING, ())
+
+
+def test_what_is_set_after_the_damage_stays_set(unit: Unit) -> None:
+    path = unit.state / "consent.db"
+    owner = read_identity(unit.state).owner
+    path.write_bytes(b"no database" * 1000)
+    store, damaged = open_consents(path, owner, lambda n: b"r" * n)
+    assert (store.mode, store.ceiling, damaged) == (Mode.OFF, NOTHING, True)
+    store.set_mode(Mode.NORMAL)
+    store.set_ceiling(None)
+    store._db.close()
+    store, damaged = open_consents(path, owner, lambda n: b"r" * n)
+    assert (store.mode, store.ceiling, damaged) == (Mode.NORMAL, Ceiling(), False)

@@ -1,6 +1,7 @@
 """Open the unit's consents; a file that is damaged is put aside, and then nothing is collected until somebody says so.
 
-Law: what cannot be read allows nothing. The driver's mode may have been the narrowest, so it is set to that.
+Law: what cannot be read allows nothing. The driver's mode and the ceiling that was set at the car may have been the
+narrowest, so they are set to that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from carnet.errors import UnavailableError
-from carnet.narrowing import Mode
 from carnet.ownerkeys import OwnerKeys
 from carnet_agent.consent.store import GrantStore, check, configure
 
@@ -34,14 +34,16 @@ def open_consents(path: Path, owner: OwnerKeys, random: Callable[[int], bytes]) 
         connection = None
     except sqlite3.DatabaseError:
         connection = None
-    if connection is not None:
-        return GrantStore(connection, owner, random), False
-    _put_aside(path)
-    connection = _connect(path)
-    assert connection is not None
+    damaged = connection is None
+    if connection is None:
+        _put_aside(path)
+        connection = _connect(path)
+        assert connection is not None
     store = GrantStore(connection, owner, random)
-    store.set_mode(Mode.OFF)
-    return store, True
+    if path.with_name(path.name + ASIDE).exists() and not store.has_mode:
+        # put aside now, or by a start that lost its power before it could say so
+        store.allow_nothing()
+    return store, damaged
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:

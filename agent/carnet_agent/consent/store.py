@@ -24,7 +24,7 @@ from carnet.narrowing import Ceiling, Mode
 from carnet_agent.buffer.sealed import Sealed
 from carnet_agent.buffer.tables import PRAGMAS
 from carnet_agent.buffer.transaction import transaction
-from carnet_agent.ceilings import document_of, stored
+from carnet_agent.ceilings import NOTHING, document_of, stored
 from carnet_agent.floor import Floor
 
 APPLICATION_ID = 0x43524E47  # "CRNG"
@@ -197,13 +197,22 @@ class GrantStore:
         self._put(mode=mode.encode())
 
     @property
+    def has_mode(self) -> bool:
+        """Whether anybody has ever set a mode."""
+        return self._meta("mode") is not None
+
+    def allow_nothing(self) -> None:
+        """Mode and ceiling as narrow as they can be, in one step."""
+        self._put(mode=Mode.OFF.encode(), ceiling=_ceiling_bytes(NOTHING))
+
+    @property
     def ceiling(self) -> Ceiling:
         """What was set at the car; everything if nothing was."""
         return stored(self._meta("ceiling"))
 
     def set_ceiling(self, ceiling: Ceiling | None) -> None:
         """None: nothing is set any more."""
-        self._put(ceiling=b"" if ceiling is None else json.dumps(document_of(ceiling)).encode())
+        self._put(ceiling=b"" if ceiling is None else _ceiling_bytes(ceiling))
 
     def key_set(self, pinned: KeySet) -> KeySet:
         """The newest of the cloud's key sets, ``pinned`` being the one of the pairing."""
@@ -323,6 +332,10 @@ class GrantStore:
 
     def _transaction(self) -> AbstractContextManager[None]:
         return transaction(self._db)
+
+
+def _ceiling_bytes(ceiling: Ceiling) -> bytes:
+    return json.dumps(document_of(ceiling)).encode()
 
 
 def _bytes(number: int) -> bytes:
