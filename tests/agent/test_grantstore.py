@@ -14,6 +14,7 @@ from carnet.ids import parse_id
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.narrowing import Mode
+from carnet_agent.buffer.sealed import Sealed
 from carnet_agent.consent.store import GrantStore, check, configure
 from carnet_agent.floor import Floor
 from tests import consentkit as kit
@@ -182,3 +183,15 @@ def test_a_database_of_another_program_is_not_touched() -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("pragma application_id=7")
     assert not check(connection)
+
+
+@pytest.mark.parametrize("damage", ["name = 'sealed x'", "value = 7", "value = null"])
+def test_a_damaged_count_of_what_was_sealed_holds_nothing_up(db: sqlite3.Connection, damage: str) -> None:
+    one = store(db)
+    kept = [(Sealed(day, b"h" * 8, 2, 3), (RECORD,)) for day in ("2026-03-01", "2026-03-02")]
+    one.forget_handles({b"h" * 8}, kept)
+    assert one.kept_sealed() == kept
+    db.execute(f"update meta set {damage} where name glob 'sealed 2026-03-01 *'")
+    assert one.kept_sealed() == kept[1:]
+    one.forget_handles(set(), before_day="2026-03-03")
+    assert one.kept_sealed() == []

@@ -112,3 +112,31 @@ def test_the_end_of_a_tenure_leaves_no_count(buffer: Buffer) -> None:
     assert buffer.sealed.all() == []
     seal(buffer, TUESDAY)
     assert buffer.sealed.all() == [Sealed(TUESDAY, HANDLE, 1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("'sealed x'", "x'01'"),
+        ("'sealed x y z'", "x'01'"),
+        ("'sealed x no'", "x'01'"),
+        ("cast(x'7365616c656420ff' as text)", "x'01'"),
+        ("'sealed 2026-03-02 6f'", "7"),
+        ("'sealed 2026-03-02 6f'", "null"),
+    ],
+)
+def test_a_damaged_count_is_passed_over_and_holds_nothing_up(buffer: Buffer, name: str, value: str) -> None:
+    """It could not be told; but the list, the end of a consent and a sale read all of them."""
+    seal(buffer, MONDAY)
+    buffer._db.execute(f"insert into meta values ({name}, {value})")
+    assert buffer.sealed.all() == [Sealed(MONDAY, HANDLE, 1, 3)]
+    buffer.sealed.forget({HANDLE}, "")
+    assert buffer.sealed.all() == []
+    buffer.wipe()
+    assert not [each for each in table(buffer, "meta") if each[0].startswith("sealed")]
+
+
+def test_a_count_that_grew_on_the_disk_is_read_by_its_first_numbers(buffer: Buffer) -> None:
+    seal(buffer, MONDAY)
+    buffer._db.execute("update meta set value = cast(value || x'ff' as blob) where name glob 'sealed *'")
+    assert buffer.sealed.all() == [Sealed(MONDAY, HANDLE, 1, 3)]

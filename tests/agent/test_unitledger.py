@@ -8,8 +8,10 @@ import pytest
 
 from carnet.ids import format_id
 from carnet_agent.buffer import Buffer
-from carnet_agent.buffer.sealed import SealedCounts
+from carnet_agent.buffer.sealed import KEEP_DAYS, SealedCounts
 from carnet_agent.consent.store import GrantStore
+from carnet_agent.core import RECONCILE_MS
+from carnet_agent.floor import Floor
 from carnet_agent.sending.unitledger import day_of
 from tests import consentkit as kit
 from tests.agent.agentkit import Rig, grants, record
@@ -97,6 +99,28 @@ def test_days_that_are_too_old_are_forgotten(rig: Rig) -> None:
     assert len({each["day"] for each in rig.agent.ledger()}) == 2
     rig.agent._buffer.sealed.forget(set(), day_of(rig.wall_ms))
     assert {each["day"] for each in rig.agent.ledger()} == {day_of(rig.wall_ms)}
+
+
+def test_one_word_far_ahead_forgets_nothing(rig: Rig) -> None:
+    """The day that it surely is decides (decision 0015): the word may be taken back, what was forgotten not."""
+    rig.grant(grants(1))
+    rig.pass_time(61_000)
+    before = told(rig)
+    rig._wall_ms += 200 * kit.DAY_MS
+    rig.pass_time(2 * RECONCILE_MS)
+    assert rig.agent.status()["in_force"] == []
+    assert told(rig) == before
+
+
+def test_what_is_surely_too_old_is_forgotten_with_the_next_look(rig: Rig) -> None:
+    rig.grant(grants(1))
+    rig.pass_time(61_000)
+    today, old = (day_of(rig.wall_ms, back_days=back) for back in (0, KEEP_DAYS + 1))
+    rig.buffer_db.execute("update meta set name = replace(name, ?, ?)", (today, old))
+    assert [each["day"] for each in rig.agent.ledger()] == [old]
+    rig.agent._clock.floor = Floor(rig.wall_ms)
+    rig.pass_time(RECONCILE_MS)
+    assert [each["day"] for each in rig.agent.ledger()] == [today]
 
 
 def test_a_sale_leaves_nothing_of_it(rig: Rig) -> None:

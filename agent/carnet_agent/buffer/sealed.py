@@ -49,12 +49,9 @@ class SealedCounts:
 
     def all(self) -> list[Sealed]:
         """All of them, in the order of the days."""
-        rows = self._disk.db.execute("select name, value from meta where name glob 'sealed *' order by name").fetchall()
-        found = []
-        for name, value in rows:
-            _, day, handle = name.split(" ")
-            found.append(Sealed(day, bytes.fromhex(handle), *_numbers(value)))
-        return found
+        query = "select cast(name as blob), value from meta where name glob 'sealed *' order by name"
+        found = (parsed(*row) for row in self._disk.db.execute(query).fetchall())
+        return [one for one in found if one is not None]
 
     def forget(self, handles: Collection[bytes], before_day: str) -> None:
         """Drop what is of these handles or of a day before then."""
@@ -65,16 +62,27 @@ class SealedCounts:
 
     def wipe(self) -> None:
         """Drop all of it."""
-        self._drop(self.all())
+        self._disk.db.execute("delete from meta where name glob 'sealed *'")
 
     def _drop(self, gone: Sequence[Sealed]) -> None:
         names = [(_name(one.day, one.handle),) for one in gone]
         self._disk.db.executemany("delete from meta where name = ?", names)
 
 
+def parsed(name: bytes, value: object) -> Sealed | None:
+    """An entry as it lies on the disk; None for a damaged one: that it cannot be told holds up nothing else."""
+    try:
+        _, day, handle = name.decode().split(" ")
+        return Sealed(day, bytes.fromhex(handle), *_numbers(value))
+    except (TypeError, ValueError):
+        return None
+
+
 def _name(day: str, handle: bytes) -> str:
     return f"sealed {day} {handle.hex()}"
 
 
-def _numbers(value: bytes) -> tuple[int, int]:
-    return int.from_bytes(value[:_NUMBER_BYTES], "big"), int.from_bytes(value[_NUMBER_BYTES:], "big")
+def _numbers(value: object) -> tuple[int, int]:
+    if not isinstance(value, bytes):
+        raise TypeError
+    return int.from_bytes(value[:_NUMBER_BYTES], "big"), int.from_bytes(value[_NUMBER_BYTES : 2 * _NUMBER_BYTES], "big")

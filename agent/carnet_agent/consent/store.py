@@ -21,7 +21,7 @@ from carnet.keyset import KeySet
 from carnet.ledger.merkle import EMPTY, TreeHead
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Ceiling, Mode
-from carnet_agent.buffer.sealed import Sealed
+from carnet_agent.buffer.sealed import Sealed, parsed
 from carnet_agent.buffer.tables import PRAGMAS
 from carnet_agent.buffer.transaction import transaction
 from carnet_agent.ceilings import NOTHING, document_of, stored
@@ -178,12 +178,12 @@ class GrantStore:
 
     def kept_sealed(self) -> list[tuple[Sealed, tuple[bytes, ...]]]:
         """What was sealed under handles that are gone, with their records (ten bytes each)."""
+        query = "select cast(name as blob), value from meta where name glob 'sealed *' order by name"
         found = []
-        for name, value in self._db.execute("select name, value from meta where name glob 'sealed *' order by name"):
-            _, day, handle = name.split(" ")
-            boxes, samples = (int.from_bytes(value[at : at + 8], "big") for at in (0, 8))
-            records = tuple(value[at : at + ID_BYTES] for at in range(16, len(value), ID_BYTES))
-            found.append((Sealed(day, bytes.fromhex(handle), boxes, samples), records))
+        for name, value in self._db.execute(query):
+            one = parsed(name, value)
+            if one is not None:
+                found.append((one, tuple(value[at : at + ID_BYTES] for at in range(16, len(value), ID_BYTES))))
         return found
 
     # beside the grants

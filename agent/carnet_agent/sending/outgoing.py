@@ -135,8 +135,10 @@ class Outgoing:
             self.counters["boxes_destroyed"] += count
         if self._buffer.unreported():
             self._receipts(moment)
-        known = self._clock.wall(moment)
-        unitledger.keep(self._buffer, self._store, gone - self._buffer.unreported(), known[0] if known else None)
+        # by the floor: one word far ahead must not make the car forget what it sealed
+        unitledger.keep(
+            self._buffer, self._store, gone - self._buffer.unreported(), self._clock.floor.at(moment).firm_ms
+        )
 
     def living(self, cuts: Sequence[CutT], moment: Moment) -> list[CutT]:
         """The cuts of which at least one record has not ended; of the others nothing is kept."""

@@ -41,12 +41,13 @@ def sealed_for(buffer: Buffer, store: GrantStore) -> list[dict[str, object]]:
     ]
 
 
-def keep(buffer: Buffer, store: GrantStore, gone: set[bytes], wall_ms: int | None) -> None:
+def keep(buffer: Buffer, store: GrantStore, gone: set[bytes], earliest_ms: int) -> None:
     """Handles go: what was sealed under them is kept under the names of their records, in one transaction with that.
+    ``earliest_ms``: it is surely not before then; 0 if nobody knows.
 
     A crash before the buffer forgets its half changes nothing: a handle that nobody knows is counted there no more.
     """
-    oldest = day_of(wall_ms, back_days=KEEP_DAYS)
+    oldest = day_of(earliest_ms, back_days=KEEP_DAYS)
     mine = [(one, store.records_of(one.handle)) for one in buffer.sealed.all() if one.handle in gone]
     store.forget_handles(gone, mine, oldest)
     buffer.sealed.forget(gone, oldest)
