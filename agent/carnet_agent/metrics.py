@@ -34,6 +34,7 @@ CORE: Final = (
     _counter("rows_acknowledged", "rows_acknowledged", "Rows that the cloud has acknowledged."),
     _counter("rows_evicted", "rows_evicted", "Rows given up because the buffer was full; named to the cloud."),
     _counter("samples_evicted", "samples_evicted", "Samples in evicted rows."),
+    _counter("rows_corrupt", "rows_corrupt", "Rows given up because the disk had damaged them; named to the cloud."),
     _counter("samples_lost", "samples_lost_*", "Samples that the disk did not take.", "reason", known=("full", "disk")),
     _counter("samples_ended", "samples_ended", "Samples in the open window whose consent ended."),
     _counter(

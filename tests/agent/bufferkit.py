@@ -79,6 +79,13 @@ def lost(buffer: Buffer, limit: int = 256) -> list[Lost]:
     return [each for ranges in lid.seen for each in ranges]
 
 
+def flip(buffer: Buffer, seq: int, at: int) -> None:
+    """One bit of a row's envelope is another one."""
+    (data,) = buffer._db.execute("select envelope from row where seq = ?", (seq,)).fetchone()
+    changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    buffer._db.execute("update row set envelope = ? where seq = ?", (changed, seq))
+
+
 def table(buffer: Buffer, name: str) -> list[tuple[Any, ...]]:
     """Every row of a table."""
     return [tuple(row) for row in buffer._db.execute(f"select * from {name} order by 1, 2")]

@@ -39,6 +39,8 @@ class World:
         self.losing: Counter[str] = Counter()
         """How many of each kind are still to be lost."""
         self.lost: Counter[str] = Counter()
+        self.token = ""
+        """What the owner has given."""
         self.rig.start()
         self.online = False
 
@@ -100,9 +102,9 @@ class World:
 
     def give(self) -> str:
         self.cloud.offers.publish(OFFER)
-        token = kit.token(OFFER, optional=(1,))
-        self.cloud.consents.give(token, kit.VEHICLE)
-        return token
+        self.token = kit.token(OFFER, optional=(1,))
+        self.cloud.consents.give(self.token, kit.VEHICLE)
+        return self.token
 
     def samples(self) -> dict[str, list[int]]:
         """Path -> capture times of everything that lies in the outbox for the recipient."""

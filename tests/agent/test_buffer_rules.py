@@ -116,8 +116,12 @@ def test_a_manifest_is_known_by_its_row_or_by_the_one_after_it(buffer: Buffer) -
     buffer.reject(buffer.stream, 2, hashes[1], "refused")
     assert [buffer.manifest(buffer.stream, seq) for seq in (1, 2, 3)] == hashes
     buffer.reject(buffer.stream, 3, hashes[2], "refused")
-    assert [buffer.manifest(buffer.stream, seq) for seq in (1, 2, 3)] == [hashes[0], None, None]
-    assert buffer.manifest(ANOTHER_STREAM, 1) is None
+    assert [buffer.manifest(buffer.stream, seq) for seq in (1, 2, 3)] == [hashes[0], None, hashes[2]]
+    add(buffer, 1)
+    buffer.reject(buffer.stream, 4, manifest(buffer, 4), "refused")
+    add(buffer, 1)
+    assert [buffer.manifest(buffer.stream, seq) for seq in (2, 3)] == [None, None]
+    assert [buffer.manifest(ANOTHER_STREAM, seq) for seq in (1, buffer.last_seq)] == [None, None]
 
 
 # writing
@@ -131,8 +135,8 @@ def test_the_envelopes_of_a_window_are_one_commit_with_their_schemas(buffer: Buf
     assert buffer.schema(b"z" * 16) is None
 
 
-def test_a_schema_that_is_here_is_not_written_again(buffer: Buffer) -> None:
-    for document in (b"document", b"another"):
+def test_a_schema_that_was_damaged_is_written_again(buffer: Buffer) -> None:
+    for document in (b"damaged", b"document"):
         buffer.add_all([], schemas={SCHEMA: document})
     assert buffer.schema(SCHEMA) == b"document"
 
@@ -516,6 +520,7 @@ def test_what_waits_is_counted_in_rows_samples_and_bytes(buffer: Buffer) -> None
         "checkpoints": 0,
         "rows_evicted": 0,
         "samples_evicted": 0,
+        "rows_corrupt": 0,
     }
     buffer.write_acknowledged()
     assert buffer.counts()["rows_waiting"] == 2

@@ -12,10 +12,11 @@ from carnet.note import DestructionReason
 from carnet_agent.buffer.destruction import destroy_handle, forget_destroyed, next_destroyed
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
-from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row, Saved
+from carnet_agent.buffer.rows import Destroyed, Dropped, Lost, NewBox, NewEnvelope, Priority, Row, Saved
 from carnet_agent.buffer.salvage import Salvages
 from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
 from carnet_agent.buffer.sealed import SealedCounts
+from carnet_agent.buffer.vouching import Vouching
 
 CUT_BYTES = 8
 STREAM_BYTES = 8
@@ -43,6 +44,7 @@ class Buffer:
         self._db = connection
         self.salvages = Salvages(self._disk)
         self.sealed = SealedCounts(self._disk)
+        self.vouching = Vouching(connection, device, key)
         self._device = device
         self._key = key
         self._random = random
@@ -89,13 +91,11 @@ class Buffer:
         self._is_offering = True
 
     def manifest(self, stream: bytes, seq: int) -> bytes | None:
-        """Manifest hash of an envelope that is still here, or whose follower is; None if neither is."""
-        query = "select manifest, envelope from row where stream = ? and seq = ?"
-        row = self._db.execute(query, (stream, seq)).fetchone()
-        if row is not None:
-            return bytes(row[0])
-        follower = self._db.execute(query, (stream, seq + 1)).fetchone()
-        return parse_envelope(follower[1]).header.prev if follower else None
+        """Manifest hash of an envelope that is still here and whole, or whose follower is; None if neither is."""
+        if (stream, seq) == (self.stream, self.last_seq):
+            return self.head
+        own, follower = (self.vouching.envelope(stream, each) for each in (seq, seq + 1))
+        return own.manifest_hash if own else follower.header.prev if follower else None
 
     # writing
 
@@ -174,15 +174,17 @@ class Buffer:
             add_gap(self._db, stream, seq, reason, row[1])
         return int(row[0])
 
-    def give_up_schema(self, digest: bytes) -> list[int]:
-        """The document of a schema is gone, so nobody can ever read what names it: rows become gaps; their numbers."""
-        rows = rows_naming(self._db, digest)
+    def give_up(self, rows: Sequence[Dropped]) -> list[int]:
+        """The disk has damaged what nobody can take without: rows become gaps ``corrupt``; their numbers."""
         if rows:
             with self._disk.transaction():
-                self._disk.remove([row[0] for row in rows])
-                for _, stream, seq, samples in rows:
-                    add_gap(self._db, stream, seq, "corrupt", samples)
+                lost = self._disk.give_up(rows, "corrupt")
+            self._disk.corrupt_rows += len(lost)
         return [row[0] for row in rows]
+
+    def give_up_schema(self, digest: bytes) -> list[int]:
+        """The document of a schema is gone, so nobody can ever read what names it."""
+        return self.give_up(rows_naming(self._db, digest))
 
     # sending and acknowledging
 
@@ -240,10 +242,12 @@ class Buffer:
 
         What went is remembered until `add_receipt_row` has reported it.
         """
+        each = sorted(set(handles))
+        # no note fits into these
+        given_up = self.give_up(self.vouching.unreadable(each))
         with self._disk.transaction():
-            each = sorted(set(handles))
             count = sum(destroy_handle(self._db, self._key, handle, generation, reason) for handle in each)
-        if count:
+        if count or given_up:
             self.scrub()
         return count
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from carnet.errors import Error
 from carnet_agent.buffer.gaps import add_gap
-from carnet_agent.buffer.rows import Priority
+from carnet_agent.buffer.rows import Dropped, Priority
 from carnet_agent.buffer.transaction import DiskFailed, transaction
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Disk:
         self.acked: set[int] = set()
         self.evicted_rows = 0
         self.evicted_samples = 0
+        self.corrupt_rows = 0
 
     @contextmanager
     def transaction(self, *, can_make_room: bool = False) -> Iterator[None]:
@@ -82,6 +83,15 @@ class Disk:
         for statement in ("delete from row where number = ?", "delete from box where number = ?"):
             self.db.executemany(statement, [(number,) for number in numbers])
 
+    def give_up(self, rows: Sequence[Dropped], reason: str) -> list[Dropped]:
+        """Take rows out; those that the cloud has not acknowledged are lost and become gaps: which."""
+        waiting = "select 1 from row where number = ? and acked = 0"
+        lost = [row for row in rows if self.db.execute(waiting, row[:1]).fetchone()]
+        self.remove([row[0] for row in rows])
+        for _, stream, seq, samples in lost:
+            add_gap(self.db, stream, seq, reason, samples)
+        return lost
+
     def meta(self, name: str) -> bytes | None:
         row = self.db.execute("select value from meta where name = ?", (name,)).fetchone()
         return bytes(row[0]) if row else None
@@ -90,7 +100,7 @@ class Disk:
         self.db.execute("insert or replace into meta values (?, ?)", (name, value))
 
     def counts(self) -> dict[str, int]:
-        """Rows, samples and bytes that wait, checkpoints, and what was evicted since the start."""
+        """Rows, samples and bytes that wait, checkpoints, and what was evicted or damaged since the start."""
         rows, samples, size = self.db.execute(
             "select count(*), coalesce(sum(samples), 0), coalesce(sum(length(envelope)), 0) from row where acked = 0 "
             "and number not in (select value from json_each(?))",
@@ -103,6 +113,7 @@ class Disk:
             "checkpoints": self.db.execute("select count(*) from checkpoint").fetchone()[0],
             "rows_evicted": self.evicted_rows,
             "samples_evicted": self.evicted_samples,
+            "rows_corrupt": self.corrupt_rows,
         }
 
     def _evict(self) -> bool:

@@ -51,6 +51,10 @@ class Row:
     envelope: bytes
 
 
+Dropped = tuple[int, bytes, int, int]
+"""Of a row that goes: number, stream, seq, samples."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Numbers of ``stream`` that will never be sent, and how many samples they held (0 if unknown)."""

@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from carnet.envelope import parse_envelope, verify
+from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import Error
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import SigningKey
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.rows import Saved
+from carnet_agent.buffer.vouching import vouched
 
 TRIES = 3
 _DONE, _TRIES = "salvaged", "salvage_tries"
@@ -93,12 +94,10 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
 
 def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
     """An Error unless this unit signed it and each of its boxes can be destroyed when its grants end."""
-    envelope = parse_envelope(one.envelope)
-    verify(envelope, key.public)
+    envelope = vouched(one.envelope, device, key)
     readable = sum(part.box is not None for part in envelope.parts)
-    complete = envelope.header.type is not EnvelopeType.DATA or readable == len(one.boxes)
-    if envelope.header.device != device or not complete:
-        raise Error("row_broken", "a row of another device, or with a box that has no handle")
+    if envelope.header.type is EnvelopeType.DATA and readable != len(one.boxes):
+        raise Error("row_broken", "a row with a box that has no handle")
     return one
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from carnet_agent.buffer.rows import Dropped
+
 
 def keep(db: sqlite3.Connection, documents: Mapping[bytes, bytes]) -> None:
-    """Store those that are new."""
-    db.executemany("insert or ignore into schema values (?, ?)", documents.items())
+    """Store those that are new, and those that were damaged again."""
+    db.executemany("insert or replace into schema values (?, ?)", documents.items())
 
 
 def find(db: sqlite3.Connection, digest: bytes) -> bytes | None:
     """The document, if it is here."""
     row = db.execute("select document from schema where hash = ?", (digest,)).fetchone()
-    return bytes(row[0]) if row else None
+    return row[0] if row and isinstance(row[0], bytes) else None
 
 
 def hashes(db: sqlite3.Connection) -> list[bytes]:
@@ -22,8 +24,8 @@ def hashes(db: sqlite3.Connection) -> list[bytes]:
     return [bytes(row[0]) for row in db.execute("select hash from schema order by hash")]
 
 
-def rows_naming(db: sqlite3.Connection, digest: bytes) -> list[tuple[int, bytes, int, int]]:
-    """Number, stream, seq and samples of every row with a box of this schema, in their order."""
+def rows_naming(db: sqlite3.Connection, digest: bytes) -> list[Dropped]:
+    """Every row with a box of this schema, in their order."""
     return db.execute(
         "select number, stream, seq, samples from row where number in"
         " (select number from box where schema = ?) order by number",

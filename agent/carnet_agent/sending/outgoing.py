@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from carnet import hashes
 from carnet.bodies import COUNTERS_MAX, SCHEMAS_MAX, CheckIn, DestructionReceipt, Gap, GapRange, Health, SchemaBody
 from carnet.box import UNCERTAINTY_UNKNOWN, WALL_UNKNOWN, Prelude
 from carnet.envelopetype import EnvelopeType
@@ -94,10 +95,10 @@ class Outgoing:
         first = dict(sorted(counters.items())[:COUNTERS_MAX])
         self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(first).encode(), moment)
 
-    def schemas(self, hashes: Iterable[bytes], moment: Moment) -> None:
+    def schemas(self, wanted: Iterable[bytes], moment: Moment) -> None:
         """Send schemas that the cloud has asked for; rows whose schema is lost can never be read and are given up."""
-        for digest in hashes:
-            document = self._buffer.schema(digest)
+        for digest in wanted:
+            document = self._document(digest)
             if document is None:
                 self.sender.settled(self._buffer.give_up_schema(digest))
                 self.stirred = True
@@ -168,22 +169,15 @@ class Outgoing:
         if self.stirred:
             self.gaps(moment)
         self.stirred = False
-        rows: list[Row] = []
-        for number in self.sender.due(moment.boot_ms):
-            row = self._buffer.row(number)
-            if row is None:
-                # evicted meanwhile; a gap names it
-                self.sender.settled([number])
-            else:
-                rows.append(row)
-        again = len(rows)
+        again = self._again(moment)
+        rows = list(again)
         for priority in Priority:
             data = priority is not Priority.KEEP
             new = self._buffer.to_send(priority, self.sender.flying, self.sender.room(data=data))
-            for row in new:
+            for row in filter(self._is_whole, new):
                 self.sender.sent(row.number, moment.boot_ms, data=data)
-            rows += new
-        for row in rows[:again]:
+                rows.append(row)
+        for row in again:
             self.sender.sent(row.number, moment.boot_ms, data=row.priority != Priority.KEEP)
         return [Publish(row.envelope) for row in rows]
 
@@ -214,6 +208,32 @@ class Outgoing:
 
     # inside
 
+    def _again(self, moment: Moment) -> list[Row]:
+        """Rows on their way whose answer is overdue."""
+        rows = []
+        for number in self.sender.due(moment.boot_ms):
+            row = self._buffer.row(number)
+            if row is None:
+                # evicted meanwhile; a gap names it
+                self.sender.settled([number])
+            elif self._is_whole(row):
+                rows.append(row)
+        return rows
+
+    def _is_whole(self, row: Row) -> bool:
+        """Whether the row may go; one that the disk has damaged nobody ever takes: it is given up and named as lost."""
+        if self._buffer.vouching.holds(row):
+            return True
+        with contextlib.suppress(DiskFailed):
+            self.sender.settled(self._buffer.give_up([(row.number, row.stream, row.seq, row.samples)]))
+            self.stirred = True
+        return False
+
+    def _document(self, digest: bytes) -> bytes | None:
+        """The document of a schema; one that the disk has damaged is as good as lost."""
+        document = self._buffer.schema(digest)
+        return document if document is not None and hashes.digest(hashes.SCHEMA, document) == digest else None
+
     def _trimmed(self, cuts: Sequence[Cut], seal: Seal, *, is_last: bool = True) -> list[Cut]:
         """Without what the cloud would have to cut out of boxes that it cannot read."""
         kept = trim(cuts, {grant.record_id: grant for grant in self._store.grants}, seal.prelude)
@@ -224,7 +244,7 @@ class Outgoing:
 
     def _announce(self, schemas: Mapping[bytes, bytes], seal: Seal) -> None:
         """A schema goes into the stream before the first box that names it."""
-        new = {digest: document for digest, document in schemas.items() if self._buffer.schema(digest) is None}
+        new = {digest: document for digest, document in schemas.items() if self._document(digest) is None}
         if new:
             bodies = (SchemaBody(document).encode() for document in new.values())
             rows = [self._sealer.envelope(EnvelopeType.SCHEMA, body, seal) for body in bodies]
