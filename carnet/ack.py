@@ -39,6 +39,11 @@ class Ack:
     log_size: int = 0
     log_root: bytes = NO_HASH
 
+    @property
+    def known(self) -> int:
+        """The highest number that it says the cloud has."""
+        return max([self.watermark, *(last for _, last in self.ranges)])
+
     def covers(self, seq: int) -> bool:
         """Whether one of the ranges names ``seq``. The watermark alone frees nothing."""
         return any(first <= seq <= last for first, last in self.ranges)

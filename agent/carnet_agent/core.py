@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from carnet.ack import NO_HASH, Ack
+from carnet.ack import Ack
 from carnet.consent import Ceiling, Mode, State
 from carnet.down import DownMessage, GrantSetMessage, Refusal, SchemaRequest, open_down
 from carnet.errors import Error
@@ -228,7 +228,7 @@ class Agent:
         if not self._buffer.knows(ack.stream):
             ack.require_stream(self._buffer.stream)
         effects: list[Effect] = []
-        asked_ms = self._contact.answered(ack, moment.boot_ms) if ack.stream == self._buffer.stream else None
+        asked_ms = self._contact.answered(ack, moment.boot_ms) if ack.stream == self._buffer.asking else None
         if asked_ms is not None:
             self._clock.learn_answer(asked_ms, ack.server_ms, moment)
             self._tell_time(moment)
@@ -245,13 +245,14 @@ class Agent:
 
     def _compare(self, ack: Ack, moment: Moment) -> list[Effect]:
         """Whether the cloud has more or other than we (a restored card, a lying disk), or less (a restored cloud)."""
-        ours = self._buffer.manifest(ack.stream, ack.watermark)
-        if ack.watermark == self._buffer.last_seq:
-            ours = self._buffer.head
-        forked = ours is not None and NO_HASH not in {ack.head, ours} and ack.head != ours
+        if ack.stream != self._buffer.stream:
+            # a saved one; the next is asked for, and our own last. Should the disk fail, this one is asked for again
+            self._contact.up(moment.boot_ms + RETRY_FIRST_MS)
+            self._counters["samples_rolled_back"] += self._buffer.unproven.settle(ack)
+            self._contact.hurry(moment.boot_ms)
+            return []
         # what has a number beyond all that was ever offered was sent by a life that the disk forgot
-        known = max([ack.watermark, *(last for _, last in ack.ranges)])
-        if known > self._buffer.offered[0] or forked:
+        if ack.known > self._buffer.offered[0] or self._buffer.differs(ack):
             self._counters["rolled_back"] += 1
             self._counters["samples_rolled_back"] += self._buffer.new_stream()
             self._out.sender.forget()

@@ -41,7 +41,11 @@ CORE: Final = (
         "samples_outside", "samples_outside", "Samples to be sealed to a recipient, not surely within its consent."
     ),
     _counter("samples_dropped", "dropped_*", "Samples that were no readings.", "reason"),
-    _counter("samples_rolled_back", "samples_rolled_back", "Samples given up when a new stream began."),
+    _counter(
+        "samples_rolled_back",
+        "samples_rolled_back",
+        "Samples given up because the cloud has or may have others.",
+    ),
     _counter("streams_begun", "rolled_back", "New streams because the cloud knew more or other than this card."),
     _counter("rows_reopened", "rows_reopened", "Rows sent again because the cloud had forgotten them."),
     _counter("boxes_destroyed", "boxes_destroyed", "Sealed boxes destroyed because their consents ended."),

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from carnet.ack import NO_HASH, Ack
 from carnet.envelope import NO_PREVIOUS, parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.note import DestructionReason
@@ -122,6 +123,17 @@ def test_a_manifest_is_known_by_its_row_or_by_the_one_after_it(buffer: Buffer) -
     add(buffer, 1)
     assert [buffer.manifest(buffer.stream, seq) for seq in (2, 3)] == [None, None]
     assert [buffer.manifest(ANOTHER_STREAM, seq) for seq in (1, buffer.last_seq)] == [None, None]
+
+
+def test_the_cloud_differs_if_it_has_something_else_under_a_number_that_we_know(buffer: Buffer) -> None:
+    add(buffer, 2)
+    ours = manifest(buffer, 1)
+
+    def differs(seq: int, head: bytes) -> bool:
+        return buffer.differs(Ack(buffer.stream, seq, head, 1))
+
+    assert differs(1, b"x" * 32)
+    assert [differs(1, ours), differs(1, NO_HASH), differs(3, b"x" * 32), differs(0, b"x" * 32)] == [False] * 4
 
 
 # writing

@@ -133,7 +133,7 @@ class Mischief:
             self._world.unit_down(power=way == "power")
 
     def _disk_lied(self) -> None:
-        if self._world.unit.agent is not None and not self._world.ledger.is_damaged:
+        if self._world.unit.agent is not None:
             self._clockwork.note("disk_lied")
             self._world.unit_down(power=True, back_to=self._random.randrange(8))
 

@@ -160,9 +160,6 @@ class Rarities:
         self._world.plan.add(self._random.randrange(40_000, 150_000), "bytes of the buffer change", self._damage)
 
     def _damage(self) -> None:
-        if self._clockwork.happened["disk_lied"]:
-            # an honest unit may be taken for a clone then: a limit that the threat model names
-            return
         if self._world.unit.agent is None:
             self._clockwork.at(9_000, "bytes change later", self._damage)
             return

@@ -86,6 +86,7 @@ PARTS: Final = (
             "tests/agent/test_sealed_counts.py",
             "tests/agent/test_salvage.py",
             "tests/agent/test_vouching.py",
+            "tests/agent/test_unproven.py",
         ),
     ),
 )

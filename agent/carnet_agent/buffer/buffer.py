@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from carnet.ack import NO_HASH, Ack
 from carnet.envelope import NO_PREVIOUS, Header, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
@@ -16,6 +17,7 @@ from carnet_agent.buffer.rows import Destroyed, Dropped, Lost, NewBox, NewEnvelo
 from carnet_agent.buffer.salvage import Salvages
 from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
 from carnet_agent.buffer.sealed import SealedCounts
+from carnet_agent.buffer.unproven import Unproven
 from carnet_agent.buffer.vouching import Vouching
 
 CUT_BYTES = 8
@@ -42,7 +44,8 @@ class Buffer:
     ) -> None:
         self._disk = Disk(connection)
         self._db = connection
-        self.salvages = Salvages(self._disk)
+        self.unproven = Unproven(self._disk, self.manifest)
+        self.salvages = Salvages(self._disk, self.unproven)
         self.sealed = SealedCounts(self._disk)
         self.vouching = Vouching(connection, device, key)
         self._device = device
@@ -68,6 +71,11 @@ class Buffer:
     def previous_stream(self) -> bytes:
         """The stream that this one replaced; empty if there was none."""
         return self._disk.meta("previous") or b""
+
+    @property
+    def asking(self) -> bytes:
+        """The stream of which the cloud has to tell first what it has: one that was saved, or at last our own."""
+        return next(iter(self.unproven.all()), self.stream)
 
     @property
     def last_seq(self) -> int:
@@ -96,6 +104,11 @@ class Buffer:
             return self.head
         own, follower = (self.vouching.envelope(stream, each) for each in (seq, seq + 1))
         return own.manifest_hash if own else follower.header.prev if follower else None
+
+    def differs(self, ack: Ack) -> bool:
+        """Whether the cloud has another envelope than we have under the number that its watermark names."""
+        ours = self.manifest(ack.stream, ack.watermark)
+        return ours is not None and NO_HASH not in {ack.head, ours} and ack.head != ours
 
     # writing
 
@@ -203,9 +216,9 @@ class Buffer:
         return Row(*row) if row else None
 
     def knows(self, stream: bytes) -> bool:
-        """Whether it is the open stream, or another one of which a row is still here."""
+        """Whether it is the open stream, the one that is asked for, or another one of which a row is still here."""
         query = "select 1 from row where stream = ? limit 1"
-        return stream == self.stream or self._db.execute(query, (stream,)).fetchone() is not None
+        return stream in {self.stream, self.asking} or self._db.execute(query, (stream,)).fetchone() is not None
 
     def acknowledge(self, stream: bytes, ranges: Iterable[tuple[int, int]]) -> set[int]:
         """Note what the cloud has (row numbers); written in the next row's transaction, at no fsync of its own."""
@@ -287,6 +300,7 @@ class Buffer:
             for table in _TABLES:
                 self._db.execute("delete from " + table)
             self.sealed.wipe()
+            self.unproven.wipe()
             self._begin_stream(b"")
         self.scrub()
 
@@ -337,24 +351,7 @@ class Buffer:
 
         ``number``: of the last file that was put aside; it and those before it are done with.
         """
-
-        def write() -> int:
-            keep(self._db, schemas)
-            last: dict[bytes, int] = {}
-            for each in saved:
-                envelope = parse_envelope(each.envelope)
-                header = envelope.header
-                for seq in range(last.get(header.stream, header.seq) + 1, header.seq):
-                    add_gap(self._db, header.stream, seq, "corrupt", 0)
-                last[header.stream] = header.seq
-                place = header.stream, header.seq, header.type
-                row = self._store(*place, each.priority, each.samples, envelope.manifest_hash, each.envelope)
-                self._db.executemany("insert into box values (?, ?, ?, ?, ?)", [(row, *box) for box in each.boxes])
-                self._disk.set_meta("previous", header.stream)
-            self.salvages.write_done(number)
-            return len(saved)
-
-        return self._disk.with_room(write)
+        return self.salvages.take_up(saved, schemas, number)
 
     # inside
 
@@ -373,7 +370,7 @@ class Buffer:
         data = sign_envelope(header, [(box.kid, box.box) for box in new.boxes], self._key)
         manifest = parse_envelope(data).manifest_hash
         samples = sum(box.samples for box in new.boxes)
-        number = self._store(stream, seq, new.type, new.priority, samples, manifest, data)
+        number = self._disk.store(stream, seq, new.type, new.priority, samples, manifest, data)
         if new.type is EnvelopeType.DATA:
             self._db.executemany(
                 "insert into box values (?, ?, ?, ?, ?)",
@@ -387,13 +384,3 @@ class Buffer:
 
     def _set_offered(self, seq: int, manifest: bytes) -> None:
         self._disk.set_meta("offered", seq.to_bytes(SEQ_BYTES, "big") + manifest if seq else b"")
-
-    def _store(self, *values: object) -> int:
-        """Write one row: stream, seq, type, priority, samples, manifest, envelope."""
-        found = self._db.execute(
-            "insert into row (stream, seq, type, priority, acked, samples, manifest, envelope)"
-            " values (?, ?, ?, ?, 0, ?, ?, ?)",
-            [int(value) if isinstance(value, int) else value for value in values],
-        )
-        assert found.lastrowid is not None
-        return found.lastrowid

@@ -78,6 +78,16 @@ class Disk:
                 break
         raise BufferFull("buffer_full", "the buffer is full of what may not be evicted")
 
+    def store(self, *values: object) -> int:
+        """Write one row: stream, seq, type, priority, samples, manifest, envelope; its number."""
+        found = self.db.execute(
+            "insert into row (stream, seq, type, priority, acked, samples, manifest, envelope)"
+            " values (?, ?, ?, ?, 0, ?, ?, ?)",
+            [int(value) if isinstance(value, int) else value for value in values],
+        )
+        assert found.lastrowid is not None
+        return found.lastrowid
+
     def remove(self, numbers: Sequence[int]) -> None:
         """Take rows out, with all that hangs on them."""
         for statement in ("delete from row where number = ?", "delete from box where number = ?"):

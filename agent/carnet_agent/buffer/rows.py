@@ -80,9 +80,13 @@ class Destroyed:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A row of a corrupt buffer whose signature still holds; ``boxes``: index, handle, samples, schema."""
+    """A row of a corrupt buffer whose signature still holds; ``boxes``: index, handle, samples, schema.
+
+    ``offered``: the buffer knew that the row may have been sent; of others nobody knows what an earlier life sent.
+    """
 
     envelope: bytes
     priority: int
     samples: int
     boxes: tuple[tuple[int, bytes, int, bytes], ...]
+    offered: bool = True

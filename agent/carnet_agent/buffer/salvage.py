@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from carnet.envelope import parse_envelope
+from carnet.envelope import Header, parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import Error
 from carnet.hashes import SCHEMA, digest
 from carnet.keys import SigningKey
 from carnet_agent.buffer.disk import Disk
+from carnet_agent.buffer.gaps import add_gap
 from carnet_agent.buffer.rows import Saved
+from carnet_agent.buffer.schemas import keep
+from carnet_agent.buffer.unproven import UNPROVEN, Unproven
 from carnet_agent.buffer.vouching import vouched
 
 TRIES = 3
@@ -31,8 +35,9 @@ BROKEN = (sqlite3.DatabaseError, Error, TypeError, ValueError, OverflowError)
 class Salvages:
     """The numbers of what was put aside, as the buffer that came after it knows them."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, unproven: Unproven) -> None:
         self._disk = disk
+        self._unproven = unproven
 
     def due(self, numbers: Iterable[int]) -> list[int]:
         """Those that are still to be taken up, ascending."""
@@ -46,10 +51,36 @@ class Salvages:
         self._disk.with_room(lambda: self._set(_TRIES, tries + 1))
         return True
 
-    def write_done(self, number: int) -> None:
-        """Part of the transaction that takes up everything up to ``number``."""
-        self._set(_DONE, number)
-        self._set(_TRIES, 0)
+    def take_up(self, saved: Sequence[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
+        """See `Buffer.adopt`."""
+
+        def write() -> int:
+            keep(self._disk.db, schemas)
+            last: dict[bytes, int] = {}
+            unproven: dict[bytes, int] = {}
+            for each in saved:
+                header = self._store(each)
+                for seq in range(last.get(header.stream, header.seq) + 1, header.seq):
+                    add_gap(self._disk.db, header.stream, seq, "corrupt", 0)
+                last[header.stream] = header.seq
+                if not each.offered:
+                    unproven.setdefault(header.stream, header.seq - 1)
+            self._unproven.add(unproven)
+            self._set(_DONE, number)
+            self._set(_TRIES, 0)
+            return len(saved)
+
+        return self._disk.with_room(write)
+
+    def _store(self, one: Saved) -> Header:
+        envelope = parse_envelope(one.envelope)
+        header = envelope.header
+        place = header.stream, header.seq, header.type
+        row = self._disk.store(*place, one.priority, one.samples, envelope.manifest_hash, one.envelope)
+        boxes = [(row, *box) for box in one.boxes]
+        self._disk.db.executemany("insert into box values (?, ?, ?, ?, ?)", boxes)
+        self._disk.set_meta("previous", header.stream)
+        return header
 
     def _number(self, name: str) -> int:
         return int.from_bytes(self._disk.meta(name) or b"", "big")
@@ -70,12 +101,24 @@ def salvage(files: Iterable[Path], device: bytes, key: SigningKey) -> tuple[list
             with contextlib.suppress(sqlite3.DatabaseError):
                 for (document,) in db.execute("select document from schema order by hash"):
                     schemas[digest(SCHEMA, bytes(document))] = bytes(document)
+            offered = _offered(db)
             for number in _numbers(db):
                 with contextlib.suppress(*BROKEN):
                     one = _vouched(_saved(db, number), device, key)
                     header = parse_envelope(one.envelope).header
-                    saved[header.stream, header.seq] = one
+                    sure = offered is not None and header.seq <= offered.get(header.stream, header.seq)
+                    saved[header.stream, header.seq] = replace(one, offered=sure)
     return list(saved.values()), schemas
+
+
+def _offered(db: sqlite3.Connection) -> dict[bytes, int] | None:
+    """Streams of which not every number may have been sent, and the last one that may; None if nobody can tell."""
+    with contextlib.suppress(KeyError, *BROKEN):
+        meta = dict(db.execute("select name, value from meta"))
+        found = {bytes.fromhex(name.removeprefix(UNPROVEN)): meta[name] for name in meta if name.startswith(UNPROVEN)}
+        found[meta["stream"]] = meta["offered"][:_NUMBER_BYTES]
+        return {stream: int.from_bytes(number, "big") for stream, number in found.items()}
+    return None
 
 
 def _numbers(db: sqlite3.Connection) -> list[int]:

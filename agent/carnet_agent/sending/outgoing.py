@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from carnet import hashes
@@ -151,16 +152,17 @@ class Outgoing:
     # to the broker
 
     def check_in(self, nonce: bytes, moment: Moment) -> Publish:
-        """What this unit has, under a fresh nonce."""
+        """What this unit has of its stream, or of one that was saved and is to be asked for first, under a nonce."""
+        stream = self._buffer.asking
         body = CheckIn(
             nonce,
-            *self._buffer.offered,
+            *(self._buffer.unproven.head(stream) or self._buffer.offered),
             self.cloud.version,
             tuple(self._buffer.schema_hashes()[:SCHEMAS_MAX]),
             self._store.mode.value,
             self._buffer.previous_stream,
         )
-        return Publish(self._sealer.check_in(body.encode(), self.seal(moment)))
+        return Publish(self._sealer.check_in(body.encode(), replace(self.seal(moment), stream=stream)))
 
     def publish(self, moment: Moment) -> list[Publish]:
         """Rows whose time has come: those without an answer, then new ones, the most important and oldest first."""
