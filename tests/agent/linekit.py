@@ -21,6 +21,7 @@ from tests.agent.agentkit import OFFER, RECEIVE, SIGN, Rig
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS, Cloud
 from tests.cloud.kit import Unit as SealingUnit
 from tests.conftest import CHECKOUT
+from tests.world.cloudkeys import CHANGING
 
 
 class World:
@@ -123,7 +124,7 @@ def up_kind(payload: bytes) -> str:
 
 def down_kind(payload: bytes) -> str:
     """What a message of the cloud is."""
-    message = open_down(payload, DEVICE, KEYS.public.signing_keys, RECEIVE)
+    message = open_down(payload, DEVICE, CHANGING.public.signing_keys, RECEIVE)
     if isinstance(message, Ack):
         return "acknowledgement" if message.nonce == NO_NONCE else "answer"
     return {GrantSetMessage: "grant_set", SchemaRequest: "schema_request"}.get(type(message), "other")
