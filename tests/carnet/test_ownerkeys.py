@@ -85,6 +85,17 @@ def test_keys_have_a_bound() -> None:
     assert _reason(OWNER, *tokens) == "key_excess"
 
 
+def test_a_key_is_pinned_beside_the_others_once_and_up_to_a_bound() -> None:
+    beside = OWNER.with_pinned(SECOND_KEY.public)
+    assert (beside.pinned, beside.keys) == ((OWNER_KEY.public, SECOND_KEY.public),) * 2
+    assert beside.with_pinned(OWNER_KEY.public) == beside.with_pinned(SECOND_KEY.public) == beside
+    full = replace(OWNER, pinned=tuple(SigningKey.from_seed(bytes([n]) * 32).public for n in range(PINNED_MAX)))
+    assert full.with_pinned(full.pinned[-1]) == full
+    with pytest.raises(RemoteError) as refusal:
+        full.with_pinned(OWNER_KEY.public)
+    assert refusal.value.reason == "key_excess"
+
+
 def test_what_was_removed_counts_never_again_in_whatever_order_the_tokens_come() -> None:
     """A cloud that keeps the addition brings nothing back with it."""
     added, removed = _addition(), _removal()
