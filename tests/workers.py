@@ -19,8 +19,8 @@ LONG: Final = ("tests/system/", "tests/world/", "tests/fuzz/", "tests/store/", "
 
 
 def worker_count() -> int:
-    """One a core."""
-    return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
+    """One a core, and one more for the time in which the first waits for real programs."""
+    return min(len(os.sched_getaffinity(0)) + 1, WORKERS_MAX)
 
 
 def piece_of(test: str) -> str:
