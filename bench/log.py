@@ -27,9 +27,9 @@ from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.entries import Entries
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
-from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.ledger.loghashes import LogHashes
+from carnet_cloud.ledger.sequencer import LEAVES_AT_ONCE, Sequencer
 from carnet_cloud.push import Pusher
-from carnet_cloud.sequencer import LEAVES_AT_ONCE, Sequencer
 from carnet_cloud.store import SqliteStore
 from carnet_cloud.store.devices import Device
 from tests import consentkit as kit

@@ -15,10 +15,10 @@ from carnet.offers import parse_offer
 from carnet_agent import config as agentconfig
 from carnet_cloud import config as cloudconfig
 from carnet_cloud.api import Door, make_api
-from carnet_cloud.readiness import Readiness
+from carnet_cloud.monitoring.readiness import Readiness
+from carnet_cloud.monitoring.watching import add_backups, add_watching
 from carnet_cloud.replay import Replaying
 from carnet_cloud.replayapi import add_replays
-from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import SENTENCES
 from carnet_simulator.commands.broker import load_accounts
 from tests.cloud.kit import Cloud

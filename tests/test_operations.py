@@ -9,8 +9,8 @@ import pytest
 
 from carnet.metrics import Metric
 from carnet_agent import metrics as agent
-from carnet_cloud import metrics as cloud
 from carnet_cloud.__main__ import main
+from carnet_cloud.monitoring import metrics as cloud
 from tests.conftest import CHECKOUT
 
 DOCUMENT = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -186,14 +186,14 @@ BUGS = (
     ),
     Bug(
         "a power cut forks the log",
-        "cloud/carnet_cloud/loghashes.py",
+        "cloud/carnet_cloud/ledger/loghashes.py",
         "                self._fsync(file.fileno())\n            if is_new",
         "            if is_new",
         "tests/attacks/test_recorded_power_cuts.py",
     ),
     Bug(
         "the cloud's public keys are not synced",
-        "cloud/carnet_cloud/keyfolder.py",
+        "cloud/carnet_cloud/running/keyfolder.py",
         "    _write(path, public.encode(), 0o644)",
         "    path.write_bytes(public.encode())",
         "tests/attacks/test_recorded_power_cuts.py",
@@ -284,14 +284,14 @@ BUGS = (
     ),
     Bug(
         "a restored log signs its places anew",
-        "cloud/carnet_cloud/loghashes.py",
+        "cloud/carnet_cloud/ledger/loghashes.py",
         "return path.stat().st_size // HASH_BYTES if path.exists() else 0",
         "return 0",
         "tests/attacks/test_log_attacks.py",
     ),
     Bug(
         "an end has its account again",
-        "cloud/carnet_cloud/accounts.py",
+        "cloud/carnet_cloud/ledger/accounts.py",
         "if stored.ended:",
         "if False:",
         "tests/cloud/test_accounts.py",

@@ -19,7 +19,7 @@ from carnet.keyset import KeySet
 from carnet.topics import topic_down
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.intake import Arrived
-from carnet_cloud.receipts import growth_of
+from carnet_cloud.ledger.receipts import growth_of
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.store.ledger import StoredLog

@@ -28,8 +28,8 @@ from carnet_cloud.consents import Consents, Ended
 from carnet_cloud.enrol import admit, end_unit
 from carnet_cloud.furtherkeys import change_keys, keys_of
 from carnet_cloud.grantbook import owner_keys
+from carnet_cloud.ledger.receipts import Receipts
 from carnet_cloud.offers import Offers
-from carnet_cloud.receipts import Receipts
 from carnet_cloud.statement import generation_of, records_of, statement_of
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord

@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from carnet_cloud.ending import SERVED_S_MAX
+from carnet_cloud.running.ending import SERVED_S_MAX
 
 
 class ApiServer(uvicorn.Server):

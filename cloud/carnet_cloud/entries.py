@@ -12,8 +12,8 @@ from carnet.grants import Grant
 from carnet.ledger.account import ENDED
 from carnet.ledger.leaf import SALT_BYTES, ConsentLeaf
 from carnet.states import WIDENING, EventKind
-from carnet_cloud.accounts import end_account
-from carnet_cloud.leaves import queue_leaf
+from carnet_cloud.ledger.accounts import end_account
+from carnet_cloud.ledger.leaves import queue_leaf
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 

@@ -26,7 +26,7 @@ from carnet.logs import told
 from carnet.topics import filter_up
 from carnet_cloud.answers import Message
 from carnet_cloud.config import MqttSection
-from carnet_cloud.keyfolder import read_secret
+from carnet_cloud.running.keyfolder import read_secret
 
 QUEUE_MAX = 10_000
 QUEUE_BYTES_MAX = 1 << 27

@@ -18,36 +18,36 @@ from fastapi import FastAPI
 
 from carnet.keys import SigningKey
 from carnet_cloud.api import Door, check_token, make_api
-from carnet_cloud.backup import Spool
 from carnet_cloud.config import CloudConfig, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver, all_shards
 from carnet_cloud.enqueue import Outlet
 from carnet_cloud.entries import Entries
-from carnet_cloud.exposition import Exposition
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
-from carnet_cloud.keyfolder import KeyFolder, read_secret
 from carnet_cloud.lease import Leases
-from carnet_cloud.loghashes import LogHashes
-from carnet_cloud.loops import Loops
-from carnet_cloud.membership import Membership
+from carnet_cloud.ledger.loghashes import LogHashes
+from carnet_cloud.ledger.receipts import Receipts
+from carnet_cloud.ledger.sequencer import Sequencer
+from carnet_cloud.monitoring.exposition import Exposition
+from carnet_cloud.monitoring.numbers import Numbers
+from carnet_cloud.monitoring.readiness import Readiness, StoreProbe
+from carnet_cloud.monitoring.watching import add_backups, add_watching
 from carnet_cloud.mqtt import BrokerLink
-from carnet_cloud.numbers import Numbers
 from carnet_cloud.offers import Offers
-from carnet_cloud.opening import open_company, open_store
 from carnet_cloud.pending import pending_in
 from carnet_cloud.push import Pusher
-from carnet_cloud.readiness import Readiness, StoreProbe
-from carnet_cloud.receipts import Receipts
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.replay import Replaying
 from carnet_cloud.replayapi import add_replays
-from carnet_cloud.sequencer import Sequencer
+from carnet_cloud.running.backup import Spool
+from carnet_cloud.running.keyfolder import KeyFolder, read_secret
+from carnet_cloud.running.loops import Loops
+from carnet_cloud.running.membership import Membership
+from carnet_cloud.running.opening import open_company, open_store
 from carnet_cloud.store import Store, Transaction
-from carnet_cloud.watching import add_backups, add_watching
 from carnet_cloud.why import Answer, why
 from carnet_cloud.wrapping import Wrapping
 

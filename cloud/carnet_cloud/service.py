@@ -19,13 +19,13 @@ from carnet.logs import told
 from carnet.topics import shard_name
 from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import CloudConfig
-from carnet_cloud.ending import Threads, end
-from carnet_cloud.keeper import Keeper, duties, finish_sales
-from carnet_cloud.keyfolder import read
-from carnet_cloud.loops import IDLE_S, Loops
-from carnet_cloud.membership import TURN_S, Membership
+from carnet_cloud.monitoring.readiness import PROBE_S
 from carnet_cloud.parts import Parts, Running, build, monotonic_ms, now_ms
-from carnet_cloud.readiness import PROBE_S
+from carnet_cloud.running.ending import Threads, end
+from carnet_cloud.running.keeper import Keeper, duties, finish_sales
+from carnet_cloud.running.keyfolder import read
+from carnet_cloud.running.loops import IDLE_S, Loops
+from carnet_cloud.running.membership import TURN_S, Membership
 
 GROUP_MAX = 256
 GROUP_WAIT_S = 0.05

@@ -25,9 +25,9 @@ from carnet.ledger.follow import Verdict, judge
 from carnet.ledger.leaf import Leaf, parse_leaf
 from carnet.ledger.merkle import Frontier, leaf_hash
 from carnet.states import State
-from carnet_cloud.leaves import queue_leaf
-from carnet_cloud.receipts import growth_of
-from carnet_cloud.sequencer import LEASE_MS
+from carnet_cloud.ledger.leaves import queue_leaf
+from carnet_cloud.ledger.receipts import growth_of
+from carnet_cloud.ledger.sequencer import LEASE_MS
 from tests import consentkit as kit
 from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
 from tests.carnet.test_owner_receipts import KEY, ORIGIN, Owned, fetch, story  # noqa: F401 - a fixture, too
@@ -229,7 +229,7 @@ def test_f27_what_is_too_much_for_a_turn_is_taken_back_in_several(
     signed = cloud.log_hashes.read(kit.TENANT, 0, 99)
     with cloud.store.transaction() as t:
         before = t.ledger.log(kit.TENANT)
-    monkeypatch.setattr("carnet_cloud.sequencer.FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("carnet_cloud.ledger.sequencer.FORGOTTEN_AT_ONCE", 2)
     cloud.store._connection.deserialize(backup)
     assert cloud.make_sequencer(b"restored", random.Random(2)).start() == len(signed) == 5
     with cloud.store.transaction() as t:
@@ -261,7 +261,7 @@ def test_who_comes_right_behind_another_cuts_nothing_off_either(cloud: Cloud, mo
             other.write(bytes(32))
         flock(file, how)
 
-    monkeypatch.setattr("carnet_cloud.loghashes.fcntl.flock", after_another)
+    monkeypatch.setattr("carnet_cloud.ledger.loghashes.fcntl.flock", after_another)
     with pytest.raises(UnavailableError, match="another signed"):
         cloud.log_hashes.append(kit.TENANT, len(signed), [b"x" * 32])
     assert cloud.log_hashes.read(kit.TENANT, 0, 9) == [*signed, bytes(32)]

@@ -15,8 +15,8 @@ from carnet.keys import BoxKey, SigningKey
 from carnet_cloud.consents import DRAIN_MS
 from carnet_cloud.enrol import admit, enrol
 from carnet_cloud.entries import Entries
-from carnet_cloud.keeper import finish_sales
 from carnet_cloud.lease import Lease
+from carnet_cloud.running.keeper import finish_sales
 from tests import consentkit as kit
 from tests.agent import agentkit
 from tests.agent.agentkit import Rig, bodies, grants

@@ -16,8 +16,8 @@ from carnet.keys import SigningKey
 from carnet.ledger.checkpoint import Checkpoint, verify_checkpoint
 from carnet.ledger.merkle import TreeHead
 from carnet.ledger.signednote import NoteKey, parse_note_key
-from carnet_cloud.accounts import day_accounts
 from carnet_cloud.forward import Clocks, Forwarder
+from carnet_cloud.ledger.accounts import day_accounts
 from tests import consentkit as kit
 from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
 from tests.cloud.forwardkit import Listener

@@ -38,12 +38,12 @@ from carnet_cloud.event import unpack
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
-from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.ledger.loghashes import LogHashes
+from carnet_cloud.ledger.receipts import Receipts
+from carnet_cloud.ledger.sequencer import Sequencer
 from carnet_cloud.offers import Offers
 from carnet_cloud.pending import pending_in
-from carnet_cloud.receipts import Receipts
 from carnet_cloud.rendering import read, render
-from carnet_cloud.sequencer import Sequencer
 from carnet_cloud.store import SqliteStore, Store, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.why import Answer, why

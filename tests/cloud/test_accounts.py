@@ -12,10 +12,10 @@ import pytest
 from carnet.canonical import parse
 from carnet.ledger.account import Account, day_of, judge_accounts
 from carnet.ledger.leaf import parse_leaf
-from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Ended
 from carnet_cloud.forward import GIVE_UP_MS, Clocks, Forwarder
 from carnet_cloud.lease import Lease, LeaseOver
+from carnet_cloud.ledger.accounts import day_accounts, end_expired
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.statement import statement_of
 from tests import consentkit as kit

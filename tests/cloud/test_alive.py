@@ -15,8 +15,8 @@ import pytest
 from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import load
 from carnet_cloud.lease import Lease
-from carnet_cloud.loops import CONNECT_S_MAX, STALLED_S
-from carnet_cloud.membership import Membership
+from carnet_cloud.running.loops import CONNECT_S_MAX, STALLED_S
+from carnet_cloud.running.membership import Membership
 from carnet_cloud.service import Service
 from tests import consentkit as kit
 from tests.cloud.test_commands import CONFIG, config  # noqa: F401

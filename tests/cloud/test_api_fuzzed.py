@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
 from carnet.ids import device_text
 from carnet.ownerkeys import sign_addition
 from carnet_cloud.api import make_api
-from carnet_cloud.readiness import Readiness
-from carnet_cloud.watching import add_watching
+from carnet_cloud.monitoring.readiness import Readiness
+from carnet_cloud.monitoring.watching import add_watching
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, NOW_MS, Cloud, Unit
 from tests.cloud.test_api import OPERATOR, TOKEN, facts, owned

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from carnet.errors import ConfigError, UnavailableError
-from carnet_cloud import backup
 from carnet_cloud.__main__ import main
 from carnet_cloud.api import make_api
 from carnet_cloud.apiserver import ApiServer
@@ -23,6 +22,7 @@ from carnet_cloud.config import load
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease
 from carnet_cloud.recipients import Event, Outcome
+from carnet_cloud.running import backup
 from carnet_cloud.service import Service
 from carnet_cloud.statement import statement_of
 from carnet_cloud.store import SqliteStore, sqlite
@@ -370,7 +370,7 @@ def test_a_store_that_is_in_use_is_not_restored_over(tmp_path: Path) -> None:
 
 def test_only_the_operator_may_ask_for_a_copy(tmp_path: Path) -> None:
     from carnet_cloud.api import Door
-    from carnet_cloud.watching import add_backups
+    from carnet_cloud.monitoring.watching import add_backups
     from tests.cloud.test_api import OPERATOR, Client, facts
 
     cloud, made = Cloud(tmp_path), [7]

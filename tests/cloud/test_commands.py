@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from carnet_cloud import operator
 from carnet_cloud.__main__ import main
 from carnet_cloud.config import MqttSection, load
 from carnet_cloud.gate import Blocked
 from carnet_cloud.journal import Narrowing
 from carnet_cloud.mqtt import BrokerLink
+from carnet_cloud.running import operator
 from carnet_cloud.service import Service
 from carnet_cloud.why import DRIVER, ENDED, FORWARDED, QUARANTINED, SENTENCES
 from tests import consentkit as kit

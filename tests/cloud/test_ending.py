@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from carnet_cloud import ending
-from carnet_cloud.ending import Threads, end
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.lease import Lease, LeaseOver, Leases
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.recipients import Event, Outcome
+from carnet_cloud.running import ending
+from carnet_cloud.running.ending import Threads, end
 from tests import consentkit as kit
 from tests.cloud.kit import Cloud, Unit
 

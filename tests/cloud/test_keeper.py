@@ -10,8 +10,8 @@ import pytest
 
 from carnet.errors import UnavailableError
 from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.keeper import AT_ONCE, SPELL_MS, Duty, Keeper, duties
 from carnet_cloud.recipients import Outcome
+from carnet_cloud.running.keeper import AT_ONCE, SPELL_MS, Duty, Keeper, duties
 from carnet_cloud.store import Transaction
 from carnet_cloud.wrapping import ROTATE_MS
 from tests import consentkit as kit
@@ -143,7 +143,7 @@ def test_a_turn_does_all_there_is_in_small_transactions_and_not_for_ever(
         return AT_ONCE if len(asked) % 4 else AT_ONCE - 1
 
     for name, duty in (("end_expired", "expired"), ("day_accounts", "accounts"), ("end_windows", "windows")):
-        monkeypatch.setattr(f"carnet_cloud.keeper.{name}", some)
+        monkeypatch.setattr(f"carnet_cloud.running.keeper.{name}", some)
         asked.clear()
         duties_of(cloud)[duty]()
         assert asked == [AT_ONCE] * times

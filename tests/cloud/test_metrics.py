@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from carnet.errors import UnavailableError
 from carnet.ids import device_text
 from carnet.metrics import LABELS_MAX, Metric, families, family
-from carnet_cloud import metrics as of
 from carnet_cloud.config import load
-from carnet_cloud.exposition import Exposition
-from carnet_cloud.numbers import Numbers
-from carnet_cloud.readiness import Readiness
+from carnet_cloud.monitoring import metrics as of
+from carnet_cloud.monitoring.exposition import Exposition
+from carnet_cloud.monitoring.numbers import Numbers
+from carnet_cloud.monitoring.readiness import Readiness
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.service import Service
 from carnet_cloud.store.streams import Held

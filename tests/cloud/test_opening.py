@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from carnet.errors import ConfigError
 from carnet_cloud.config import StoreSection
-from carnet_cloud.opening import open_store
+from carnet_cloud.running.opening import open_store
 
 SECRET = "hunter2-of-the-test"
 
@@ -56,7 +56,7 @@ def test_sqlite_needs_no_driver_of_postgresql(tmp_path: Path) -> None:
         "import carnet_cloud.service\n"
         "from pathlib import Path\n"
         "from carnet_cloud.config import StoreSection\n"
-        "from carnet_cloud.opening import open_store\n"
+        "from carnet_cloud.running.opening import open_store\n"
         f"place = {str(tmp_path)!r}\n"
         "names = dict(journal='j/n', wrapping_keys='k')\n"
         "open_store(StoreSection(path=place + '/store.db', **names), b'i' * 16, 1).store.close()\n"

@@ -21,7 +21,7 @@ from carnet.ledger.merkle import Node
 from carnet.ledger.signednote import NoteKey
 from carnet_cloud.gate import Blocked, may_send
 from carnet_cloud.grantsets import grant_set_bytes
-from carnet_cloud.sequencer import LEASE_MS, LEAVES_AT_ONCE, Sequencer
+from carnet_cloud.ledger.sequencer import LEASE_MS, LEAVES_AT_ONCE, Sequencer
 from carnet_cloud.store.ledger import StoredLeaf, StoredLog
 from tests import consentkit as kit
 from tests.carnet.ledger.rfc6962 import Tree

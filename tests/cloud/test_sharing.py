@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from carnet_cloud.sharing import SHARDS, Plan, plan, share_of
+from carnet_cloud.running.sharing import SHARDS, Plan, plan, share_of
 
 ONE, TWO, THREE = (bytes([number]) * 8 for number in (1, 2, 3))
 

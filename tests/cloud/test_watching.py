@@ -11,9 +11,9 @@ import pytest
 from carnet.errors import UnavailableError
 from carnet_cloud.api import make_api
 from carnet_cloud.config import load
-from carnet_cloud.readiness import FRESH_MS, Readiness, StoreProbe
+from carnet_cloud.monitoring.readiness import FRESH_MS, Readiness, StoreProbe
+from carnet_cloud.monitoring.watching import add_watching
 from carnet_cloud.service import Service
-from carnet_cloud.watching import add_watching
 from tests.cloud.kit import Cloud
 from tests.cloud.test_alive import RECIPIENT
 from tests.cloud.test_api import OPERATOR, TOKEN, Client, facts

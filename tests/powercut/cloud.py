@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from carnet.ids import format_id, parse_id
-from carnet_cloud import keyfolder
 from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.keeper import finish_sales
 from carnet_cloud.recipients import JsonLines
+from carnet_cloud.running import keyfolder
+from carnet_cloud.running.keeper import finish_sales
 from carnet_cloud.store import SqliteStore
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, Cloud, Unit

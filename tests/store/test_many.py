@@ -13,7 +13,7 @@ import pytest
 from carnet_cloud.consents import Ended, Waits
 from carnet_cloud.forward import Forwarder
 from carnet_cloud.lease import LEASE_MS, Lease, LeaseOver
-from carnet_cloud.readiness import StoreProbe
+from carnet_cloud.monitoring.readiness import StoreProbe
 from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys

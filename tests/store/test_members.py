@@ -8,9 +8,9 @@ import pytest
 
 from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.config import StoreSection
-from carnet_cloud.membership import MEMBER_MS, Membership
-from carnet_cloud.opening import open_alone
-from carnet_cloud.sharing import SHARDS
+from carnet_cloud.running.membership import MEMBER_MS, Membership
+from carnet_cloud.running.opening import open_alone
+from carnet_cloud.running.sharing import SHARDS
 from carnet_cloud.store.postgres import PostgresStore
 from tests.cloud.kit import Cloud, Unit
 from tests.store.backends import OnPostgres

@@ -29,12 +29,12 @@ from carnet.down import open_down
 from carnet.ids import device_text
 from carnet.records import sign_record
 from carnet.topics import parse_down, topic_up
-from carnet_cloud import keyfolder
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.entries import Entries
 from carnet_cloud.event import event_id
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Leases
+from carnet_cloud.running import keyfolder
 from carnet_cloud.store.devices import Device
 from carnet_cloud.store.postgres import PostgresStore
 from tests import consentkit as kit

@@ -29,7 +29,7 @@ from carnet.envelope import parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import Error
 from carnet.ids import device_bytes
-from carnet_cloud import keyfolder
+from carnet_cloud.running import keyfolder
 from carnet_cloud.wrapping import Wrapping
 from tests.system.markers import Marker, of_bytes, of_number, of_text, search
 from tests.system.mosquitto import HOST, PLAIN, Mosquitto, free_port

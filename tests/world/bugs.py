@@ -31,7 +31,7 @@ from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.intake import Seen
 from carnet_cloud.journal import Journal
 from carnet_cloud.lease import Lease
-from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.ledger.loghashes import LogHashes
 from carnet_cloud.recipients import Outcome
 from carnet_cloud.sending import Sender as Delivery
 from carnet_cloud.store import SqliteStore

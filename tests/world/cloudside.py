@@ -13,12 +13,12 @@ from typing import TypeVar
 from carnet.envelope import parse_envelope, verify
 from carnet.errors import Error, UnavailableError
 from carnet.topics import topic_up
-from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents
 from carnet_cloud.enrol import enrol
-from carnet_cloud.keeper import AT_ONCE
+from carnet_cloud.ledger.accounts import day_accounts, end_expired
 from carnet_cloud.offers import Offers
+from carnet_cloud.running.keeper import AT_ONCE
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, KEYS, VEHICLE
 from tests.world.car import MAPPING

@@ -21,14 +21,14 @@ from carnet_cloud.entries import Entries
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.journal import Journal
-from carnet_cloud.keeper import finish_sales
 from carnet_cloud.lease import Leases
-from carnet_cloud.loghashes import LogHashes
-from carnet_cloud.membership import Membership
+from carnet_cloud.ledger.loghashes import LogHashes
+from carnet_cloud.ledger.sequencer import Sequencer
 from carnet_cloud.offers import Offers
 from carnet_cloud.pending import pending_in
 from carnet_cloud.push import Pusher
-from carnet_cloud.sequencer import Sequencer
+from carnet_cloud.running.keeper import finish_sales
+from carnet_cloud.running.membership import Membership
 from carnet_cloud.store import SqliteStore, Transaction
 from carnet_cloud.store.others import NoOthers
 from carnet_cloud.wrapping import Wrapping
@@ -66,7 +66,7 @@ class SharedStore(SqliteStore):
 
 
 class _Company:
-    """`carnet_cloud.membership.Company` over it."""
+    """`carnet_cloud.running.membership.Company` over it."""
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store

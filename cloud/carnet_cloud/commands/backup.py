@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy, look whether the copy is sound, say what it holds."""
     from carnet.errors import ConfigError, UnavailableError
     from carnet.shapes import Kind
-    from carnet_cloud import backup, operator
     from carnet_cloud.config import load
+    from carnet_cloud.running import backup, operator
     from carnet_cloud.store import SqliteStore
 
     config, file = load(arguments.config), arguments.file

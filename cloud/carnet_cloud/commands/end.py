@@ -50,7 +50,7 @@ def _parse(text: str) -> object:
 
 def _end_offer(config: CloudConfig, offer: str) -> str:
     from carnet.shapes import Kind
-    from carnet_cloud import operator
+    from carnet_cloud.running import operator
 
     shape = {"recipient_name": Kind.TEXT, "records": Kind.NUMBER}
     done = operator.post(config, f"/v1/offers/{offer}/end", b"", shape)
@@ -59,7 +59,7 @@ def _end_offer(config: CloudConfig, offer: str) -> str:
 
 def _end_unit(config: CloudConfig, device: str) -> str:
     from carnet.shapes import Kind
-    from carnet_cloud import operator
+    from carnet_cloud.running import operator
 
     shape = {"vehicle": Kind.TEXT, "others": Kind.NUMBER}
     done = operator.post(config, f"/v1/devices/{device}/end", b"", shape)

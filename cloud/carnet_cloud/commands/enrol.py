@@ -47,10 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Through the running service if there is one, else into its store."""
     from carnet.errors import ConfigError, UnavailableError
     from carnet.shapes import Kind
-    from carnet_cloud import operator
     from carnet_cloud.config import load
     from carnet_cloud.enrol import enrol
-    from carnet_cloud.opening import open_alone
+    from carnet_cloud.running import operator
+    from carnet_cloud.running.opening import open_alone
 
     config = load(arguments.config)
     try:

@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the keys and say which file units are paired with."""
-    from carnet_cloud.keyfolder import add_log_key, make
+    from carnet_cloud.running.keyfolder import add_log_key, make
 
     if add_log_key(arguments.folder, os.urandom):
         print(f"{arguments.folder} has a key for the log now; no other was touched")

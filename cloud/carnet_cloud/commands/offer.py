@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Complete, check, publish."""
     from carnet.shapes import Kind
-    from carnet_cloud import operator
     from carnet_cloud.config import load
+    from carnet_cloud.running import operator
 
     config = load(arguments.config)
     data = _canonical(arguments.file)

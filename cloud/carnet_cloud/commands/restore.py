@@ -28,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, copy, say what comes next."""
-    from carnet_cloud import backup
     from carnet_cloud.config import load
+    from carnet_cloud.running import backup
 
     config = load(arguments.config)
     path = backup.file_of(config.store)

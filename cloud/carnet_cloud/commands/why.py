@@ -68,7 +68,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from carnet.ids import device_text
     from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
-    from carnet_cloud.opening import open_alone
+    from carnet_cloud.running.opening import open_alone
     from carnet_cloud.why import why
 
     config, path, now_ms = load(arguments.config), arguments.path, time.time_ns() // 1_000_000
@@ -86,7 +86,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _asked(config: CloudConfig, path: str) -> list[dict[str, Any]]:
     from carnet.shapes import Every, Kind, Shape
-    from carnet_cloud import operator
+    from carnet_cloud.running import operator
 
     answer: dict[str, Shape] = {"confirmed": Kind.NUMBER, "blocked": Every(Kind.NUMBER)}
     answer |= dict.fromkeys(("vehicle", "record", "recipient", "verdict"), Kind.TEXT)

@@ -9,7 +9,6 @@ import sys
 
 from carnet import brokertls
 from carnet.errors import ConfigError
-from carnet_cloud.keyfolder import read_secret
 from carnet_cloud.recipients.base import Recipient
 from carnet_cloud.recipients.homeassistant import HomeAssistant
 from carnet_cloud.recipients.jsonlines import JsonLines
@@ -24,6 +23,7 @@ from carnet_cloud.recipientsections import (
     KafkaRecipient,
     WebhookRecipient,
 )
+from carnet_cloud.running.keyfolder import read_secret
 
 
 def open_recipient(section: AnyRecipient, receiver: str = "") -> Recipient:

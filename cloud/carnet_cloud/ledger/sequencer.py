@@ -20,8 +20,8 @@ from carnet.ledger.merkle import EMPTY, leaf_hash, stored_frontier
 from carnet.ledger.signednote import NoteKey
 from carnet.limits import BODY_BYTES_MAX
 from carnet.states import WIDENING
-from carnet_cloud.leaves import queue_leaf
-from carnet_cloud.loghashes import LogHashes
+from carnet_cloud.ledger.leaves import queue_leaf
+from carnet_cloud.ledger.loghashes import LogHashes
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.ledger import StoredLeaf, StoredLog
 

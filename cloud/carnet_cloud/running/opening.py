@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from carnet.errors import ConfigError, UnavailableError
 from carnet_cloud.config import StoreSection
-from carnet_cloud.keyfolder import read_secret
-from carnet_cloud.membership import Company
+from carnet_cloud.running.keyfolder import read_secret
+from carnet_cloud.running.membership import Company
 from carnet_cloud.store import SqliteStore, Store
 
 

@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, Header, Request, Response
 
 from carnet.errors import SignatureError
 from carnet_cloud.api import Door
-from carnet_cloud.readiness import Readiness
+from carnet_cloud.monitoring.readiness import Readiness
 
 TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"}

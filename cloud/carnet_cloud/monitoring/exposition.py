@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from carnet.metrics import Family
-from carnet_cloud.metrics import HISTOGRAMS
+from carnet_cloud.monitoring.metrics import HISTOGRAMS
 from carnet_cloud.recipients import Recipient
 from carnet_cloud.recipients.timed import timed
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from carnet.errors import UnavailableError
 from carnet.metrics import Family, Metric, families, family
-from carnet_cloud import metrics as of
-from carnet_cloud.readiness import Readiness
+from carnet_cloud.monitoring import metrics as of
+from carnet_cloud.monitoring.readiness import Readiness
 from carnet_cloud.store import Store
 
 

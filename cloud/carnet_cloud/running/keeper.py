@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from carnet_cloud.accounts import day_accounts, end_expired
 from carnet_cloud.consents import Consents
 from carnet_cloud.core import Receiver
 from carnet_cloud.histories import of_earlier_epochs
+from carnet_cloud.ledger.accounts import day_accounts, end_expired
 from carnet_cloud.replay import end_windows
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.wrapping import ROTATE_MS, Wrapping

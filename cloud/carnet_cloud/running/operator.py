@@ -9,7 +9,7 @@ from carnet.errors import ConfigError
 from carnet.jsonapi import Service, ask
 from carnet.shapes import Shape
 from carnet_cloud.config import CloudConfig
-from carnet_cloud.keyfolder import read_secret
+from carnet_cloud.running.keyfolder import read_secret
 
 TIMEOUT_S = 10
 

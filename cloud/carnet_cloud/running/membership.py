@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from carnet.errors import ConfigError
-from carnet_cloud.sharing import plan
+from carnet_cloud.running.sharing import plan
 from carnet_cloud.store import Store, Transaction
 
 MEMBER_MS = 2500

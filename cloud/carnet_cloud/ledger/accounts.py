@@ -12,7 +12,7 @@ from dataclasses import replace
 from carnet.ledger.account import Account, day_of
 from carnet.ledger.leaf import SALT_BYTES
 from carnet.states import State
-from carnet_cloud.leaves import queue_leaf
+from carnet_cloud.ledger.leaves import queue_leaf
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.consents import StoredRecord
 from carnet_cloud.store.tallies import Tally
