@@ -287,7 +287,9 @@ class Buffer:
 
     def handles(self) -> set[bytes]:
         """Every handle that still names a readable box."""
-        rows = self._db.execute("select handle from box union select handle from checkpoint order by 1")
+        # each once, and only then in order: to sort a union in one go SQLite takes all boxes into memory
+        query = "select handle from (select handle from box union select handle from checkpoint) order by 1"
+        rows = self._db.execute(query)
         return {bytes(row[0]) for row in rows}
 
     def unreported(self) -> set[bytes]:
