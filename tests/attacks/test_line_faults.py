@@ -6,6 +6,7 @@ import random
 import sqlite3
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from carnet.ack import NO_NONCE, Ack
 from carnet.down import sign_ack
-from carnet.envelope import parse_envelope
+from carnet.envelope import parse_envelope, sign_envelope
 from carnet.keys import SigningKey
 from carnet.topics import topic_down, topic_up
 from carnet_agent.buffer import Priority
@@ -22,7 +23,7 @@ from carnet_agent.sending.sender import WINDOW
 from carnet_cloud.core import Receiver
 from carnet_cloud.service import GROUP_MAX
 from tests import consentkit as kit
-from tests.agent.agentkit import Rig, answer, grants
+from tests.agent.agentkit import SIGN, Rig, answer, grants
 from tests.agent.linekit import World
 from tests.cloud.kit import DEVICE, KEYS, NOW_MS, Cloud, Unit, readings
 
@@ -77,7 +78,7 @@ def test_f11_two_hours_on_a_line_that_is_dead_and_says_nothing(tmp_path: Path) -
 
 
 def many_rows(rig: Rig, count: int) -> None:
-    """As if so many windows had been written after the newest one; what is in an envelope, sending does not ask."""
+    """As if so many windows had been written after the newest one; those that are sent are signed for their place."""
     db = rig.buffer_db
     last = rig.agent._buffer.last_seq
     db.execute(
@@ -87,6 +88,11 @@ def many_rows(rig: Rig, count: int) -> None:
         (count, last),
     )
     db.execute("insert or replace into meta values ('last_seq', ?)", ((last + count).to_bytes(8, "big"),))
+    (newest,) = db.execute("select envelope from row where seq = ?", (last,)).fetchone()
+    header, (part,) = parse_envelope(newest).header, parse_envelope(newest).parts
+    for seq in range(last + 1, last + ROWS_SENT + 2 * WINDOW + 1):
+        envelope = sign_envelope(replace(header, seq=seq), [(part.kid, part.box or b"")], SIGN)
+        db.execute("update row set envelope = ? where stream = ? and seq = ?", (envelope, header.stream, seq))
 
 
 def work(db: sqlite3.Connection) -> Counter[str]:
