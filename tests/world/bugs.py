@@ -21,6 +21,8 @@ from carnet.ack import Ack
 from carnet.grants import Grant
 from carnet.ledger.follow import Verdict
 from carnet_agent.buffer import Buffer, files
+from carnet_agent.buffer.unproven import Unproven
+from carnet_agent.buffer.vouching import Vouching
 from carnet_agent.core import Agent
 from carnet_agent.following import Following
 from carnet_agent.sending.outgoing import Outgoing
@@ -248,6 +250,20 @@ BUGS: tuple[Bug, ...] = (
         ((Buffer, "offered", property(lambda self: (self.last_seq, self.head))),),
         "law 5",
         "tests/agent/test_core_with_cloud.py::test_a_restored_card_uses_no_number_again_that_the_cloud_has_beyond_a_hole",
+    ),
+    Bug(
+        "saved_is_certain",
+        "what was saved from a damaged buffer is sent, whoever used its numbers before",
+        ((Unproven, "add", _constant(None)),),
+        "law 5",
+        "tests/agent/test_lying_disk.py::test_a_disk_that_lied_and_is_damaged_later_uses_no_number_twice",
+    ),
+    Bug(
+        "damaged_rows_go",
+        "a row is sent as the disk gives it back",
+        ((Vouching, "holds", _constant(True)),),
+        "law 5",
+        "tests/agent/test_damage.py::test_a_damaged_row_is_not_sent_for_ever_but_named",
     ),
     Bug(
         "tried_is_unseen",
