@@ -123,6 +123,7 @@ def test_the_end_of_a_tenure_leaves_no_count(buffer: Buffer) -> None:
         ("cast(x'7365616c656420ff' as text)", "x'01'"),
         ("'sealed 2026-03-02 6f'", "7"),
         ("'sealed 2026-03-02 6f'", "null"),
+        ("'sealed 2026-03-02 6f'", "'text'"),
     ],
 )
 def test_a_damaged_count_is_passed_over_and_holds_nothing_up(buffer: Buffer, name: str, value: str) -> None:

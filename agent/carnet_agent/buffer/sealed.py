@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.rows import NewEnvelope
@@ -43,7 +43,7 @@ class SealedCounts:
             samples[box.handle] += box.samples
         for handle in sorted(boxes):
             name = _name(day, handle)
-            before = _numbers(self._disk.meta(name) or bytes(2 * _NUMBER_BYTES))
+            before = _numbers(self._disk.meta(name) or b"")
             after = before[0] + boxes[handle], before[1] + samples[handle]
             self._disk.set_meta(name, b"".join(number.to_bytes(_NUMBER_BYTES, "big") for number in after))
 
@@ -82,7 +82,6 @@ def _name(day: str, handle: bytes) -> str:
     return f"sealed {day} {handle.hex()}"
 
 
-def _numbers(value: object) -> tuple[int, int]:
-    if not isinstance(value, bytes):
-        raise TypeError
+def _numbers(value: Any) -> tuple[int, int]:
+    """TypeError for what is no bytes."""
     return int.from_bytes(value[:_NUMBER_BYTES], "big"), int.from_bytes(value[_NUMBER_BYTES : 2 * _NUMBER_BYTES], "big")
