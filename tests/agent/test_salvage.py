@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from carnet.envelopetype import EnvelopeType
 from carnet.note import DestructionReason
-from carnet_agent.buffer import remains
+from carnet_agent.buffer import Priority, remains
 from carnet_agent.buffer.files import Opened, open_buffer
 from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.salvage import TRIES
 from carnet_agent.buffer.tables import PAGE_BYTES
+from tests.agent.bufferkit import CUT, box
 from tests.agent.test_buffer import DEVICE, KEY, SIZE_MAX, add, sent
 
 ROWS = 12
@@ -176,6 +178,60 @@ def test_a_bad_page_costs_what_was_on_it(machine: Machine, tmp_path: Path, table
     assert again.quarantined
     lost = MANY - again.salvaged
     assert lost <= (0 if table == "row_waiting" else 2 * MANY // len(pages))
+
+
+def test_without_the_index_a_bad_page_costs_neither_what_is_before_nor_what_is_behind_it(
+    machine: Machine, tmp_path: Path
+) -> None:
+    path = tmp_path / "buffer.db"
+    opened = machine.start(path)
+    assert opened is not None
+    add(opened.buffer, MANY)
+    opened.buffer.scrub()
+    query = "select rootpage from sqlite_master where name in ('row', 'row_waiting') order by name"
+    (table,), (index,) = opened.buffer._db.execute(query)
+    machine.stop()
+    data = bytearray(path.read_bytes())
+    pages = leaves(bytes(data), table)
+    for page in (pages[len(pages) // 2], index):
+        data[(page - 1) * PAGE_BYTES : page * PAGE_BYTES] = b"no page." * (PAGE_BYTES // 8)
+    path.write_bytes(data)
+    again = machine.start(path)
+    assert again is not None
+    assert MANY - again.salvaged <= 2 * MANY // len(pages)
+
+
+def test_what_is_no_reading_comes_back_too(machine: Machine, tmp_path: Path) -> None:
+    """A schema or a gap has a box as well, and none that a consent could end."""
+    path = tmp_path / "buffer.db"
+    opened = machine.start(path)
+    assert opened is not None
+    opened.buffer.add(EnvelopeType.SCHEMA, Priority.KEEP, CUT, [box()])
+    machine.stop()
+    damaged(machine, path, ROWS)
+    assert numbers(machine.start(path)) == list(range(1, ROWS + 2))
+
+
+def test_each_damage_has_all_its_tries(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "buffer.db"
+    damaged(machine, path, ROWS)
+    assert machine.start(path) is not None
+    machine.stop()
+    damaged(machine, path, 0)
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr("carnet_agent.buffer.files.salvage", crash)
+        for _ in range(TRIES - 1):
+            assert machine.start(path) is None
+            machine.stop()
+    opened = machine.start(path)
+    assert opened is not None
+    assert opened.salvaged == ROWS
+    found = dict(opened.buffer._db.execute("select name, value from meta where name glob 'salvage*'"))
+    assert {name: int.from_bytes(value, "big") for name, value in found.items()} == {"salvaged": 2, "salvage_tries": 0}
 
 
 @pytest.mark.parametrize("wrong", ["priority = 'high'", "samples = 9e999", "envelope = 1 << 60", "envelope = 'text'"])

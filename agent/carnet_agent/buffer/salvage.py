@@ -136,11 +136,11 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
 
 
 def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
-    """An Error unless this unit signed it and each of its boxes can be destroyed when its grants end."""
+    """Something of `BROKEN` unless this unit signed it and each of its boxes can be destroyed when its grants end."""
     envelope = vouched(one.envelope, device, key)
     readable = sum(part.box is not None for part in envelope.parts)
     if envelope.header.type is EnvelopeType.DATA and readable != len(one.boxes):
-        raise Error("row_broken", "a row with a box that has no handle")
+        raise ValueError("a row with a box that has no handle")
     return one
 
 
@@ -148,7 +148,5 @@ def _saved(db: sqlite3.Connection, number: int) -> Saved:
     """One row, by itself: whatever is wrong with it (`BROKEN`) costs no other."""
     query = "select priority, samples, envelope from row where number = ? and acked = 0"
     priority, samples, envelope = db.execute(query, (number,)).fetchone()
-    if not isinstance(envelope, bytes):
-        raise TypeError
     query = "select idx, handle, samples, schema from box where number = ? order by idx"
     return Saved(envelope, int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))
