@@ -114,6 +114,7 @@ def test_what_somebody_in_a_hurry_gets_wrong_is_changed(tmp_path: Path, source: 
         "__all__ = ['a']",
         "x = None",
         "x = cast('A', y)",
+        "T = TypeVar('T')",
         "A = Literal['a', 'b']",
         "def f():\n    return None",
     ],

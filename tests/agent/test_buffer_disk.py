@@ -9,7 +9,7 @@ import pytest
 from carnet.envelopetype import EnvelopeType
 from carnet_agent.buffer import Buffer, BufferFull, DiskFailed, Lost, Priority
 from carnet_agent.buffer.transaction import transaction
-from tests.agent.bufferkit import CUT, Statements, add, box, lost, memory, opened, table, waiting
+from tests.agent.bufferkit import CUT, Lid, Statements, add, box, lost, manifest, memory, opened, table, waiting
 
 
 @pytest.fixture
@@ -182,3 +182,15 @@ def test_making_room_has_an_end(buffer: Buffer, monkeypatch: pytest.MonkeyPatch)
             lambda: buffer._db.execute("create table more as select randomblob(2000000) as blob").fetchall()
         )
     assert len(waiting(buffer)) == 40 - 16
+
+
+def test_one_gap_envelope_names_256_ranges(buffer: Buffer) -> None:
+    """What is left goes into the next one."""
+    for number in add(buffer, 514)[::2]:
+        row = buffer.row(number)
+        assert row is not None
+        buffer.reject(row.stream, row.seq, manifest(buffer, row.seq), "for_a_test")
+    lid = Lid()
+    while buffer.add_gap_row(lid) is not None:
+        pass
+    assert [len(ranges) for ranges in lid.seen] == [256, 1]

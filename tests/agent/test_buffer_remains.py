@@ -34,7 +34,7 @@ def buffer() -> Buffer:
 def saved(buffer: Buffer, *seqs: int) -> list[Saved]:
     """Rows of another buffer, as the salvage finds them."""
     rows = {row.seq: row for row in waiting(buffer)}
-    return [Saved(rows[n].envelope, rows[n].priority, rows[n].samples, ((0, HANDLE, 3, SCHEMA),)) for n in seqs]
+    return [Saved(rows[n].envelope, rows[n].priority, rows[n].samples, ((0, HANDLE, 3, SCHEMA),), True) for n in seqs]
 
 
 def test_rows_that_are_taken_over_keep_number_priority_boxes_and_schemas(buffer: Buffer) -> None:

@@ -127,6 +127,13 @@ def test_streams_are_asked_for_one_after_the_other_and_outlast_a_start(buffer: B
     assert again.asking == again.stream
 
 
+@pytest.mark.parametrize("name", ["unproven ", "unproven no", "unproven " + "g" * 16, "unproven " + "0" * 17])
+def test_an_entry_whose_name_the_disk_has_damaged_is_nobodys(buffer: Buffer, name: str) -> None:
+    """Each contact would begin with an error else."""
+    buffer._db.execute("insert into meta values (?, x'00')", (name,))
+    assert (buffer.unproven.all(), buffer.asking) == ({}, buffer.stream)
+
+
 def test_a_stream_whose_rows_have_all_gone_is_settled_all_the_same(buffer: Buffer, old: Buffer) -> None:
     buffer.adopt(saved(old, 2), {}, 1)
     buffer._db.execute("delete from row")

@@ -83,6 +83,7 @@ PARTS: Final = (
             "tests/agent/test_buffer_rules.py",
             "tests/agent/test_buffer_disk.py",
             "tests/agent/test_buffer_remains.py",
+            "tests/agent/test_buffer_tables.py",
             "tests/agent/test_sealed_counts.py",
             "tests/agent/test_salvage.py",
             "tests/agent/test_vouching.py",

@@ -148,9 +148,9 @@ def _is_typing(parent: ast.AST, field: str) -> bool:
 
 
 def _is_cast(parent: ast.AST, field: str, index: int | None) -> bool:
-    """Whether this is the type in ``cast(type, value)``."""
-    is_cast = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and parent.func.id == "cast"
-    return is_cast and (field, index) == ("args", 0)
+    """Whether this is the type in ``cast(type, value)``, or the name in ``TypeVar(name)``."""
+    called = parent.func.id if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) else ""
+    return called in {"cast", "TypeVar"} and (field, index) == ("args", 0)
 
 
 def _is_left_alone(node: ast.AST) -> bool:

@@ -89,4 +89,4 @@ class Saved:
     priority: int
     samples: int
     boxes: tuple[tuple[int, bytes, int, bytes], ...]
-    offered: bool = True
+    offered: bool

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from carnet.envelope import Header, parse_envelope
@@ -104,10 +103,9 @@ def salvage(files: Iterable[Path], device: bytes, key: SigningKey) -> tuple[list
             offered = _offered(db)
             for number in _numbers(db):
                 with contextlib.suppress(*BROKEN):
-                    one = _vouched(_saved(db, number), device, key)
-                    header = parse_envelope(one.envelope).header
-                    sure = offered is not None and header.seq <= offered.get(header.stream, header.seq)
-                    saved[header.stream, header.seq] = replace(one, offered=sure)
+                    header, one = _saved(db, number, offered)
+                    _require_vouched(one, device, key)
+                    saved[header.stream, header.seq] = one
     return list(saved.values()), schemas
 
 
@@ -135,18 +133,20 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
     return sorted(found)
 
 
-def _vouched(one: Saved, device: bytes, key: SigningKey) -> Saved:
+def _require_vouched(one: Saved, device: bytes, key: SigningKey) -> None:
     """Something of `BROKEN` unless this unit signed it and each of its boxes can be destroyed when its grants end."""
     envelope = vouched(one.envelope, device, key)
     readable = sum(part.box is not None for part in envelope.parts)
     if envelope.header.type is EnvelopeType.DATA and readable != len(one.boxes):
         raise ValueError("a row with a box that has no handle")
-    return one
 
 
-def _saved(db: sqlite3.Connection, number: int) -> Saved:
+def _saved(db: sqlite3.Connection, number: int, offered: Mapping[bytes, int] | None) -> tuple[Header, Saved]:
     """One row, by itself: whatever is wrong with it (`BROKEN`) costs no other."""
     query = "select priority, samples, envelope from row where number = ? and acked = 0"
     priority, samples, envelope = db.execute(query, (number,)).fetchone()
     query = "select idx, handle, samples, schema from box where number = ? order by idx"
-    return Saved(envelope, int(priority), int(samples), tuple(db.execute(query, (number,)).fetchall()))
+    boxes = tuple(db.execute(query, (number,)).fetchall())
+    header = parse_envelope(envelope).header
+    sure = offered is not None and header.seq <= offered.get(header.stream, header.seq)
+    return header, Saved(envelope, int(priority), int(samples), boxes, sure)

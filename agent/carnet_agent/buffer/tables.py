@@ -38,9 +38,8 @@ def check(connection: sqlite3.Connection) -> bool:
     application, version = (
         connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
-    if (application, version) not in ((0, 0), (APPLICATION_ID, VERSION)):
-        return False
-    return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
+    is_ours = (application, version) in ((0, 0), (APPLICATION_ID, VERSION))
+    return bool(is_ours and connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from carnet_agent.buffer.disk import Disk
 
 UNPROVEN: Final = "unproven "
 """What its entries are named by, before the stream."""
+_NAME: Final = UNPROVEN + "[0-9a-f]" * 16
 _NUMBER_BYTES: Final = 8
 
 
@@ -26,8 +27,8 @@ class Unproven:
         self._manifest = manifest
 
     def all(self) -> dict[bytes, int]:
-        """All of them, ascending."""
-        rows = self._disk.db.execute("select name, value from meta where name glob 'unproven *' order by name")
+        """All of them, ascending; an entry whose name the disk has damaged is nobody's."""
+        rows = self._disk.db.execute("select name, value from meta where name glob ? order by name", (_NAME,))
         return {bytes.fromhex(name.removeprefix(UNPROVEN)): int.from_bytes(value, "big") for name, value in rows}
 
     def head(self, stream: bytes) -> tuple[int, bytes] | None:
