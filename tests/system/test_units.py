@@ -224,6 +224,9 @@ class TestInstallation:
     def test_no_secret_lies_open(self, facts: Facts) -> None:
         assert facts["check"]["open"] == []
 
+    def test_what_a_lost_key_agreed_to_goes_on_and_the_one_beside_it_is_shown_it(self, facts: Facts) -> None:
+        assert "given" in facts["recover"]
+
     def test_a_unit_that_was_paired_anew_starts_and_is_taken_by_the_broker(self, facts: Facts) -> None:
         assert facts["renew"]["ActiveState"] == "active"
 

@@ -104,6 +104,13 @@ def broker_facts() -> dict[str, Any]:
     return facts
 
 
+def recover() -> str:
+    """What the owner's new key is shown; readings go on to the repair shop under what the lost one agreed to."""
+    shown = install.recover()
+    wait_until(delivering())
+    return shown
+
+
 def renew() -> dict[str, Any]:
     """The unit after a new owner's pairing, connected by its new certificate."""
     install.renew()
@@ -145,6 +152,7 @@ STEPS: dict[str, Callable[[], Any]] = {
     "kill broker": kill_broker,
     "check": check,
     "hang": lambda: hang((CLOUD, AGENT), delivering()),
+    "recover": recover,
     "renew": renew,
     "stop": lambda: {AGENT: stop(AGENT), CLOUD: stop(CLOUD)},
     "probe carnet-cloud": lambda: probe(CLOUD),
