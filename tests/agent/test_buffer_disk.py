@@ -130,6 +130,8 @@ def test_a_full_disk_is_a_failed_one_for_who_cannot_make_room(buffer: Buffer) ->
     big = "create table more as select randomblob(1000000) as blob"
     with pytest.raises(DiskFailed), transaction(buffer._db):
         buffer._db.execute(big)
+    with pytest.raises(DiskFailed), buffer._disk.transaction():
+        buffer._db.execute(big)
     with pytest.raises(sqlite3.OperationalError, match="full"), transaction(buffer._db, can_make_room=True):
         buffer._db.execute(big)
     assert not buffer._db.in_transaction
