@@ -125,6 +125,10 @@ carnet-agent pair --config AGENT --owner-key PUBLIC --cloud-keys BINARY
 carnet-agent pair --config AGENT --owner-key PUBLIC --cloud-keys EMPTY --vehicle bad
 carnet-agent pair --config AGENT --owner-key PUBLIC --cloud-keys EMPTY --epoch 0
 carnet-agent pair --config AGENT --owner-key PUBLIC --cloud-keys EMPTY --epoch 4294967296
+carnet-agent recover --config NOWHERE --owner-key PUBLIC
+carnet-agent recover --config AGENT --owner-key NOWHERE
+carnet-agent recover --config AGENT --owner-key EMPTY
+carnet-agent recover --config AGENT --owner-key PUBLIC
 carnet-agent decode CAPTURE
 carnet-agent decode CAPTURE --dbc NOWHERE
 carnet-agent decode NOWHERE.log --dbc DBC

@@ -26,6 +26,8 @@ TESTS = ("carnet", "agent", "cloud", "simulator", "attacks", "store", "world", "
 """Of the folder of tests; what they start as a program counts if it ends by itself or by SIGTERM."""
 PACKAGES = ("carnet/", "agent/carnet_agent/", "cloud/carnet_cloud/", "simulator/carnet_simulator/")
 PERCENT_MIN = 90.0
+TIMEOUT_S = 1200
+"""Whoever notes each line takes some times as long as a test may take else."""
 COUNTED = ("num_statements", "num_branches", "covered_lines", "covered_branches", "missing_lines", "missing_branches")
 
 Measured = dict[str, Any]
@@ -48,7 +50,8 @@ def main() -> int:
 def measure(tests: Iterable[str], jobs: int) -> int:
     """Run the tests; the exit code of the first program that failed."""
     run = [sys.executable, "-m", "coverage"]
-    steps = (["erase"], ["run", "-m", "pytest", "-q", "-n", str(jobs if jobs > 1 else 0), *tests], ["combine", "-q"])
+    pytest = ["-m", "pytest", "-q", f"--timeout={TIMEOUT_S}", "-n", str(jobs if jobs > 1 else 0)]
+    steps = (["erase"], ["run", *pytest, *tests], ["combine", "-q"])
     codes = (subprocess.run([*run, *step], check=False, cwd=ROOT).returncode for step in steps)
     return next(filter(None, codes), 0)
 

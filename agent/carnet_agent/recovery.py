@@ -27,6 +27,7 @@ def recover(state: Path, owner_key: bytes, random: Callable[[int], bytes]) -> by
     ConfigError ``not_paired``, ``owner_keys_excess`` or ``owner_key_removed``; UnavailableError ``agent_running``
     while an agent works in the folder.
     """
+    read_identity(state)  # before the lock, which would make a folder where nobody was ever paired
     with locked(state):
         finish(state)
         identity = read_identity(state)

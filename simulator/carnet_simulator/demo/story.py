@@ -31,6 +31,8 @@ from carnet_simulator.demo.words import asked_and_refused
 SECONDS_MIN: Final = 20.0
 """What is not an event leaves every ten seconds, and some of it has to leave on both sides of the withdrawal."""
 FIRST_READING_S: Final = 60.0
+PATIENCE_S: Final = 15.0
+"""A withdrawal shows little where nothing has come yet: a slow machine gets so much longer before it."""
 WITHDRAW_AT: Final = 0.6
 """Share of the time after which the insurer's consent is withdrawn."""
 LOOK_S: Final = 0.05
@@ -160,11 +162,18 @@ def _watch(told: Told, live: Live, seconds: float) -> None:
         live.say(f"no reading has left for anybody in {FIRST_READING_S:g} s")
     else:
         live.say(f"first consented reading {told.first_reading_s:.1f} s after the command")
-    began = time.monotonic()
-    while (passed := time.monotonic() - began) < seconds:
-        if told.withdrawal is None and passed > seconds * WITHDRAW_AT:
+    began, until = time.monotonic(), seconds
+    while (passed := time.monotonic() - began) < until or told.withdrawal is None:
+        late = passed - seconds * WITHDRAW_AT
+        if told.withdrawal is None and late > 0 and (_has_shown(told) or late > PATIENCE_S):
             _withdraw(told, live, INSURER)
+            until = seconds + late
         _step(told, live, note(told))
+
+
+def _has_shown(told: Told) -> bool:
+    """Whether there is something to be withdrawn from, or never will be."""
+    return told.first_reading_s is None or bool(told.received(INSURER).arrived_ms)
 
 
 def _step(told: Told, live: Live, note: str) -> None:
