@@ -23,7 +23,7 @@ from carnet_agent.bus.socketcan import RECEIVE_BUFFER_BYTES
 from carnet_agent.collect import Collector
 from carnet_agent.collect.wants import index_paths
 from carnet_agent.compiled import Compiled
-from carnet_agent.consent.file import open_consents
+from carnet_agent.consent.file import DAMAGED, open_consents
 from carnet_agent.core import Agent
 from carnet_agent.dbc.mapping import MappedSignal, Mapping
 from carnet_agent.dbc.plan import Plan
@@ -42,11 +42,7 @@ def make_agent(compiled: Compiled, identity: Identity, random: Callable[[int], b
     state = settings.unit.state
     consents, damaged = open_consents(state / CONSENT_FILE, identity.owner, random)
     if damaged:
-        sentence = (
-            "the consents were damaged and are put aside; mode and ceiling let nothing through: set them with"
-            " carnet-agent mode and carnet-agent ceiling"
-        )
-        log.error(sentence, extra=told("consents_damaged"))
+        log.error(DAMAGED, extra=told("consents_damaged"))
     opened = open_buffer(state / BUFFER_FILE, identity.device, identity.sign, random, settings.buffer.size_bytes_max)
     saved = told("buffer_damaged", saved=opened.salvaged)
     if opened.quarantined:

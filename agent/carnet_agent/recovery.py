@@ -7,7 +7,6 @@ is exchanged in one rename. A key that a pinned one has removed is not pinned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from carnet.enrolment import Enrolment
@@ -20,9 +19,9 @@ from carnet_agent.identity import FOLDER, OWNER_FILE, read_identity, sync_folder
 from carnet_agent.statefolder import CONSENT_FILE, locked
 
 
-def recover(state: Path, owner_key: bytes, random: Callable[[int], bytes]) -> bytes:
-    """Pin ``owner_key`` (Ed25519, 32 bytes) beside the others; returns the enrolment file's bytes, the same again if it
-    is pinned already.
+def recover(state: Path, owner_key: bytes, random: Callable[[int], bytes]) -> tuple[bytes, bool]:
+    """Pin ``owner_key`` (Ed25519, 32 bytes) beside the others; the enrolment file's bytes, the same again if it is
+    pinned already, and whether damaged consents were put aside (`carnet_agent.consent.file.DAMAGED`).
 
     ConfigError ``not_paired``, ``owner_keys_excess`` or ``owner_key_removed``; UnavailableError ``agent_running``
     while an agent works in the folder.
@@ -37,14 +36,15 @@ def recover(state: Path, owner_key: bytes, random: Callable[[int], bytes]) -> by
             raise ConfigError("owner_keys_excess", f"{error}; --renew ends this tenure and all of them") from error
         try:
             # with what the cloud has brought of keys that were added and removed
-            with closing(open_consents(state / CONSENT_FILE, owner, random)[0]):
-                pass
+            consents, damaged = open_consents(state / CONSENT_FILE, owner, random)
         except ConsentError as error:
             raise ConfigError("owner_key_removed", "this key was removed by the owner: make another one") from error
+        consents.close()
         _exchange(state / FOLDER / OWNER_FILE, encode_owner(owner))
         sign, receive = identity.sign, identity.receive
         vehicle = device_bytes(owner.vehicle)
-        return Enrolment(identity.device, vehicle, owner.epoch, sign.public, receive.public, owner.pinned).signed(sign)
+        enrolment = Enrolment(identity.device, vehicle, owner.epoch, sign.public, receive.public, owner.pinned)
+        return enrolment.signed(sign), damaged
 
 
 def _exchange(path: Path, data: bytes) -> None:

@@ -38,7 +38,9 @@ def state(tmp_path: Path) -> Path:
 
 
 def recovered(state: Path, key: SigningKey = NEW) -> bytes:
-    return recover(state, key.public, random.Random(2).randbytes)
+    enrolment, damaged = recover(state, key.public, random.Random(2).randbytes)
+    assert not damaged
+    return enrolment
 
 
 def consents(state: Path) -> GrantStore:
@@ -155,3 +157,16 @@ def test_the_command_says_what_is_typed_next(tmp_path: Path, capsys: pytest.Capt
     assert main(["recover", *keys, "--out", str(out)]) == 0
     assert f"carnet-cloud enrol {out} --recover --tenant ten_" in capsys.readouterr().out
     assert out.read_bytes() == (tmp_path / "first.json").read_bytes()
+
+
+def test_consents_that_were_found_damaged_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next start finds nothing wrong any more, and the mode is off."""
+    unit = make_unit(tmp_path)
+    keys = ["--owner-key", str(unit.owner_key), "--config", str(unit.config)]
+    out = ["--out", str(tmp_path / "out.json")]
+    assert main(["pair", *keys, "--cloud-keys", str(unit.cloud_keys), *out]) == 0
+    (unit.state / "consent.db").write_bytes(b"no database" * 1000)
+    assert main(["recover", *keys, *out]) == 0
+    assert "mode and ceiling let nothing through" in capsys.readouterr().err
+    assert main(["recover", *keys, *out]) == 0
+    assert capsys.readouterr().err == ""

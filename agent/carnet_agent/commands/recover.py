@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from carnet.errors import UnavailableError
@@ -39,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Pin it and write the enrolment; returns the exit code. Raises carnet.errors.Error."""
     from carnet_agent import config
+    from carnet_agent.consent.file import DAMAGED
     from carnet_agent.pairing import read_owner_key
     from carnet_agent.recovery import recover
 
@@ -46,10 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     key = read_owner_key(arguments.owner_key)
     with whole_file(arguments.out) as file:
         try:
-            enrolment = recover(state, key, os.urandom)
+            enrolment, damaged = recover(state, key, os.urandom)
         except OSError as error:
             raise UnavailableError("state_unwritable", f"{state} cannot be written: {error.strerror}") from error
         file.write(enrolment)
+    if damaged:
+        print(f"carnet-agent: {DAMAGED}", file=sys.stderr)
     print("pinned beside the keys that the unit had; nothing else has changed")
     print(f"for the cloud: carnet-cloud enrol {arguments.out} --recover --tenant ten_…")
     return 0

@@ -15,6 +15,11 @@ from carnet.ownerkeys import OwnerKeys
 from carnet_agent.consent.store import GrantStore, check, configure
 
 ASIDE = ".damaged"
+DAMAGED = (
+    "the consents were damaged and are put aside; mode and ceiling let nothing through: set them with"
+    " carnet-agent mode and carnet-agent ceiling"
+)
+"""What whoever opened them says."""
 UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
