@@ -1,0 +1,56 @@
+"""When the demo's owner withdraws: as soon as there is something to be withdrawn from, and always in the end."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from carnet_simulator.demo import story
+from carnet_simulator.demo.scene import INSURER
+from carnet_simulator.demo.story import FIRST_READING_S, PATIENCE_S
+
+SECONDS = 20.0
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, first_s: float, insurer_s: float) -> tuple[float, float]:
+    """Seconds after the first reading at which the consent was withdrawn and the demo ended, if readings come then."""
+    clock = [0.0]
+    received = SimpleNamespace(arrived_ms=list[int]())
+    told: Any = SimpleNamespace(first_reading_s=None, withdrawal=None, received={INSURER: received}.__getitem__)
+
+    def step(*_: object) -> None:
+        clock[0] += 0.5
+        if clock[0] >= first_s:
+            told.first_reading_s = first_s
+        if clock[0] >= insurer_s:
+            received.arrived_ms.append(1)
+
+    def withdraw(*_: object) -> None:
+        told.withdrawal = clock[0]
+
+    monkeypatch.setattr(story, "_step", step)
+    monkeypatch.setattr(story, "_withdraw", withdraw)
+    monkeypatch.setattr(story, "note", lambda _: "")
+    monkeypatch.setattr(story, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    live: Any = SimpleNamespace(say=lambda _: None)
+    story._watch(told, live, SECONDS)
+    began = min(first_s, FIRST_READING_S)
+    return told.withdrawal - began, clock[0] - began
+
+
+@pytest.mark.parametrize(
+    ("first_s", "insurer_s", "withdrawn_s", "ended_s"),
+    [
+        (3, 3, 12.5, 20.5),
+        (3, 19, 16, 24),
+        (3, 1e9, 12 + PATIENCE_S + 0.5, 20 + PATIENCE_S + 0.5),
+        (1e9, 1e9, 12.5, 20.5),
+    ],
+    ids=["at once", "when the insurer has something", "when it gets nothing", "when nobody gets anything"],
+)
+def test_the_owner_withdraws_when_there_is_something_to_withdraw_from_and_the_rest_comes_after_it(
+    monkeypatch: pytest.MonkeyPatch, first_s: float, insurer_s: float, withdrawn_s: float, ended_s: float
+) -> None:
+    assert watched(monkeypatch, first_s, insurer_s) == (withdrawn_s, ended_s)
