@@ -9,7 +9,20 @@ import pytest
 from carnet.envelopetype import EnvelopeType
 from carnet_agent.buffer import Buffer, BufferFull, DiskFailed, Lost, Priority
 from carnet_agent.buffer.transaction import transaction
-from tests.agent.bufferkit import CUT, Lid, Statements, add, box, lost, manifest, memory, opened, table, waiting
+from tests.agent.bufferkit import (
+    CUT,
+    Lid,
+    Statements,
+    add,
+    box,
+    envelope,
+    lost,
+    manifest,
+    memory,
+    opened,
+    table,
+    waiting,
+)
 
 
 @pytest.fixture
@@ -45,17 +58,71 @@ def test_acknowledged_rows_go_first_and_are_no_loss(buffer: Buffer) -> None:
     add(buffer, 2)
     buffer.acknowledge(buffer.stream, [(1, 2)])
     buffer.write_acknowledged()
-    assert [evict(buffer) for _ in range(3)] == [[2], [1], [3]]
+    assert [evict(buffer) for _ in range(3)] == [[1, 2], [3], []]
     assert lost(buffer) == [Lost(buffer.stream, 3, 3, "evicted", 3)]
     assert (buffer.counts()["rows_evicted"], buffer.counts()["samples_evicted"]) == (1, 3)
 
 
-def test_a_row_whose_acknowledgement_is_only_noted_is_no_loss_either(buffer: Buffer) -> None:
+def test_a_row_whose_acknowledgement_is_only_noted_goes_before_one_that_waits(buffer: Buffer) -> None:
     add(buffer, 2)
-    buffer.acknowledge(buffer.stream, [(1, 1)])
-    assert evict(buffer) == [1, 2]
-    assert lost(buffer) == [Lost(buffer.stream, 2, 2, "evicted", 3)]
+    buffer.acknowledge(buffer.stream, [(2, 2)])
+    assert [evict(buffer) for _ in range(2)] == [[2], [1]]
+    assert lost(buffer) == [Lost(buffer.stream, 1, 1, "evicted", 3)]
     assert (buffer.counts()["rows_evicted"], buffer.counts()["samples_evicted"]) == (1, 3)
+
+
+def test_what_is_acknowledged_late_goes_before_what_waits(buffer: Buffer) -> None:
+    """Rows are looked for from where the last one was found, and an acknowledgement may come for one before it."""
+    add(buffer, 40)
+    taken = []
+    for seqs in ((20, 39), (3, 3), (10, 12)):
+        buffer.acknowledge(buffer.stream, [seqs])
+        taken.append(evict(buffer))
+    taken += [evict(buffer) for _ in range(2)]
+    assert taken == [
+        list(range(20, 36)),
+        [3, *range(36, 40)],
+        [10, 11, 12],
+        [1, 2, *range(4, 10), *range(13, 20), 40],
+        [],
+    ]
+    assert buffer.counts()["rows_evicted"] == 16
+
+
+def test_an_eviction_that_is_undone_is_done_by_the_next_one(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(buffer, 3)
+    buffer.acknowledge(buffer.stream, [(1, 2)])
+
+    def wrong(_: object) -> None:
+        buffer._db.execute("select * from nowhere")
+
+    monkeypatch.setattr(buffer._disk, "remove", wrong)
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        buffer._disk._evict()
+    monkeypatch.undo()
+    assert evict(buffer) == [1, 2]
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_to_make_room_costs_no_more_the_more_lies_in_the_buffer(acknowledged: bool) -> None:
+    """Units are full for most of their lives: the steps of SQLite's machine for one eviction do not grow."""
+    few, many = (steps_of_an_eviction(rows, acknowledged=acknowledged) for rows in (100, 2_000))
+    assert many < 2 * few
+
+
+def steps_of_an_eviction(rows: int, *, acknowledged: bool) -> int:
+    """Counted in tens, for the second one: the first finds out what there is."""
+    buffer = opened(memory(1 << 24))
+    buffer.add_all([envelope() for _ in range(rows)])
+    if acknowledged:
+        buffer.acknowledge(buffer.stream, [(1, rows)])
+        buffer.write_acknowledged()
+    evict(buffer)
+    steps = []
+    buffer._db.set_progress_handler(lambda: steps.append(10), 10)
+    buffer._disk._evict()
+    buffer._db.set_progress_handler(None, 0)
+    return sum(steps)
 
 
 def test_a_fault_that_is_not_a_full_disk_evicts_nothing(buffer: Buffer) -> None:

@@ -1,6 +1,7 @@
 """The buffer's file as a place to write: one transaction at a time, and room made when its cap is reached.
 
-Law 5: what is evicted was acknowledged, or is counted and named in a gap.
+Law 5: what is evicted was acknowledged, or is counted and named in a gap. A buffer is full for most of a unit's life,
+because what was acknowledged stays until room is needed: to make room costs no more the more lies in it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ T = TypeVar("T")
 EVICT_ROWS = 16
 EVICT_TRIES = 64
 NOTED_MAX = 256
+NOWHERE = (1 << 63) - 1
+"""Beyond every row."""
 
 
 class BufferFull(Error):
@@ -36,6 +39,8 @@ class Disk:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.db = connection
         self.acked: set[int] = set()
+        self._acked_from = 0
+        """No row before this one is acknowledged; who evicts looks from here on, and not through the whole file."""
         self.evicted_rows = 0
         self.evicted_samples = 0
         self.corrupt_rows = 0
@@ -44,6 +49,7 @@ class Disk:
     def transaction(self, *, can_make_room: bool = False) -> Iterator[None]:
         """One transaction, with the noted acknowledgements in it; they stay noted if it fails."""
         acked = sorted(self.acked)
+        self._acked_from = min([self._acked_from, *acked[:1]])
         with transaction(self.db, can_make_room=can_make_room):
             self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
             yield
@@ -127,26 +133,33 @@ class Disk:
         }
 
     def _evict(self) -> bool:
-        """Make room: acknowledged rows first, then the least important and oldest, each of these named in a gap."""
-        victims = self.db.execute(
-            "select number, acked, priority, samples, stream, seq from row where acked = 1 or priority > ?"
-            " order by acked desc, priority desc, number limit ?",
-            (int(Priority.KEEP), EVICT_ROWS),
-        ).fetchall()
-        if not victims:
-            return False
-        # one kind at a time: an event does not go because there were fewer than so many background rows
-        victims = [victim for victim in victims if victim[1:3] == victims[0][1:3]]
-        lost = [victim for victim in victims if not victim[1] and victim[0] not in self.acked]
+        """Make room: acknowledged rows first, then the least important, always the oldest; whether there were any.
+
+        One kind at a time: an event does not go because there were fewer than so many background rows.
+        """
         try:
             with self.transaction(can_make_room=True):
-                self.remove([victim[0] for victim in victims])
-                for *_, samples, stream, seq in lost:
+                acked = self._oldest_acked()
+                lost = [] if acked else self._least_important()
+                self.remove([row[0] for row in acked or lost])
+                for _, stream, seq, samples in lost:
                     add_gap(self.db, stream, seq, "evicted", samples)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             return False
+        self._acked_from = acked[-1][0] + 1 if acked else NOWHERE
         self.evicted_rows += len(lost)
-        self.evicted_samples += sum(victim[3] for victim in lost)
-        return True
+        self.evicted_samples += sum(row[3] for row in lost)
+        return bool(acked or lost)
+
+    def _oldest_acked(self) -> list[Dropped]:
+        query = "select number, stream, seq, samples from row where acked = 1 and number >= ? order by number limit ?"
+        return self.db.execute(query, (self._acked_from, EVICT_ROWS)).fetchall()
+
+    def _least_important(self) -> list[Dropped]:
+        """The oldest waiting rows of the least important kind that there is; rows to KEEP are of none."""
+        query = "select number, stream, seq, samples from row where acked = 0 and priority = ? order by number limit ?"
+        kinds = sorted(set(Priority) - {Priority.KEEP}, reverse=True)
+        found = (self.db.execute(query, (int(kind), EVICT_ROWS)).fetchall() for kind in kinds)
+        return next(filter(None, found), [])
