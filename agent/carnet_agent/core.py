@@ -115,7 +115,7 @@ class Agent:
             self._counters["untimed_charges"] += 1
         if self._unfinished or self._now_in_force(moment) != self._in_force:
             effects += self._regrant(moment)
-        elif moment.boot_ms >= self._next_reconcile_ms:
+        elif self._out.dying or moment.boot_ms >= self._next_reconcile_ms:
             self._reconcile(moment)
         return effects + self._work(moment)
 

@@ -20,6 +20,7 @@ from carnet import systemd
 from carnet.errors import ConfigError, Error, UnavailableError
 from carnet.logs import told
 from carnet.narrowing import Ceiling, Mode
+from carnet_agent.buffer import is_damage
 from carnet_agent.bus.reader import BusReader
 from carnet_agent.ceilings import ceiling_of
 from carnet_agent.effects import Effect, Note, Publish, SetIdentifiers
@@ -86,6 +87,8 @@ class Service:
         self._worked_s = time.monotonic()
         """When the core last did what it was called for."""
         self.failures: Counter[str] = Counter()
+        self.damaged = False
+        """The disk has damaged what the core reads from it; `run` ends, for only a start can put that aside."""
 
     def run(self, waiter: Waiter) -> None:
         """Work until `stop`; then everything collected is on the disk and the broker has had time to take it."""
@@ -206,16 +209,23 @@ class Service:
 
     def _failed(self, where: str, error: Exception) -> None:
         """Count, and say once: the kind for what is not ours, whose sentence could hold anything."""
+        outcome = "the agent goes on"
         if isinstance(error, Error):
             reason, sentence = error.reason, str(error)
         elif isinstance(error, sqlite3.Error):
             reason, sentence = getattr(error, "sqlite_errorname", "sqlite"), "the disk does not take what is written"
+            if is_damage(error):
+                sentence, outcome = (
+                    "the disk has damaged what was written",
+                    "the agent ends, to look through it at a start",
+                )
+                self.damaged = self._stopping = True
         else:
             reason, sentence = type(error).__name__, "unexpected"
         self.failures[f"{where}: {reason}"] += 1
         if self.failures[f"{where}: {reason}"] == 1:
             extra = told("failure", reason)
-            log.error("%s: %s: %s; the agent goes on (said once, counted on)", where, reason, sentence, extra=extra)
+            log.error("%s: %s: %s; %s (said once, counted on)", where, reason, sentence, outcome, extra=extra)
 
     def _close(self) -> None:
         systemd.notify("STOPPING=1\nSTATUS=writing what is open")

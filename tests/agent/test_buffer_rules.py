@@ -397,6 +397,31 @@ def test_a_destruction_takes_every_box_of_its_handles_and_counts_each(buffer: Bu
     assert lid.seen == [Destroyed(HANDLE, 9, DestructionReason.EPOCH, 3, 2, 16)]
 
 
+def test_boxes_go_some_rows_at_a_time_each_row_whole(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipt adds up as if they had gone at once."""
+    monkeypatch.setattr("carnet_agent.buffer.destruction.ROWS_AT_ONCE", 2)
+    both = envelope(box(), box(handle=OTHER, index=1, samples=5))
+    buffer.add_all([envelope(box(), box(index=1)), envelope(), envelope(), both, envelope(box(handle=OTHER))])
+    buffer.checkpoint([envelope(box(samples=10)), envelope(box(handle=OTHER, samples=20))])
+    ends = sorted([HANDLE, OTHER])
+    counts, left = [], []
+    while buffer.names(ends):
+        counts.append(buffer.destroy(ends, 9, DestructionReason.ENDED))
+        left.append(sorted({row[0] for row in table(buffer, "box")}))
+    assert (counts, left) == ([5, 2, 2], [[3, 4, 5], [4, 5], []])
+    assert buffer.handles() == set()
+    assert table(buffer, "destroyed") == [(HANDLE, 9, 1, 6, 4, 25), (OTHER, 9, 1, 3, 2, 28)]
+
+
+def test_a_damaged_row_counts_among_those_that_go_at_once(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up; those that are whole go with the next ones."""
+    monkeypatch.setattr("carnet_agent.buffer.destruction.ROWS_AT_ONCE", 2)
+    add(buffer, 3)
+    buffer._db.execute("update row set envelope = 'text' where number in (1, 3)")
+    assert [buffer.destroy([HANDLE], 9, DestructionReason.ENDED) for _ in range(2)] == [1, 0]
+    assert (buffer.names([HANDLE]), buffer.counts()["rows_corrupt"]) == (False, 2)
+
+
 def test_a_handle_is_known_while_a_row_or_a_checkpoint_has_a_box_of_it(buffer: Buffer) -> None:
     buffer.add_all([envelope()])
     buffer.checkpoint([envelope(box(handle=OTHER))])

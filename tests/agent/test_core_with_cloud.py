@@ -132,6 +132,38 @@ def test_a_crash_between_destruction_and_receipt_loses_no_receipt_and_makes_no_s
         assert (told["receipts"], told["samples"] > 100) == (1, True)
 
 
+@pytest.mark.parametrize("crash", [False, True], ids=["in one life", "with a crash in between"])
+def test_while_boxes_of_an_ended_record_are_being_destroyed_nothing_leaves_but_the_contact(
+    world: World, monkeypatch: pytest.MonkeyPatch, crash: bool
+) -> None:
+    """A full buffer takes a while; the receipt comes when all of them are gone, and is of all of them."""
+    monkeypatch.setattr("carnet_agent.buffer.destruction.ROWS_AT_ONCE", 1)
+    token = world.give()
+    world.drive(5)
+    world.connect(False)
+    world.drive(400)
+    rows = world.rig.count("rows_waiting")
+    world.cloud.consents.event(kit.event("withdraw", [token], world.rig.wall_ms), kit.RECORD_ID)
+    world.connect()
+    before = 0
+    if crash:
+        before = world.rig.count("boxes_destroyed")
+        world.rig.start()
+        world.connect()
+    destroyed = [world.rig.count("boxes_destroyed")]
+    while world.rig.agent._out.dying:
+        assert (world.rig.count("rows_waiting"), told_of_the_car(world)["receipts"]) == (rows, 0)
+        world.drive(1)
+        destroyed.append(world.rig.count("boxes_destroyed"))
+    assert len(destroyed) > 4
+    assert all(before < after for before, after in itertools.pairwise(destroyed))
+    world.drive(65)
+    told = told_of_the_car(world)
+    assert (told["receipts"], told["boxes"]) == (1, before + destroyed[-1])
+    assert world.samples() == {}
+    assert world.rig.count("rows_waiting") == 0
+
+
 def test_a_crash_loses_at_most_what_came_after_the_last_checkpoint(world: World) -> None:
     world.give()
     world.drive(5)

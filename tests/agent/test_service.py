@@ -200,6 +200,30 @@ def test_a_disk_that_takes_nothing_is_said_once(
     assert "17 km/h" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [
+        (sqlite3.SQLITE_CORRUPT, True),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True),
+        (sqlite3.SQLITE_NOTADB, True),
+        (sqlite3.SQLITE_IOERR_READ, True),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_FULL, False),
+        (sqlite3.SQLITE_READONLY, False),
+    ],
+)
+def test_what_the_disk_has_damaged_ends_the_agent_and_what_it_refuses_does_not(
+    core: FakeCore, link: FakeLink, code: int, ends: bool
+) -> None:
+    """Only a start can put a damaged file aside; what is open is written first, as far as that goes."""
+    core.failure = sqlite3.DatabaseError("damaged")
+    core.failure.sqlite_errorcode = code
+    made = service(core, link)
+    made.run(Turns(made, 3))
+    assert (made.damaged, "tick" in core.calls) == (ends, not ends)
+    assert core.calls[-1] == ("flush", "stop")
+
+
 def test_f15_an_unexpected_failure_shows_its_kind_only(
     core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,9 +6,9 @@ counted eviction, and in no other way.
 
 from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.disk import BufferFull
-from carnet_agent.buffer.files import open_buffer
+from carnet_agent.buffer.files import doubt, open_buffer
 from carnet_agent.buffer.rows import Destroyed, Lost, NewBox, NewEnvelope, Priority, Row
-from carnet_agent.buffer.transaction import DiskFailed
+from carnet_agent.buffer.transaction import DiskFailed, is_damage
 
 __all__ = [
     "Buffer",
@@ -20,5 +20,7 @@ __all__ = [
     "NewEnvelope",
     "Priority",
     "Row",
+    "doubt",
+    "is_damage",
     "open_buffer",
 ]

@@ -10,7 +10,7 @@ from carnet.envelope import NO_PREVIOUS, Header, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
 from carnet.note import DestructionReason
-from carnet_agent.buffer.destruction import destroy_handle, forget_destroyed, next_destroyed
+from carnet_agent.buffer.destruction import destroy_boxes, forget_destroyed, is_named, next_destroyed, places_of
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
 from carnet_agent.buffer.rows import Destroyed, Dropped, Lost, NewBox, NewEnvelope, Priority, Row, Saved
@@ -251,18 +251,26 @@ class Buffer:
     # ends
 
     def destroy(self, handles: Iterable[bytes], generation: int, reason: DestructionReason) -> int:
-        """Replace every box of these handles by a note, checkpoints included; how many boxes. Then the log is emptied.
+        """Replace boxes of these handles by notes, checkpoints included; how many boxes. Then the log is emptied.
 
-        What went is remembered until `add_receipt_row` has reported it.
+        In some rows only (`destruction.ROWS_AT_ONCE`): call again for as long as `names` one of them. What went is
+        remembered until `add_receipt_row` has reported it.
         """
-        each = sorted(set(handles))
+        places = places_of(self._db, sorted(set(handles)))
         # no note fits into these
-        given_up = self.give_up(self.vouching.unreadable(each))
+        given_up = self.give_up(self.vouching.unreadable({each[0] for found in places.values() for each in found}))
         with self._disk.transaction():
-            count = sum(destroy_handle(self._db, self._key, handle, generation, reason) for handle in each)
+            count = 0
+            for handle, found in places.items():
+                readable = [each for each in found if each[0] not in given_up]
+                count += destroy_boxes(self._db, self._key, handle, readable, generation, reason)
         if count or given_up:
             self.scrub()
         return count
+
+    def names(self, handles: Iterable[bytes]) -> bool:
+        """Whether a row still has a box of one of these handles."""
+        return any(is_named(self._db, each) for each in handles)
 
     def add_receipt_row(self, seal: Callable[[bytes, Destroyed], NewBox | None]) -> bool:
         """Turn one destruction into its receipt; False if there is none to report.

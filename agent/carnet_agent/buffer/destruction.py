@@ -1,25 +1,55 @@
 """The end of boxes: notes in their place, and what went remembered until a receipt has told the cloud.
 
-Law 3: whoever calls empties the write-ahead log before the receipt is made.
+Law 3: whoever calls empties the write-ahead log before the receipt is made. A full buffer may hold hundreds of
+thousands of boxes of one consent, so they go some rows at a time: in between the agent drains its buses and answers its
+watchdog.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
 
 from carnet.envelope import destroy
 from carnet.keys import SigningKey
 from carnet.note import DestructionReason
 from carnet_agent.buffer.rows import Destroyed
 
+ROWS_AT_ONCE: Final = 512
+"""In one transaction; some 50 µs each on a PC."""
+Place: TypeAlias = tuple[int, int, int]
+"""Where a box lies and what is in it: row number, index in its envelope, samples."""
 
-def destroy_handle(
-    db: sqlite3.Connection, key: SigningKey, handle: bytes, generation: int, reason: DestructionReason
+
+def places_of(db: sqlite3.Connection, handles: Iterable[bytes]) -> dict[bytes, list[Place]]:
+    """Where the boxes of each handle lie, in ROWS_AT_ONCE rows together at the most."""
+    query = (
+        "select number, idx, samples from box where handle = ? and number in"
+        " (select distinct number from box where handle = ? order by number limit ?) order by number, idx"
+    )
+    found: dict[bytes, list[Place]] = {}
+    left = ROWS_AT_ONCE
+    for handle in handles:
+        found[handle] = db.execute(query, (handle, handle, left)).fetchall()
+        left -= len({place[0] for place in found[handle]})
+    return found
+
+
+def is_named(db: sqlite3.Connection, handle: bytes) -> bool:
+    """Whether a row still has a box of this handle."""
+    return db.execute("select 1 from box where handle = ? limit 1", (handle,)).fetchone() is not None
+
+
+def destroy_boxes(
+    db: sqlite3.Connection,
+    key: SigningKey,
+    handle: bytes,
+    places: Sequence[Place],
+    generation: int,
+    reason: DestructionReason,
 ) -> int:
-    """Replace every box of a handle by a note, delete its checkpoints, remember that; how many boxes."""
-    places = db.execute(
-        "select number, idx, samples from box where handle = ? order by number, idx", (handle,)
-    ).fetchall()
+    """Replace these boxes of a handle by notes, delete its checkpoints, remember that; how many boxes."""
     for number, index, samples in places:
         (data,) = db.execute("select envelope from row where number = ?", (number,)).fetchone()
         noted = destroy(data, index, generation, reason, key)

@@ -1,14 +1,17 @@
 """Open the buffer's file; what is corrupt is put aside whole and what can be saved of it is saved.
 
-Law: a start that finds a salvage unfinished, whatever the crash was in the middle of, takes it up again.
+Law: a start that finds a salvage unfinished, whatever the crash was in the middle of, takes it up again. A start looks
+through a large file whole only when it is in doubt: from a card that takes seconds, in which nothing is collected.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from carnet.errors import UnavailableError
 from carnet.keys import SigningKey
@@ -16,11 +19,13 @@ from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.salvage import salvage
 from carnet_agent.buffer.tables import check, configure
+from carnet_agent.buffer.transaction import PRIMARY, UNREADABLE
+from carnet_agent.identity import sync_folder
 
 UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """What says nothing against the file: put aside for it, an intact buffer would be lost."""
-UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
-"""A bad place in the file itself: what can be read elsewhere in it is saved."""
+WHOLE_BYTES: Final = 16 << 20
+"""What a card reads in half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,19 @@ def open_buffer(
     if buffer is None:
         remains.put_aside()
         buffer = made()
+    _doubt(path).unlink(missing_ok=True)
     return Opened(buffer, quarantined, _take_up(buffer, remains, device, key))
+
+
+def doubt(path: Path) -> None:
+    """What lies in ``path`` was found damaged while it was in use: the next start looks through all of it."""
+    with contextlib.suppress(OSError):
+        _doubt(path).touch(mode=0o600)
+        sync_folder(path.parent)
+
+
+def _doubt(path: Path) -> Path:
+    return path.with_name(f"{path.name}.doubt")
 
 
 def _intact(made: Callable[[], Buffer], path: Path) -> Buffer | None:
@@ -55,9 +72,9 @@ def _intact(made: Callable[[], Buffer], path: Path) -> Buffer | None:
     try:
         return made()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if error.sqlite_errorcode & PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
-        if error.sqlite_errorcode not in UNREADABLE and error.sqlite_errorcode & 0xFF in UNUSABLE:
+        if error.sqlite_errorcode not in UNREADABLE and error.sqlite_errorcode & PRIMARY in UNUSABLE:
             raise UnavailableError("buffer_unwritable", f"{path} cannot be written: {error}") from error
         return None
     except (sqlite3.DatabaseError, _NotIntact):
@@ -92,5 +109,7 @@ def _connect(path: Path, size_bytes_max: int) -> sqlite3.Connection:
 
 
 def _require_intact(connection: sqlite3.Connection, path: Path) -> None:
-    if path.stat().st_size and not check(connection):
+    size_bytes = path.stat().st_size
+    whole = size_bytes <= WHOLE_BYTES or _doubt(path).exists()
+    if size_bytes and not check(connection, whole=whole):
         raise _NotIntact

@@ -8,6 +8,9 @@ APPLICATION_ID = 0x43524142  # "CRAB": a database of another program is never to
 VERSION = 1
 PAGE_BYTES = 4096
 
+BESIDE_ROWS = ("meta", "box", "checkpoint", "schema", "gap", "destroyed")
+"""Every table but that of the rows, which is nearly all of a full file."""
+
 PRAGMAS = (
     "locking_mode=EXCLUSIVE",  # two writers on one WAL can corrupt it (SQLite 3.7.0 to 3.51.2)
     "journal_mode=WAL",
@@ -33,13 +36,14 @@ def configure(connection: sqlite3.Connection, size_bytes_max: int) -> None:
         _create(connection)
 
 
-def check(connection: sqlite3.Connection) -> bool:
-    """Whether this is an intact buffer of this program or an empty file."""
+def check(connection: sqlite3.Connection, *, whole: bool = True) -> bool:
+    """Whether this is an intact buffer of this program or an empty file; without the rows, unless ``whole``."""
     application, version = (
         connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
     is_ours = (application, version) in ((0, 0), (APPLICATION_ID, VERSION))
-    return bool(is_ours and connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
+    parts = ("1",) if whole else BESIDE_ROWS
+    return is_ours and all(connection.execute(f"pragma quick_check({part})").fetchone()[0] == "ok" for part in parts)
 
 
 def _create(connection: sqlite3.Connection) -> None:

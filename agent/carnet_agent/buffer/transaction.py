@@ -10,7 +10,15 @@ from carnet.errors import Error
 
 PRIMARY = 0xFF
 """The part of SQLite's error code that is not detail."""
+UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+"""A bad place in the file itself: what can be read elsewhere in it is saved."""
 REFUSALS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error of SQLite speaks against a file that it has read from, and not against the disk or the words."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in UNREADABLE or code & PRIMARY in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DiskFailed(Error):
@@ -25,7 +33,8 @@ class DiskFailed(Error):
 def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Iterator[None]:
     """BEGIN IMMEDIATE … COMMIT, rolled back whatever goes wrong.
 
-    DiskFailed for what the disk refuses; to who ``can_make_room``, that it is full stays SQLite's own error.
+    DiskFailed for what the disk refuses; to who ``can_make_room``, that it is full stays SQLite's own error, and what
+    it has damaged (`is_damage`) always does.
     """
     refusals = REFUSALS if can_make_room else (*REFUSALS, sqlite3.SQLITE_FULL)
     try:
@@ -35,7 +44,9 @@ def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Itera
     except BaseException as error:
         if db.in_transaction:
             db.execute("rollback")
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & PRIMARY in refusals:
+        if not isinstance(error, sqlite3.OperationalError) or is_damage(error):
+            raise
+        if error.sqlite_errorcode & PRIMARY in refusals:
             what = f"the disk does not take what is written: {error.sqlite_errorname}"
             raise DiskFailed("disk_failed", what) from error
         raise

@@ -6,7 +6,7 @@ Law 5: a row that nobody can ever take is named as lost. It is neither sent for 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from carnet.envelope import Envelope, parse_envelope, verify
 from carnet.errors import Error, SignatureError
@@ -32,14 +32,11 @@ class Vouching:
         row = self._db.execute(query, (stream, seq)).fetchone()
         return self._whole(stream, seq, row[0]) if row else None
 
-    def unreadable(self, handles: Sequence[bytes]) -> list[Dropped]:
-        """Rows with boxes of these handles whose frame is so damaged that nobody finds the boxes in it."""
-        query = (
-            "select number, stream, seq, samples, envelope from row"
-            " where number in (select number from box where handle = ?)"
-        )
-        rows = (row for handle in handles for row in self._db.execute(query, (handle,)))
-        return sorted({row[:4] for row in rows if _readable(row[4]) is None})
+    def unreadable(self, numbers: Iterable[int]) -> list[Dropped]:
+        """Those of these rows whose frame is so damaged that nobody finds the boxes in it."""
+        query = "select number, stream, seq, samples, envelope from row where number = ?"
+        rows = (self._db.execute(query, (number,)).fetchone() for number in sorted(numbers))
+        return [row[:4] for row in rows if row and _readable(row[4]) is None]
 
     def _whole(self, stream: bytes, seq: int, data: object) -> Envelope | None:
         try:

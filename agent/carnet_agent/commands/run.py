@@ -16,13 +16,14 @@ from carnet.logs import told
 from carnet_agent import compiled
 from carnet_agent.assembly import make_agent, open_buses
 from carnet_agent.brokerclient import wrong_files
+from carnet_agent.buffer import doubt
 from carnet_agent.commands import CONFIG_DEFAULT
 from carnet_agent.handover import finish
 from carnet_agent.identity import read_identity
 from carnet_agent.local import LocalServer
 from carnet_agent.mqtt import BrokerLink
 from carnet_agent.service import Service
-from carnet_agent.statefolder import locked
+from carnet_agent.statefolder import BUFFER_FILE, locked
 from carnet_agent.systemclock import SystemClock
 
 EXAMPLE = "example: carnet-agent run --config agent.toml"
@@ -69,6 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
                     "no local socket: %s; status, mode, ceiling and ledger do not work", error.strerror, extra=extra
                 )
             service.run(local)
+        if service.damaged:
+            doubt(settings.unit.state / BUFFER_FILE)
+            text = "the disk has damaged what lies on it; the next start looks through all of it and saves what it can"
+            raise UnavailableError("disk_damaged", text)
     return 0
 
 

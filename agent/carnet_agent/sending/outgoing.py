@@ -54,6 +54,8 @@ class Outgoing:
         self._losses_said: set[str] = set()
         self.stirred = True
         """Rows may have come or been freed since the last `publish`."""
+        self.dying = False
+        """Boxes of records that have ended are still here: until `destroy_dead` has got rid of all, nothing leaves."""
 
     # into the buffer
 
@@ -121,8 +123,9 @@ class Outgoing:
             self.counters[f"reports_{KINDS[type(error)]}"] += 1
 
     def destroy_dead(self, moment: Moment) -> None:
-        """Destroy boxes whose records have all ended, and put the receipts into the stream.
+        """Destroy boxes whose records have all ended, and put the receipts into the stream once all are gone.
 
+        Of very many boxes it destroys some and says by `dying` that it has to be called again.
         What was put aside of a damaged buffer goes first and whole: before a receipt says that nothing is left, and
         whenever it is not sure that everything in it still belongs to somebody.
         """
@@ -135,6 +138,9 @@ class Outgoing:
         if dead:
             count = self._buffer.destroy(dead, self._store.generation, DestructionReason.ENDED)
             self.counters["boxes_destroyed"] += count
+        self.dying = self._buffer.names(dead)
+        if self.dying:
+            return
         if self._buffer.unreported():
             self._receipts(moment)
         # by the floor: one word far ahead must not make the car forget what it sealed
@@ -166,7 +172,7 @@ class Outgoing:
 
     def publish(self, moment: Moment) -> list[Publish]:
         """Rows whose time has come: those without an answer, then new ones, the most important and oldest first."""
-        if not self.stirred and self.sender.next_ms > moment.boot_ms:
+        if self.dying or (not self.stirred and self.sender.next_ms > moment.boot_ms):
             return []
         if self.stirred:
             self.gaps(moment)
