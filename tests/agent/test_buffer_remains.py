@@ -19,7 +19,7 @@ from carnet_agent.buffer import Buffer, Lost, Priority, open_buffer
 from carnet_agent.buffer import remains as remains_module
 from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.rows import Saved
-from carnet_agent.buffer.salvage import salvage
+from carnet_agent.buffer.salvage import Wreck
 from carnet_agent.buffer.tables import APPLICATION_ID, PAGE_BYTES, VERSION, check, configure
 from tests.agent.bufferkit import DEVICE, HANDLE, KEY, SCHEMA, add, box, envelope, lost, memory, opened, table, waiting
 
@@ -106,7 +106,8 @@ def seqs(found: list[Saved]) -> list[int]:
 
 
 def test_what_waits_is_saved_in_its_order_with_what_hangs_on_it(file: Path) -> None:
-    found, schemas = salvage([file], DEVICE, KEY)
+    wreck = Wreck([file], DEVICE, KEY)
+    found, schemas = list(wreck), wreck.schemas
     assert seqs(found) == [1, 3, 4, 5]
     assert [(each.priority, each.samples) for each in found] == [(Priority.BACKGROUND, n) for n in (1, 3, 4, 5)]
     assert [each.boxes for each in found] == [((0, HANDLE, n, SCHEMA),) for n in (1, 3, 4, 5)]
@@ -116,7 +117,7 @@ def test_what_waits_is_saved_in_its_order_with_what_hangs_on_it(file: Path) -> N
 def test_a_schema_is_known_by_its_own_bytes(file: Path) -> None:
     """Not by what the damaged file says of it."""
     change(file, "update schema set hash = x'00'")
-    assert salvage([file], DEVICE, KEY)[1] == {digest(SCHEMA_CONTEXT, b"doc"): b"doc"}
+    assert Wreck([file], DEVICE, KEY).schemas == {digest(SCHEMA_CONTEXT, b"doc"): b"doc"}
 
 
 @pytest.mark.parametrize(
@@ -132,12 +133,12 @@ def test_a_schema_is_known_by_its_own_bytes(file: Path) -> None:
 def test_a_row_that_cannot_be_vouched_for_stays_where_it_is(file: Path, statement: str) -> None:
     """A box without a handle could not be destroyed when its grants end."""
     change(file, statement)
-    assert seqs(salvage([file], DEVICE, KEY)[0]) == [1, 4, 5]
+    assert seqs(list(Wreck([file], DEVICE, KEY))) == [1, 4, 5]
 
 
 def test_rows_of_another_unit_or_another_key_are_not_ours(file: Path) -> None:
-    assert salvage([file], bytes(16), KEY)[0] == []
-    assert salvage([file], DEVICE, SigningKey.from_seed(b"x" * 32))[0] == []
+    assert list(Wreck([file], bytes(16), KEY)) == []
+    assert list(Wreck([file], DEVICE, SigningKey.from_seed(b"x" * 32))) == []
 
 
 def test_of_a_row_in_several_files_the_newest_is_taken(file: Path, tmp_path: Path) -> None:
@@ -146,21 +147,34 @@ def test_of_a_row_in_several_files_the_newest_is_taken(file: Path, tmp_path: Pat
     newer.write_bytes(file.read_bytes())
     change(newer, "update row set samples = 99 where number = 3")
     change(newer, "delete from row where number = 1")
-    found, _ = salvage([file, newer], DEVICE, KEY)
+    found = list(Wreck([file, newer], DEVICE, KEY))
     assert sorted((seq, each.samples) for seq, each in zip(seqs(found), found, strict=True)) == [
         (1, 1), (3, 99), (4, 4), (5, 5),
     ]  # fmt: skip
 
 
+def test_what_is_saved_is_read_again_whenever_it_is_asked_for(file: Path) -> None:
+    """All of a full buffer would not fit into memory; a row that the disk has damaged in between costs no other."""
+    wreck = Wreck([file], DEVICE, KEY)
+    assert seqs(list(wreck)) == seqs(list(wreck)) == [1, 3, 4, 5]
+    change(file, "update row set samples = 'text' where number = 3")
+    assert seqs(list(wreck)) == [1, 4, 5]
+
+
+def test_a_file_that_cannot_be_opened_costs_nothing_of_the_others(file: Path, tmp_path: Path) -> None:
+    assert seqs(list(Wreck([tmp_path / "no folder" / "x.db", file], DEVICE, KEY))) == [1, 3, 4, 5]
+
+
 def test_files_that_are_no_databases_cost_nothing_of_the_others(file: Path, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.db"
     nonsense.write_bytes(b"no database" * 100)
-    assert seqs(salvage([nonsense, file], DEVICE, KEY)[0]) == [1, 3, 4, 5]
+    assert seqs(list(Wreck([nonsense, file], DEVICE, KEY))) == [1, 3, 4, 5]
 
 
 def test_schemas_that_cannot_be_read_cost_no_row(file: Path) -> None:
     change(file, "drop table schema")
-    found, schemas = salvage([file], DEVICE, KEY)
+    wreck = Wreck([file], DEVICE, KEY)
+    found, schemas = list(wreck), wreck.schemas
     assert (seqs(found), schemas) == ([1, 3, 4, 5], {})
 
 
@@ -301,10 +315,10 @@ def test_what_speaks_against_the_file_puts_it_aside_and_nothing_else_does(
     error.sqlite_errorcode = code
     answers = [error]
 
-    def checked(connection: sqlite3.Connection) -> bool:
+    def checked(connection: sqlite3.Connection, *, whole: bool) -> bool:
         if answers:
             raise answers.pop()
-        return check(connection)
+        return check(connection, whole=whole)
 
     monkeypatch.setattr("carnet_agent.buffer.files.check", checked)
     if outcome == "aside":

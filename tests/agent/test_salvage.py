@@ -223,7 +223,7 @@ def test_each_damage_has_all_its_tries(machine: Machine, tmp_path: Path, monkeyp
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("carnet_agent.buffer.files.salvage", crash)
+        patch.setattr("carnet_agent.buffer.files.Wreck", crash)
         for _ in range(TRIES - 1):
             assert machine.start(path) is None
             machine.stop()
@@ -291,7 +291,7 @@ def test_what_brings_the_agent_down_at_each_start_is_given_up(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr("carnet_agent.buffer.files.salvage", crash)
+        patch.setattr("carnet_agent.buffer.files.Wreck", crash)
         for _ in range(TRIES):
             assert machine.start(path) is None
             machine.stop()

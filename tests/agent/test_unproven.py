@@ -11,7 +11,7 @@ from carnet.ack import NO_HASH, Ack
 from carnet.note import DestructionReason
 from carnet_agent.buffer import Buffer, Lost, open_buffer
 from carnet_agent.buffer.rows import Saved
-from carnet_agent.buffer.salvage import salvage
+from carnet_agent.buffer.salvage import Wreck
 from tests.agent.bufferkit import DEVICE, HANDLE, KEY, SCHEMA, add, lost, memory, opened, table, waiting
 
 
@@ -146,7 +146,7 @@ def test_a_stream_whose_rows_have_all_gone_is_settled_all_the_same(buffer: Buffe
 
 
 def offered(file: Path) -> list[bool]:
-    return [each.offered for each in salvage([file], DEVICE, KEY)[0]]
+    return [each.offered for each in Wreck([file], DEVICE, KEY)]
 
 
 @pytest.fixture

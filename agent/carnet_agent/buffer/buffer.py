@@ -356,7 +356,7 @@ class Buffer:
 
     # a corrupt file's remains
 
-    def adopt(self, saved: Sequence[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
+    def adopt(self, saved: Iterable[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
         """Take over rows that were saved from corrupt files, numbers missing between them as a gap; how many rows.
 
         ``number``: of the last file that was put aside; it and those before it are done with.

@@ -17,7 +17,7 @@ from carnet.errors import UnavailableError
 from carnet.keys import SigningKey
 from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.remains import Remains
-from carnet_agent.buffer.salvage import salvage
+from carnet_agent.buffer.salvage import Wreck
 from carnet_agent.buffer.tables import check, configure
 from carnet_agent.buffer.transaction import PRIMARY, UNREADABLE
 from carnet_agent.identity import sync_folder
@@ -89,7 +89,11 @@ def _take_up(buffer: Buffer, remains: Remains, device: bytes, key: SigningKey) -
         return 0
     if not buffer.salvages.begin():
         return buffer.adopt([], {}, due[-1])
-    return buffer.adopt(*salvage([databases[number] for number in due], device, key), due[-1])
+    wreck = Wreck([databases[number] for number in due], device, key)
+    count = buffer.adopt(wreck, wreck.schemas, due[-1])
+    # as much as was saved lies in the log as well, which keeps its size
+    buffer.scrub()
+    return count
 
 
 class _NotIntact(Exception):

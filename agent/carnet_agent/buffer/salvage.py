@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from carnet.envelope import Header, parse_envelope
@@ -50,15 +50,17 @@ class Salvages:
         self._disk.with_room(lambda: self._set(_TRIES, tries + 1))
         return True
 
-    def take_up(self, saved: Sequence[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
+    def take_up(self, saved: Iterable[Saved], schemas: Mapping[bytes, bytes], number: int) -> int:
         """See `Buffer.adopt`."""
 
         def write() -> int:
             keep(self._disk.db, schemas)
+            count = 0
             last: dict[bytes, int] = {}
             unproven: dict[bytes, int] = {}
             for each in saved:
                 header = self._store(each)
+                count += 1
                 for seq in range(last.get(header.stream, header.seq) + 1, header.seq):
                     add_gap(self._disk.db, header.stream, seq, "corrupt", 0)
                 last[header.stream] = header.seq
@@ -67,7 +69,7 @@ class Salvages:
             self._unproven.add(unproven)
             self._set(_DONE, number)
             self._set(_TRIES, 0)
-            return len(saved)
+            return count
 
         return self._disk.with_room(write)
 
@@ -88,25 +90,45 @@ class Salvages:
         self._disk.set_meta(name, number.to_bytes(_NUMBER_BYTES, "big"))
 
 
-def salvage(files: Iterable[Path], device: bytes, key: SigningKey) -> tuple[list[Saved], dict[bytes, bytes]]:
-    """Every row that can be read, waits, and carries our own signature, in its order; and the schemas, by hash.
+class Wreck:
+    """Every row of files that were put aside which can be read, waits, and carries our own signature.
 
-    The oldest file first; a row that several hold is the newest's, where boxes of it may be destroyed.
+    ``files``: the oldest first; a row that several hold is the newest's, where boxes of it may be destroyed. Where each
+    lies is found out first; then it is read once more in its turn, as often as somebody asks: all of a full buffer
+    would not fit into a unit's memory.
     """
-    saved: dict[tuple[bytes, int], Saved] = {}
-    schemas: dict[bytes, bytes] = {}
-    for file in files:
-        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(file)) as db:
-            with contextlib.suppress(sqlite3.DatabaseError):
-                for (document,) in db.execute("select document from schema order by hash"):
-                    schemas[digest(SCHEMA, bytes(document))] = bytes(document)
-            offered = _offered(db)
-            for number in _numbers(db):
+
+    def __init__(self, files: Sequence[Path], device: bytes, key: SigningKey) -> None:
+        self._files = files
+        self.schemas: dict[bytes, bytes] = {}
+        """Documents by hash."""
+        self._places: dict[bytes, dict[int, int]] = {}
+        """Stream, then number in it -> number of its row, times the count of files, plus its file."""
+        for index, file in enumerate(files):
+            with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(file)) as db:
+                self._look_through(db, index, device, key)
+
+    def __iter__(self) -> Iterator[Saved]:
+        with contextlib.ExitStack() as stack:
+            opened: dict[int, tuple[sqlite3.Connection, dict[bytes, int] | None]] = {}
+            for place in (place for stream in self._places.values() for place in stream.values()):
+                number, index = divmod(place, len(self._files))
                 with contextlib.suppress(*BROKEN):
-                    header, one = _saved(db, number, offered)
-                    _require_vouched(one, device, key)
-                    saved[header.stream, header.seq] = one
-    return list(saved.values()), schemas
+                    if index not in opened:
+                        db = stack.enter_context(contextlib.closing(sqlite3.connect(self._files[index])))
+                        opened[index] = db, _offered(db)
+                    db, offered = opened[index]
+                    yield _saved(db, number, offered)[1]
+
+    def _look_through(self, db: sqlite3.Connection, index: int, device: bytes, key: SigningKey) -> None:
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for (document,) in db.execute("select document from schema order by hash"):
+                self.schemas[digest(SCHEMA, bytes(document))] = bytes(document)
+        for number in _numbers(db):
+            with contextlib.suppress(*BROKEN):
+                header, one = _saved(db, number, None)
+                _require_vouched(one, device, key)
+                self._places.setdefault(header.stream, {})[header.seq] = number * len(self._files) + index
 
 
 def _offered(db: sqlite3.Connection) -> dict[bytes, int] | None:
