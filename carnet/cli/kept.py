@@ -33,13 +33,13 @@ class Kept:
     """The part of the file that is about one cloud (its address) and one vehicle (26 characters).
 
     ``seen`` is (epoch, generation), the highest, (0, 0) before the first; ``logs`` are key and largest checkpoint of
-    each log by its name, the one that was shown last at the end; ``unread`` says what could not be read, or nothing.
+    each log by its name, the one that was shown last at the end; ``unread`` says what in ``file`` could not be read.
     """
 
     def __init__(
         self, file: Path, cloud: str, vehicle: str, now_ms: Callable[[], int], fsync: Callable[[int], None] = os.fsync
     ) -> None:
-        self._file = file
+        self.file = file
         self._place = {"cloud": cloud, "vehicle": vehicle}
         self._now_ms = now_ms
         self._fsync = fsync
@@ -86,31 +86,31 @@ class Kept:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
-            lines = self._file.read_bytes().split(b"\n")
+            lines = self.file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
         except OSError as error:
-            self.unread = f"{self._file} cannot be read: {error.strerror}"
+            self.unread = f"{self.file} cannot be read: {error.strerror}"
             return
         for number, line in enumerate(lines, 1):
             found = _parsed(line)
             if fits(found, _SEEN) or fits(found, _SIGNED) or fits(found, _LOG):
                 yield found
             elif line:
-                self.unread = f"{self._file}: line {number} cannot be read and is left out"
+                self.unread = f"{self.file}: line {number} cannot be read and is left out"
 
     def _append(self, what: dict[str, Any]) -> None:
         line = canonical.encode({**self._place, **what, "time_ms": self._now_ms()}) + b"\n"
         try:
-            new = not self._file.exists()
+            new = not self.file.exists()
             self._write(line)
             if new:
                 self._sync_folder()
         except OSError as error:
-            raise ConfigError("kept_unwritable", f"{self._file} cannot be written: {error.strerror}") from error
+            raise ConfigError("kept_unwritable", f"{self.file} cannot be written: {error.strerror}") from error
 
     def _write(self, line: bytes) -> None:
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
             size = os.fstat(descriptor).st_size
@@ -124,7 +124,7 @@ class Kept:
             os.close(descriptor)
 
     def _sync_folder(self) -> None:
-        folder = os.open(self._file.parent, os.O_RDONLY)
+        folder = os.open(self.file.parent, os.O_RDONLY)
         try:
             self._fsync(folder)
         finally:

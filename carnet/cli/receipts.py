@@ -13,7 +13,8 @@ from typing import Any
 
 from carnet import ids
 from carnet.cli.cloud import Cloud
-from carnet.cli.follower import Contradicted, Follower, parse_given
+from carnet.cli.follower import Contradicted, Follower
+from carnet.cli.logkeys import parse_given
 from carnet.errors import ConfigError, LedgerError, RemoteError
 from carnet.ledger.account import Account, Count, judge_accounts
 from carnet.ledger.leaf import ConsentLeaf, Leaf
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="the log's public key, if you were given it",
+        help="the log's public key, or a file of it, if you were given it: no other is believed then",
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from carnet.cli import show
+from carnet.cli.logkeys import parse_given
 from carnet.errors import ConfigError, FormatError, LedgerError
 from carnet.ledger.account import Account, Count, judge_accounts
 from carnet.ledger.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from carnet.ledger.follow import SENTENCES, Verdict, judge
 from carnet.ledger.leaf import ConsentLeaf, Leaf, LogLeaf
 from carnet.ledger.merkle import TreeHead
 from carnet.ledger.receipt import RECEIPT_BYTES_MAX, Receipt, parse_receipt
-from carnet.ledger.signednote import NoteKey, parse_note_key
+from carnet.ledger.signednote import NoteKey
 
 EXAMPLE = "example: carnet verify receipt.json --checkpoint-key carnet.example/log+d2e01b3c+AdZa…"
 VARIABLE = "CARNET_CHECKPOINT_KEY"
@@ -78,25 +79,14 @@ def _read(file: Path) -> Receipt:
         raise FormatError(e.reason, f"{file} is not a receipt: {e}") from e
 
 
-def _keys(texts: list[str] | None, receipts: list[Receipt]) -> list[NoteKey]:
+def _keys(texts: list[str] | None, receipts: Iterable[Receipt]) -> tuple[NoteKey, ...]:
     given = texts or ([os.environ[VARIABLE]] if VARIABLE in os.environ else [])
     if not given:
         names = ", ".join(sorted({receipt.claimed().origin for receipt in receipts}))
         raise ConfigError(
             "checkpoint_key", f"nothing is proven without the key of the log {names}: --checkpoint-key KEY"
         )
-    return [key for text in given for key in _keys_in(text)]
-
-
-def _keys_in(text: str) -> list[NoteKey]:
-    """The key itself, or those in a file, each on a line."""
-    try:
-        lines = [text] if "+" in text else Path(text).read_text(encoding="utf-8").split() or [""]
-        return [parse_note_key(line) for line in lines]
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError("checkpoint_key", f"--checkpoint-key: {text} is neither a key nor a file of one") from e
-    except FormatError as e:
-        raise ConfigError("checkpoint_key", f"--checkpoint-key: {e}") from e
+    return parse_given(given)
 
 
 def _require_one_history(checkpoints: list[Checkpoint]) -> None:

@@ -108,6 +108,49 @@ def test_another_key_than_the_given_one_is_refused(story: str, owned: Owned, tmp
     assert fetch(owned, tmp_path / "one", "--checkpoint-key", "nonsense")[0] == 2
 
 
+OTHER_LOG = NoteKey("other.example/log/ten_x", LOG_KEY.public)
+OTHER_KEY = NoteKey(ORIGIN, SigningKey.from_seed(b"z" * 32).public)
+
+
+def test_a_key_of_another_log_is_not_followed_by_trust_on_first_use(story: str, owned: Owned, tmp_path: Path) -> None:
+    """Whoever names a key means the log that it is of, and no other that the cloud may show in its place."""
+    code, out, err = fetch(owned, tmp_path / "one", "--checkpoint-key", OTHER_LOG.text())
+    assert (code, out) == (1, "")
+    assert f"shows the log {ORIGIN}" in err and f"is of {OTHER_LOG.name}" in err
+    assert not list((tmp_path / "one").glob("rec_*")) and not kept(tmp_path)
+    fetch(owned, tmp_path / "one")
+    assert fetch(owned, tmp_path / "two", "--checkpoint-key", OTHER_LOG.text())[0] == 1
+    both = ("--checkpoint-key", OTHER_LOG.text(), "--checkpoint-key", KEY.text())
+    assert fetch(owned, tmp_path / "two", *both)[0] == 0
+
+
+def test_a_kept_key_that_is_not_among_the_given_ones_is_no_key(
+    story: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    """The first one that a cloud showed does not vouch for it beside the one that somebody brought from elsewhere."""
+    fetch(owned, tmp_path / "one")
+    code, out, err = fetch(owned, tmp_path / "two", "--checkpoint-key", OTHER_KEY.text())
+    assert (code, out) == (1, "")
+    assert KEY.text() in err and "--checkpoint-key" in err and str(tmp_path / "owner.kept") in err
+    assert list((tmp_path / "two").glob("rec_*")) == []
+
+
+def test_only_the_given_keys_verify_and_the_one_that_signed_is_kept(
+    story: str, owned: Owned, cloud: Cloud, tmp_path: Path
+) -> None:
+    """After a change of the log's key both are named, in whatever order."""
+    both = ("--checkpoint-key", OTHER_KEY.text(), "--checkpoint-key", KEY.text())
+    assert fetch(owned, tmp_path / "one", *both)[0] == 0
+    assert [each["key"] for each in kept(tmp_path)] == [KEY.text()]
+    assert fetch(owned, tmp_path / "two") == fetch(owned, tmp_path / "two", "--checkpoint-key", KEY.text())
+
+
+def test_the_given_key_may_be_the_file_that_an_earlier_run_wrote(story: str, owned: Owned, tmp_path: Path) -> None:
+    fetch(owned, tmp_path / "one")
+    code, _, err = fetch(owned, tmp_path / "two", "--checkpoint-key", str(tmp_path / "one" / "checkpoint.key"))
+    assert (code, err) == (0, "")
+
+
 def test_the_largest_head_is_remembered_and_the_log_followed(
     story: str,
     owned: Owned,
