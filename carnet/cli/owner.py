@@ -305,7 +305,7 @@ def _statement(arguments: argparse.Namespace) -> int:
 
 
 def _receipts(arguments: argparse.Namespace) -> int:
-    print(receipts.printed(receipts.fetch(_cloud(arguments), arguments), arguments.out))
+    print("\n".join(receipts.fetch(_cloud(arguments), arguments)))
     return 0
 
 

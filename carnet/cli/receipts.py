@@ -26,6 +26,7 @@ from carnet.states import ALIVE
 
 EVIDENCE_FILE = "contradiction.json"
 KEY_FILE = "checkpoint.key"
+NOTHING = "you have agreed to nothing yet: no receipts"
 
 Steps = dict[int, Receipt]
 
@@ -43,14 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def fetch(cloud: Cloud, arguments: argparse.Namespace) -> list[str]:
-    """Fetch, check and write; a line for each record. LedgerError if the log or an account contradicts what was shown
-    before, with the evidence in the folder.
+    """Fetch, check and write; a line for each record, and how to check them again without us. LedgerError if the log or
+    an account contradicts what was shown before, with the evidence in the folder.
     """
     follower = cloud.follower(parse_given(arguments.checkpoint_key))
     # in this order: what comes in between is in the later answers only, and nothing of it is missing then
     statement = {each["record"]: each for each in cloud.statement()["records"]}
     entries = cloud.entries()
-    arguments.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not statement:
+        return [NOTHING]
+    _make(arguments.out)
     lines, keys = [], dict[str, NoteKey]()
     for record in sorted(statement):
         ids.parse_id(record, ids.RECORD)
@@ -67,8 +70,11 @@ def fetch(cloud: Cloud, arguments: argparse.Namespace) -> list[str]:
         since = f", {_before(cloud, follower, origin, record, shown[:unlogged], arguments.out)}" if unlogged else ""
         more = ", more wait for their place" if is_waiting else ""
         lines.append(f"{record}  {len(steps)} receipts{since}{more}")
+    if not keys:
+        return [*lines, "no receipt is there: ask again in a minute if one waits"]
     _write(arguments.out / KEY_FILE, "".join(f"{text}\n" for text in sorted(keys)).encode())
-    return lines
+    check = f"carnet verify {arguments.out}/rec_*.json --checkpoint-key {arguments.out / KEY_FILE}"
+    return [*lines, f"all of them verified; anybody can, offline:  {check}"]
 
 
 def _all(cloud: Cloud, record: str) -> tuple[str, Steps, bool]:
@@ -149,6 +155,13 @@ def _require_no_less(account: Account, told: dict[str, Any]) -> None:
         raise LedgerError("statement_falls", f"the statement says less of {account.record} than an account in the log")
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError("receipts_unwritable", f"{folder} cannot be made or written: {error.strerror}") from error
+
+
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all."""
     part = path.with_name(path.name + ".part")
@@ -160,9 +173,3 @@ def _write(path: Path, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise ConfigError("receipts_unwritable", f"{path} cannot be written: {error.strerror}") from error
-
-
-def printed(lines: Iterable[str], folder: Path) -> str:
-    """What was done, and how to check it again without us."""
-    check = f"carnet verify {folder}/rec_*.json --checkpoint-key {folder / KEY_FILE}"
-    return "\n".join([*lines, f"all of them verified; anybody can, offline:  {check}"])

@@ -108,6 +108,29 @@ def test_another_key_than_the_given_one_is_refused(story: str, owned: Owned, tmp
     assert fetch(owned, tmp_path / "one", "--checkpoint-key", "nonsense")[0] == 2
 
 
+def test_without_a_consent_there_is_nothing_to_verify_and_nothing_is_written(owned: Owned, tmp_path: Path) -> None:
+    code, out, err = fetch(owned, tmp_path / "one")
+    assert (code, out, err) == (0, "you have agreed to nothing yet: no receipts\n", "")
+    assert not (tmp_path / "one").exists()
+
+
+def test_receipts_that_still_wait_are_not_called_verified(owned: Owned, cloud: Cloud, tmp_path: Path) -> None:
+    cloud.lagging = True
+    owned("grant", kit.OFFER_ID, "--days", "9")
+    code, out, _ = fetch(owned, tmp_path / "one")
+    assert (code, "verified" in out, "ask again" in out) == (0, False, True)
+    assert list((tmp_path / "one").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["owner.key", "owner.key/below", "/proc/carnet"])
+def test_a_folder_that_cannot_be_made_is_the_command_lines_fault(
+    story: str, owned: Owned, tmp_path: Path, place: str
+) -> None:
+    code, out, err = fetch(owned, tmp_path / place)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{tmp_path / place} cannot be made or written: " in err
+
+
 OTHER_LOG = NoteKey("other.example/log/ten_x", LOG_KEY.public)
 OTHER_KEY = NoteKey(ORIGIN, SigningKey.from_seed(b"z" * 32).public)
 
