@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
-from carnet.cli import keys, ownerkey, receipts, show
+from carnet.cli import grant, keys, ownerkey, receipts, show
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
-from carnet.commandline import formed, having_form, whole
+from carnet.commandline import having_form
 from carnet.errors import ConfigError, Error, RemoteError
-from carnet.offers import ITEMS_MAX, VALID_DAYS_MAX, Offer, parse_offer
-from carnet.ownerkeys import EPOCH_MAX
+from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, write_event
-from carnet.records import Record, choose, sign_record
 from carnet.refusals import DAY_MS
 from carnet.states import WIDENING, EventKind, State
 
@@ -38,7 +36,6 @@ HELP = {
     "renew": "let a consent last longer",
 }
 RECORD = having_form(lambda text: ids.parse_id(text, ids.RECORD))
-DAYS = whole(1, VALID_DAYS_MAX)
 EXAMPLE = "example: carnet owner keygen --out ~/carnet-key"
 ALREADY = {EventKind.PAUSE: State.SUSPENDED, EventKind.RESUME: State.GIVEN}
 """What a record is when it needs no such event."""
@@ -68,7 +65,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     offers = _command(commands, "offers", "who asks for what, and why", "carnet owner offers --vehicle abc…", _offers)
     offers.add_argument("--json", action="store_true", help="the documents as JSON")
 
-    _add_grant(commands)
+    example = "carnet owner grant off_… --choose 2 --days 90"
+    grant.add_arguments(_command(commands, "grant", "agree to an offer", example, _grant))
     for name, kind in EVENTS.items():
         days = " --days 90" if kind is EventKind.RENEW else ""
         run = _event if kind in WIDENING else _narrow
@@ -76,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         event.add_argument("record", type=RECORD, help="the record's id, as `carnet owner list` shows it")
         event.add_argument("--json", action="store_true", help="the answer as JSON")
         if kind is EventKind.RENEW:
-            event.add_argument("--days", type=DAYS, required=True, help="from now on")
+            event.add_argument("--days", type=grant.DAYS, required=True, help="from now on")
         event.set_defaults(kind=kind)
 
     confirm = _command(
@@ -94,36 +92,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     receipts.add_arguments(_command(commands, "receipts", text, "carnet owner receipts --out receipts", _receipts))
     text = "which keys may sign for your car; one more, or one less"
     keys.add_arguments(_command(commands, "keys", text, "carnet owner keys --add phone/owner.public.json", _keys))
-
-
-def _add_grant(commands: Any) -> None:
-    grant = _command(commands, "grant", "agree to an offer", "carnet owner grant off_… --choose 2 --days 90", _grant)
-    grant.add_argument("offer", type=having_form(lambda text: ids.parse_id(text, ids.OFFER)), help="the offer's id")
-    grant.add_argument(
-        "--choose",
-        type=whole(0, ITEMS_MAX - 1),
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="optional items, by the numbers that `carnet owner offers` shows",
-    )
-    grant.add_argument("--days", type=DAYS, help="how long; the offer's own limit if not given")
-    grant.add_argument(
-        "--reference",
-        type=formed(r"[ -~]{0,64}", "at most 64 plain ASCII characters"),
-        default="",
-        help="your policy or job number at the recipient",
-    )
-    grant.add_argument(
-        "--epoch", type=whole(1, EPOCH_MAX), default=1, help="tenure of the vehicle, as `carnet-agent pair` said (1)"
-    )
-    grant.add_argument(
-        "--language",
-        type=formed(r"[a-z]{2,3}(-[A-Z]{2})?", "a code such as de or de-AT"),
-        default="en",
-        help="language in which you read the offer",
-    )
-    grant.add_argument("--json", action="store_true", help="the answer as JSON")
 
 
 def _command(commands: Any, name: str, text: str, example: str, run: object) -> argparse.ArgumentParser:
@@ -197,50 +165,8 @@ def _grant(arguments: argparse.Namespace) -> int:
     cloud = _cloud(arguments)
     if arguments.key is None:
         raise ConfigError("key_missing", ownerkey.MISSING)
-    offer = next((each for each in map(parse_offer, cloud.offers()) if each.id == arguments.offer), None)
-    if offer is None:
-        raise RemoteError("offer_unknown", f"the cloud has no offer {arguments.offer} for this vehicle")
-    token = sign_record(_record(arguments, offer), ownerkey.read(arguments.key).secret)
-    answer = cloud.give(token)
-    print(show.as_json(answer) if arguments.json else f"{answer['record']}  {answer['state']}: {offer.recipient_name}")
+    print(grant.run(cloud, arguments, _now_ms()))
     return 0
-
-
-def _record(arguments: argparse.Namespace, offer: Offer) -> Record:
-    now_ms = _now_ms()
-    return Record(
-        id=ids.new_id(ids.RECORD, os.urandom),
-        offer=offer.id,
-        offer_hash=offer.hash,
-        tenant=offer.tenant,
-        recipient=offer.recipient,
-        vehicle=arguments.vehicle,
-        epoch=arguments.epoch,
-        items=choose(offer, _optional(arguments.choose, offer)),
-        reference=arguments.reference,
-        language=arguments.language,
-        given_ms=now_ms,
-        not_before_ms=now_ms,
-        expires_ms=now_ms + _days(arguments.days, offer) * DAY_MS,
-    )
-
-
-def _optional(numbers: list[int], offer: Offer) -> list[int]:
-    optional = [number for number, item in enumerate(offer.items) if item.need == "optional"]
-    wrong = sorted(set(numbers) - set(optional))
-    if wrong:
-        there = f"optional are {', '.join(map(str, optional))}" if optional else "no item of it is optional"
-        raise ConfigError("option", f"--choose {wrong[0]}: the offer has no optional item with this number; {there}")
-    return numbers
-
-
-def _days(asked: int | None, offer: Offer) -> int:
-    """How long: what was asked, never silently more or less; the offer's own limit if nothing was."""
-    if asked is None:
-        return offer.valid_days
-    if asked > offer.valid_days:
-        raise ConfigError("days", f"--days: this offer can be agreed to for 1 to {offer.valid_days} days")
-    return asked
 
 
 def _narrow(arguments: argparse.Namespace) -> int:

@@ -27,9 +27,14 @@ def offer_lines(offer: Offer, meant: Mapping[Category, list[str] | None]) -> Ite
     if offer.incentive is not None:
         yield f"  you get    {offer.incentive.value}; refusing costs nothing, and nothing is taken back"
     for number, item in enumerate(offer.items):
-        yield f"  {number:>3} {item.need:9} {_what(item)}"
+        yield item_line(number, item)
         if item.category is not None:
             yield from (f"{'':16}{line}" for line in _category_lines(meant.get(item.category)))
+
+
+def item_line(number: int, item: OfferItem) -> str:
+    """An item of an offer on one line."""
+    return f"  {number:>3} {item.need:9} {_what(item)}"
 
 
 def _category_lines(paths: list[str] | None) -> Iterator[str]:

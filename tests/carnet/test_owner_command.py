@@ -16,13 +16,16 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from carnet import jws
 from carnet.cli import main, owner
+from carnet.errors import UnavailableError
 from carnet.ids import device_text, format_id
 from carnet.keys import OWNER_SIGN, encode_key
 from carnet.records import parse_record
 from carnet.schema import Schema
 from carnet_cloud.api import make_api
 from carnet_cloud.enrol import end_unit
+from carnet_cloud.store.devices import Device
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, ODOMETER, VEHICLE, Cloud, Unit, column, readings
 
@@ -140,6 +143,61 @@ def test_what_the_record_cannot_hold_names_its_option(
             owned("grant", kit.OFFER_ID, option, text)
         assert left.value.code == 2
         assert f"argument {option}: write " in capsys.readouterr().err
+
+
+def sold(cloud: Cloud) -> None:
+    """The car is paired and enrolled anew, by an owner with the same key: a lease that went back."""
+    unit = Unit()
+    with cloud.store.transaction() as t:
+        second = Device(b"\x77" * 16, VEHICLE, kit.TENANT, 2, unit.key.public, unit.receive.public, "active")
+        t.devices.add(second, cloud.clock.ms)
+        t.devices.pin_owner_key(VEHICLE, 2, jws.thumbprint(kit.OWNER_KEY.public), kit.OWNER_KEY.public)
+
+
+def test_a_buyer_is_told_his_tenure_and_what_to_compare_it_with(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]]
+) -> None:
+    sold(cloud)
+    code, out, err = owned("grant", kit.OFFER_ID)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "your tenure of this vehicle is 2" in err and "`carnet-agent pair`" in err and err.endswith("--epoch 2\n")
+    assert owned("grant", kit.OFFER_ID, "--epoch", "2")[0] == 0
+    assert owned("grant", kit.OFFER_ID, "--epoch", "3")[2].endswith("--epoch 2\n")
+
+
+def test_no_tenure_is_signed_because_the_cloud_names_it(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """Or it could collect consents for the time after a lease that has not even begun."""
+    sold(cloud)
+    owned("grant", kit.OFFER_ID)
+    signed = [line["signed"] for line in kept_lines(tmp_path) if "signed" in line]
+    assert [parse_record(token, [kit.OWNER_KEY.public]).epoch for token in signed] == [1]
+
+
+def test_a_cloud_that_knows_no_other_tenure_is_quoted_as_it_is(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sold(cloud)
+    for keys in (lambda _: [], lambda _: [{"epoch": 1, "thumbprint": "x", "key": "x", "standing": "pinned"}]):
+        monkeypatch.setattr("carnet.cli.cloud.Cloud.keys", keys)
+        assert owned("grant", kit.OFFER_ID)[2].endswith("the vehicle has changed hands\n")
+
+    def unreachable(_: object) -> None:
+        raise UnavailableError("cloud_unreachable")
+
+    monkeypatch.setattr("carnet.cli.cloud.Cloud.keys", unreachable)
+    assert owned("grant", kit.OFFER_ID)[2].endswith("the vehicle has changed hands\n")
+
+
+def test_a_grant_says_what_was_agreed_to_and_until_when(owned: Callable[..., tuple[int, str, str]]) -> None:
+    """Each item in the words of the offer; and programs get what they got."""
+    lines = owned("grant", kit.OFFER_ID, "--choose", "1", "--days", "5")[1].splitlines()
+    offered = [line.split(maxsplit=1)[1] for line in owned("offers")[1].splitlines() if line[:5].strip().isdigit()]
+    assert lines[0].split("  ")[1:] == ["given: Werkstatt Süd, until 2025-10-15 08:53 UTC"]
+    assert [line.strip().split(maxsplit=1)[1] for line in lines[1:]] == offered[:3]
+    assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2"]
+    assert set(json.loads(owned("grant", kit.OFFER_ID, "--json")[1])) >= {"record", "state"}
 
 
 def test_a_number_that_is_no_optional_item_is_named_with_those_that_are(
