@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from carnet import jws
+from carnet.cli import hints
 from carnet.cli.follower import Follower
 from carnet.cli.kept import Kept
 from carnet.cli.ownerkey import MISSING
-from carnet.errors import ConfigError, FormatError, RemoteError
+from carnet.errors import ConfigError, FormatError, RemoteError, UnavailableError
 from carnet.grantsets import GENERATION_MAX
 from carnet.jsonapi import Service, ask
 from carnet.keys import SigningKey
@@ -243,5 +244,9 @@ class Cloud:
         data = None if body is None else json.dumps(body).encode()
         every = {"Content-Type": "application/json", **self._seen(), **(headers or {})}
         request = urllib.request.Request(self._url + path, data=data, method=method, headers=every)
-        service = Service(self._url, f"{self._url} does not answer: try again later", TIMEOUT_S)
-        return ask(service, request, shape)
+        try:
+            return ask(Service(self._url, f"{self._url} does not answer", TIMEOUT_S), request, shape)
+        except UnavailableError as error:
+            raise UnavailableError(error.reason, hints.unreachable(self._url, error.__cause__)) from error
+        except RemoteError as error:
+            raise hints.refused(error) from error

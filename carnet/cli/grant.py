@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from carnet import ids, jws
-from carnet.cli import ownerkey, show
+from carnet.cli import hints, ownerkey, show
 from carnet.cli.cloud import Cloud
 from carnet.commandline import formed, having_form, whole
 from carnet.errors import ConfigError, Error, RemoteError
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(cloud: Cloud, arguments: argparse.Namespace, now_ms: int) -> str:
     """Sign and send it; what to print. ConfigError, RemoteError."""
     mine = ownerkey.read(arguments.key)
-    offer = next((each for each in map(parse_offer, cloud.offers()) if each.id == arguments.offer), None)
-    if offer is None:
-        raise RemoteError("offer_unknown", f"the cloud has no offer {arguments.offer} for this vehicle")
+    offer = _offer(cloud, arguments.offer)
     record = _record(arguments, offer, now_ms)
     try:
         answer = cloud.give(sign_record(record, mine.secret))
@@ -71,6 +69,16 @@ def run(cloud: Cloud, arguments: argparse.Namespace, now_ms: int) -> str:
     until = show.day(record.expires_ms)
     agreed = f"{answer['record']}  {answer['state']}: {offer.recipient_name}, until {until}"
     return "\n".join([agreed, *_items(offer, record)])
+
+
+def _offer(cloud: Cloud, name: str) -> Offer:
+    """The offer of this id. RemoteError ``offer_unknown``."""
+    offers = [parse_offer(document) for document in cloud.offers()]
+    for offer in offers:
+        if offer.id == name:
+            return offer
+    look = "see  carnet owner offers" if offers else f"it has none: {hints.VEHICLE}"
+    raise RemoteError("offer_unknown", f"the cloud has no offer {name} for this vehicle; {look}")
 
 
 def _items(offer: Offer, record: Record) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
-from carnet.cli import grant, keys, ownerkey, receipts, show
+from carnet.cli import grant, hints, keys, ownerkey, receipts, show
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
 from carnet.commandline import having_form
@@ -122,11 +122,7 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
     try:
         ids.device_bytes(arguments.vehicle)
     except Error as e:
-        raise ConfigError(
-            "vehicle_missing",
-            "name your vehicle: type  export CARNET_VEHICLE=ID  first, or --vehicle ID (the 26 characters that "
-            "`carnet-agent pair` printed)",
-        ) from e
+        raise _no_vehicle(arguments.vehicle) from e
     owner = None
     if arguments.key:
         file = ownerkey.file_of(arguments.key).with_suffix(SUFFIX)
@@ -135,6 +131,18 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
             _warn(kept.unread)
         owner = ownerkey.read(arguments.key), kept
     return Cloud(arguments.cloud, arguments.vehicle, owner, _now_ms, _warn)
+
+
+def _no_vehicle(text: str) -> ConfigError:
+    """What is wrong with it. It is not repeated: it may be a VIN."""
+    if text:
+        form = "26 characters of a to z and 2 to 7, as `carnet-agent pair` printed them, not the VIN"
+        return ConfigError("vehicle_malformed", f"what --vehicle or CARNET_VEHICLE holds is no vehicle's id: {form}")
+    return ConfigError(
+        "vehicle_missing",
+        "name your vehicle: type  export CARNET_VEHICLE=ID  first, or --vehicle ID (the 26 characters that "
+        "`carnet-agent pair` printed)",
+    )
 
 
 def _warn(sentence: str) -> None:
@@ -153,7 +161,9 @@ def _offers(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(show.as_json([document.decode() for _, document in offers]))
     elif not offers:
-        print(f"nobody asks for anything of vehicle {arguments.vehicle}, or the cloud does not know it")
+        print(
+            f"nobody asks for anything of vehicle {arguments.vehicle}, or the cloud does not know it: {hints.VEHICLE}"
+        )
     else:
         asked = sorted({item.category for offer, _ in offers for item in offer.items if item.category is not None})
         meant = {category: cloud.paths_of(category) for category in asked}

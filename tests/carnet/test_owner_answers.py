@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,6 +134,56 @@ def test_a_withdrawal_whose_answer_says_nothing_is_not_called_silent(
     assert run("withdraw", cloud, key) == 1
     out, err = capsys.readouterr()
     assert (out, one_sentence(err)) == ("", True), err
+
+
+@pytest.fixture
+def plain_port() -> Iterator[int]:
+    """A port that answers HTTP without TLS, whatever comes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    threading.Thread(target=answer, daemon=True).start()
+    yield int(listener.getsockname()[1])
+    listener.close()
+
+
+def test_https_to_a_plain_port_is_told_from_silence(
+    plain_port: int, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trying again later helps against the one and not against the other."""
+    url = f"https://127.0.0.1:{plain_port}"
+    assert run("withdraw", url, key) == 1
+    err = capsys.readouterr().err
+    assert f"{url} answers without TLS: look at https:// and the port" in err and "try again" not in err
+    assert "carnet-agent mode off" in err
+
+
+def test_a_certificate_that_is_not_accepted_is_told_from_silence(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refused.verify_code, refused.verify_message = 18, "self-signed certificate"
+
+    def urlopen(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(refused)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    assert run("list", "https://carnet.example", key) == 1
+    assert "its certificate is not accepted here (self-signed certificate)" in capsys.readouterr().err
+
+
+def test_a_port_where_nobody_listens_may_be_the_wrong_one(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    assert run("list", url, key) == 1
+    assert capsys.readouterr().err == f"carnet: {url} does not answer: try again later, or look at the address\n"
 
 
 def test_a_newer_cloud_may_say_more(start: Start, key: str, capsys: pytest.CaptureFixture[str]) -> None:

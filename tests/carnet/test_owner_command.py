@@ -342,6 +342,32 @@ def test_without_a_key_or_a_vehicle_the_hint_is_what_to_type(
     assert "export CARNET_VEHICLE=ID" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["abc", "WVWZZZ1JZXW000001", kit.VEHICLE[:-1] + "b", kit.VEHICLE.upper()])
+def test_what_is_no_vehicle_is_told_by_its_form_and_not_repeated(
+    cloud: Cloud, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be a VIN."""
+    assert main(["owner", "offers", "--vehicle", text]) == 2
+    err = capsys.readouterr().err
+    assert "26 characters" in err and "not the VIN" in err and text not in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["list"], ["statement"], ["keys"], ["withdraw", kit.RECORD_ID], ["offers"], ["grant", kit.OFFER_ID]],
+    ids=" ".join,
+)
+def test_the_units_id_in_place_of_the_vehicles_is_the_likely_cause(
+    owned: Callable[..., tuple[int, str, str]], words: list[str]
+) -> None:
+    """Both stand in what the pairing printed."""
+    code, out, err = owned(*words, "--vehicle", device_text(DEVICE))
+    assert (code, (out + err).count("\n")) == (0 if words == ["offers"] else 1, 1)
+    assert "--vehicle takes the vehicle's id, not the unit's" in out + err
+    if words[0] not in ("offers", "grant"):
+        assert "--key the key that it was paired with" in err
+
+
 def test_no_offer_and_an_unknown_vehicle_say_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["owner", "offers", "--vehicle", kit.OTHER_VEHICLE]) == 0
     assert "nobody asks" in capsys.readouterr().out
