@@ -31,7 +31,10 @@ RECIPIENT_SEAL: Final = "recipient-seal"
 SIGNING_ROLES: Final = (DEVICE_SIGN, CLOUD_SIGN, LOG_SIGN, OWNER_SIGN)
 OPENING_ROLES: Final = (DEVICE_RECEIVE, CLOUD_SEAL, RECIPIENT_SEAL)
 
-_KEY_FILE = re.compile(r"carnet-secret-key 1\nrole: ([a-z-]+)\nkid: ([0-9a-f]{16})\nseed: ([0-9a-f]{64})\n", re.ASCII)
+KEY_FILE_HEAD: Final = "carnet-secret-key"
+"""How the text of every secret key begins."""
+
+_KEY_FILE = re.compile(KEY_FILE_HEAD + r" 1\nrole: ([a-z-]+)\nkid: ([0-9a-f]{16})\nseed: ([0-9a-f]{64})\n", re.ASCII)
 
 
 def key_id(public: bytes) -> bytes:
@@ -113,7 +116,7 @@ def _parse(text: str, role: str) -> SigningKey | BoxKey:
     if match is None:
         raise ConfigError("key_file", "this is not a key file of Carnet; make one with the keygen or pair command")
     if match[1] != role:
-        raise ConfigError("key_file", f"the key file holds a {match[1]} key where a {role} key is needed")
+        raise ConfigError("key_file", f"this is a key for {match[1]}, and one for {role} is needed")
     key = _pair(role, bytes.fromhex(match[3]))
     if key.kid.hex() != match[2]:
         raise ConfigError("key_file", "the key file is damaged: its key id does not fit its seed")

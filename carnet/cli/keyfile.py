@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, TypeVar
 
 from carnet.errors import ConfigError
+from carnet.keys import KEY_FILE_HEAD
+
+TEXT_MAX: Final = 4096
+Key = TypeVar("Key")
 
 
 def write(file: Path, text: str) -> None:
@@ -25,12 +31,20 @@ def write(file: Path, text: str) -> None:
         os.fsync(opened.fileno())
 
 
-def read(file: Path, made_by: str) -> str:
-    """The text of a key file; ConfigError if it is missing or readable by others."""
+def read(file: Path, made_by: str, parse: Callable[[str], Key]) -> Key:
+    """The key in a file; ConfigError if it is missing, no such key, or, being one, readable by others."""
     try:
-        text = file.read_text()
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(TEXT_MAX)
+            mode = os.fstat(opened.fileno()).st_mode
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError("key_missing", f"{file} cannot be read: make a key with  {made_by}") from e
-    if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    try:
+        key = parse(text)
+    except ConfigError as e:
+        public = '"kty"' in text and not text.startswith(KEY_FILE_HEAD)
+        what = "this is the public key: the secret one is needed, which was made with it" if public else e
+        raise ConfigError(e.reason, f"{file}: {what}") from e
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("key_permissions", f"{file} is readable by others: chmod 600 {file}")
-    return text
+    return key

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from carnet.errors import ConfigError, FormatError
+from carnet.keys import KEY_FILE_HEAD
 from carnet.ledger.signednote import NoteKey, parse_note_key
+
+NOT_PUBLIC: Final = (
+    "--checkpoint-key: {} is a secret key, which belongs to the cloud alone: the public key is wanted, as "
+    "`carnet owner receipts` writes it to checkpoint.key"
+)
 
 
 def parse_given(texts: Iterable[str]) -> tuple[NoteKey, ...]:
@@ -17,6 +24,8 @@ def parse_given(texts: Iterable[str]) -> tuple[NoteKey, ...]:
 def _keys_in(text: str) -> list[NoteKey]:
     try:
         lines = [text] if "+" in text else Path(text).read_text(encoding="utf-8").split() or [""]
+        if lines[0] == KEY_FILE_HEAD:
+            raise ConfigError("checkpoint_key", NOT_PUBLIC.format(text))
         return [parse_note_key(line) for line in lines]
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError("checkpoint_key", f"--checkpoint-key: {text} is neither a key nor a file of one") from e

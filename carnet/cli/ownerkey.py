@@ -32,4 +32,4 @@ def file_of(path: Path) -> Path:
 
 def read(path: Path) -> SigningKey:
     """The key in a file or in a folder's ``owner.key``; ConfigError if it is missing, damaged or readable by others."""
-    return parse_signing_key(keyfile.read(file_of(path), "carnet owner keygen"), OWNER_SIGN)
+    return keyfile.read(file_of(path), "carnet owner keygen", lambda text: parse_signing_key(text, OWNER_SIGN))

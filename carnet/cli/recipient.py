@@ -83,7 +83,12 @@ def _open(arguments: argparse.Namespace) -> int:
 
 
 def _key(file: Path) -> BoxKey:
-    return parse_box_key(keyfile.read(file, "carnet recipient keygen"), RECIPIENT_SEAL)
+    try:
+        return keyfile.read(file, "carnet recipient keygen", lambda text: parse_box_key(text, RECIPIENT_SEAL))
+    except ConfigError as error:
+        if error.reason != "key_file":
+            raise
+        raise ConfigError(error.reason, f"{error}; --key takes the key, and FILE the events") from error
 
 
 def _stream(name: str) -> BinaryIO:

@@ -20,7 +20,7 @@ from carnet import jws
 from carnet.cli import main, owner
 from carnet.errors import UnavailableError
 from carnet.ids import device_text, format_id
-from carnet.keys import OWNER_SIGN, encode_key
+from carnet.keys import LOG_SIGN, OWNER_SIGN, encode_key
 from carnet.records import parse_record
 from carnet.schema import Schema
 from carnet_cloud.api import make_api
@@ -366,6 +366,28 @@ def test_the_units_id_in_place_of_the_vehicles_is_the_likely_cause(
     assert "--vehicle takes the vehicle's id, not the unit's" in out + err
     if words[0] not in ("offers", "grant"):
         assert "--key the key that it was paired with" in err
+
+
+def test_a_key_file_is_told_by_what_it_is_before_by_who_may_read_it(
+    cloud: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """chmod 600 makes no secret key of a public one."""
+    assert main(["owner", "keygen", "--out", str(tmp_path / "mine")]) == 0
+    public = tmp_path / "mine" / "owner.public.json"
+    (tmp_path / "log.key").write_text(encode_key(LOG_SIGN, bytes(32)))
+    (tmp_path / "note.txt").write_text("dear owner")
+    capsys.readouterr()
+    for file, words in {
+        public: "this is the public key: the secret one is needed",
+        tmp_path / "log.key": "this is a key for log-sign, and one for owner-sign is needed",
+        tmp_path / "note.txt": "this is not a key file of Carnet",
+    }.items():
+        assert main(["owner", "list", "--vehicle", kit.VEHICLE, "--key", str(file)]) == 2
+        err = capsys.readouterr().err
+        assert (err.startswith(f"carnet: {file}: {words}"), "chmod" in err, err.count("\n")) == (True, False, 1), err
+    (tmp_path / "mine" / "owner.key").chmod(0o640)
+    assert main(["owner", "list", "--vehicle", kit.VEHICLE, "--key", str(tmp_path / "mine")]) == 2
+    assert "chmod 600" in capsys.readouterr().err
 
 
 def test_no_offer_and_an_unknown_vehicle_say_so(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

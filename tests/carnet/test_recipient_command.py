@@ -84,6 +84,15 @@ def test_an_older_key_still_opens_what_was_sealed_to_it(
     assert opened(tmp_path, [line(GOOD)], newer, key) == 0
 
 
+def test_swapped_arguments_are_told(tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_bytes(line(GOOD) + b"\n")
+    assert main(["recipient", "open", str(key), "--key", str(events)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"carnet: {events}: this is not a key file of Carnet")
+    assert "--key takes the key, and FILE the events" in err and "chmod" not in err
+
+
 def test_no_reading_and_no_key_stands_in_what_is_refused(
     tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from carnet.cli import main, verify
+from carnet.keys import LOG_SIGN, encode_key
 from carnet.ledger.account import Count
 from carnet.ledger.receipt import Receipt
 from carnet.states import State
@@ -152,6 +153,15 @@ def test_nothing_is_proven_without_a_key(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_key_that_is_none_is_the_command_lines_fault(key: str, tmp_path: Path) -> None:
     (file,) = written(tmp_path, LOG.receipt(5))
     assert main(["verify", file, "--checkpoint-key", key]) == 2
+
+
+def test_the_logs_secret_key_is_told_to_be_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It lies in the cloud's folder of keys, and its name looks like what is wanted."""
+    (tmp_path / "log.key").write_text(encode_key(LOG_SIGN, b"\x17" * 32))
+    (file,) = written(tmp_path, LOG.receipt(5))
+    assert main(["verify", file, "--checkpoint-key", str(tmp_path / "log.key")]) == 2
+    err = capsys.readouterr().err
+    assert "is a secret key" in err and "the public key is wanted" in err and "17" * 8 not in err
 
 
 def test_a_file_that_is_not_there_is_the_command_lines_fault(
