@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
-from carnet.cli import grant, hints, keys, ownerkey, receipts, show
+from carnet.cli import grant, hints, keys, ownerkey, receipts, show, statement
 from carnet.cli.cloud import Cloud
 from carnet.cli.kept import SUFFIX, Kept
 from carnet.commandline import having_form
@@ -20,7 +20,7 @@ from carnet.errors import ConfigError, Error, RemoteError
 from carnet.offers import parse_offer
 from carnet.recordevents import RecordEvent, write_event
 from carnet.refusals import DAY_MS
-from carnet.states import WIDENING, EventKind, State
+from carnet.states import ALIVE, WIDENING, EventKind, State
 
 CLOUD = "http://127.0.0.1:8480"
 EVENTS = {
@@ -216,7 +216,8 @@ def _event_line(answer: dict[str, Any]) -> str:
     line = f"{answer['record']}  {answer['state']}"
     if "silent_after_ms" not in answer:
         return f"{line}, ends {show.day(answer['expires_ms'])}"
-    line += f": silent after {answer['silent_after_ms']} ms, {answer['destroyed']} waiting events destroyed"
+    destroyed = show.counted(answer["destroyed"], "waiting event")
+    line += f": silent after {answer['silent_after_ms']} ms, {destroyed} destroyed"
     return line + (f", of {answer['unknown']} in flight nobody knows whether they arrived" if answer["unknown"] else "")
 
 
@@ -226,17 +227,21 @@ def _confirm(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    records = _cloud(arguments).records()
+    cloud = _cloud(arguments)
+    records = cloud.records()
     if arguments.json:
         print(show.as_json(records))
-    for record in [] if arguments.json else records:
-        print(show.record_line(record))
+        return 0
+    # when it was over is in the statement alone
+    some_over = any(record["state"] not in ALIVE for record in records)
+    ended = {each["record"]: each["ended_ms"] for each in cloud.statement()["records"]} if some_over else {}
+    print("\n".join(show.record_line(each, ended.get(each["record"])) for each in records) or statement.NONE)
     return 0
 
 
 def _statement(arguments: argparse.Namespace) -> int:
-    statement = _cloud(arguments).statement()
-    print(show.as_json(statement) if arguments.json else "\n".join(show.statement_lines(statement)))
+    found = _cloud(arguments).statement()
+    print(show.as_json(found) if arguments.json else "\n".join(statement.statement_lines(found)))
     return 0
 
 

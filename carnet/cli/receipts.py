@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carnet import ids
+from carnet.cli import show
 from carnet.cli.cloud import Cloud
 from carnet.cli.follower import Contradicted, Follower
 from carnet.cli.logkeys import parse_given
@@ -69,7 +70,7 @@ def fetch(cloud: Cloud, arguments: argparse.Namespace) -> list[str]:
         unlogged = _require_entries([each.leaf for _, each in sorted(steps.items())], shown, is_waiting)
         since = f", {_before(cloud, follower, origin, record, shown[:unlogged], arguments.out)}" if unlogged else ""
         more = ", more wait for their place" if is_waiting else ""
-        lines.append(f"{record}  {len(steps)} receipts{since}{more}")
+        lines.append(f"{record}  {show.counted(len(steps), 'receipt')}{since}{more}")
     if not keys:
         return [*lines, "no receipt is there: ask again in a minute if one waits"]
     _write(arguments.out / KEY_FILE, "".join(f"{text}\n" for text in sorted(keys)).encode())

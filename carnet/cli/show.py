@@ -1,4 +1,4 @@
-"""Offers, records and statements in plain words, for a terminal."""
+"""Offers and records in plain words, for a terminal."""
 
 from __future__ import annotations
 
@@ -47,53 +47,21 @@ def _category_lines(paths: list[str] | None) -> Iterator[str]:
         yield from paths
 
 
-def record_line(record: dict[str, Any]) -> str:
-    """One record on one line."""
+def record_line(record: dict[str, Any], ended_ms: int | None) -> str:
+    """One record on one line; ``ended_ms``: since when it is over."""
     silent = "  (silent until you confirm it: carnet owner confirm)" if record["silent_until_confirmed"] else ""
-    until = day(record["expires_ms"])
-    return f"{record['record']}  {record['state']:11} until {until}  {record['recipient_name']}{silent}"
+    until = f"until {day(record['expires_ms'])}" if ended_ms is None else f"ended {day(ended_ms)}"
+    return f"{record['record']}  {record['state']:11} {until}  {record['recipient_name']}{silent}"
 
 
-def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
-    """Per record when it was given and ended, what was confirmed of which captures, what nobody knows, what was
-    destroyed; what was blocked and why; and units that are not heard.
-    """
-    for record in statement["records"]:
-        yield f"{record['record']}  {record['state']:11} {record['recipient_name']}"
-        yield f"  {_lasted(record)}"
-        if record.get("sealed_to"):
-            yield f"  sealed to the key {record['sealed_to']}: samples and captures are what the car declared"
-        for outcome, entry in record["outcomes"].items():
-            yield f"  {outcome:10} {entry['events']:>6} events {entry['samples']:>9} samples"
-            for path, samples in entry["paths"].items():
-                yield f"    {samples:>9}  {path}{_captured(entry['captured'].get(path))}"
-        if again := record["replayed"]["events"]:
-            yield f"  once more  {again:>6} events {record['replayed']['samples']:>9} samples that it had already"
-        if record["on_car"]["receipts"]:
-            yield f"  {_on_car(record['on_car'])}"
-    for block in statement["blocked"]:
-        what = block["path"] or "signals that no mapping of the cloud names"
-        yield f"  blocked    {block['samples']:>6} of {what} for {block['record']}: {block['reason']}"
-    for unit in statement["units"]:
-        if unit["state"] != "active":
-            since = f" since {day(unit['ended_ms'])}" if unit["ended_ms"] is not None else ""
-            yield f"  unit       {unit['device']}: {unit['state']}{since}, nothing of it is taken"
+def counted(number: int, what: str) -> str:
+    """``1 event``, ``2 events``."""
+    return f"{number} {noun(number, what)}"
 
 
-def _on_car(gone: dict[str, Any]) -> str:
-    last = f", last {day(gone['last_ms'])}" if gone["last_ms"] is not None else ""
-    return f"destroyed in the car before it was sent {gone['samples']:>9} samples{last}"
-
-
-def _lasted(record: dict[str, Any]) -> str:
-    given = f"given {day(record['given_ms'])}" if record["given_ms"] is not None else "given"
-    if record["ended_ms"] is None:
-        return f"{given}, lasts until {day(record['expires_ms'])}"
-    return f"{given}, {record['state']} {day(record['ended_ms'])}"
-
-
-def _captured(times: dict[str, int] | None) -> str:
-    return f"  captured {day(times['first_ms'])} to {day(times['last_ms'])}" if times else ""
+def noun(number: int, what: str) -> str:
+    """The noun behind a number."""
+    return what if number == 1 else f"{what}s"
 
 
 def as_json(value: object) -> str:

@@ -125,7 +125,7 @@ def _sentence(leaf: Leaf) -> str:
 
 
 def _counted(count: Count) -> str:
-    return f"{count.events} events with {count.samples} samples"
+    return f"{show.counted(count.events, 'event')} with {show.counted(count.samples, 'sample')}"
 
 
 def _story(placed: Sequence[tuple[int, Account]]) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from carnet import jws
 from carnet.cli import main, owner
+from carnet.cli.statement import BLOCKED, statement_lines
 from carnet.errors import UnavailableError
 from carnet.ids import device_text, format_id
 from carnet.keys import LOG_SIGN, OWNER_SIGN, encode_key
@@ -25,6 +26,7 @@ from carnet.records import parse_record
 from carnet.schema import Schema
 from carnet_cloud.api import make_api
 from carnet_cloud.enrol import end_unit
+from carnet_cloud.gate import Blocked
 from carnet_cloud.store.devices import Device
 from tests import consentkit as kit
 from tests.cloud.kit import DEVICE, ODOMETER, VEHICLE, Cloud, Unit, column, readings
@@ -132,7 +134,7 @@ def test_days_are_never_silently_more_or_less_than_asked(
             owned("grant", kit.OFFER_ID, "--days", days)
         assert left.value.code == 2
         assert "from 1 to 365" in capsys.readouterr().err
-    assert owned("list") == (0, "", "")
+    assert owned("list") == (0, "no consents yet\n", "")
 
 
 def test_what_the_record_cannot_hold_names_its_option(
@@ -210,7 +212,7 @@ def test_a_number_that_is_no_optional_item_is_named_with_those_that_are(
         assert err == (
             f"carnet: --choose {numbers[0]}: the offer has no optional item with this number; optional are 1, 3\n"
         )
-    assert owned("list") == (0, "", "")
+    assert owned("list") == (0, "no consents yet\n", "")
 
 
 def test_a_pause_and_a_renewal_say_where_the_consent_stands(owned: Callable[..., tuple[int, str, str]]) -> None:
@@ -440,16 +442,58 @@ def test_the_statement_shows_when(cloud: Cloud, owned: Callable[..., tuple[int, 
     assert owned("statement")[1].splitlines() == [
         f"{record}  given       Werkstatt Süd",
         f"  given {day}, lasts until 2025-10-15 08:53 UTC",
-        "  confirmed       1 events         4 samples",
-        f"            4  {kit.ODOMETER}  captured {minute_later} to {minute_later}",
-        f"  blocked         4 of signals that no mapping of the cloud names for {record}: schema",
+        "  confirmed       1 event          4 samples",
+        f"            4  {kit.ODOMETER}  captured {minute_later}",
+        f"  blocked         4 samples of signals that no mapping of the cloud names: {BLOCKED['schema']}",
     ]
+    other = owned("grant", kit.OFFER_ID)[1].split()[0]
+    lines = owned("statement")[1].splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith("rec_")]
+    assert sorted(lines[at].split()[0] for at in heads) == sorted([record, other])
+    (blocked,) = (at for at, line in enumerate(lines) if line.startswith("  blocked"))
+    assert lines[max(at for at in heads if at < blocked)].startswith(record), "it stands at its own record"
+    owned("withdraw", other)
     owned("withdraw", record)
-    assert owned("statement")[1].splitlines()[1] == f"  given {day}, withdrawn {minute_later}"
+    lines = owned("statement")[1].splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith(record))
+    assert lines[at + 1] == f"  given {day}, withdrawn {minute_later}"
+
+
+def test_every_reason_of_the_gate_is_told_to_the_owner_in_words() -> None:
+    """And one that a newer cloud may have is told as it is."""
+    record = {
+        "record": kit.RECORD_ID, "state": "given", "recipient_name": "x", "outcomes": {}, "given_ms": 0,
+        "ended_ms": None, "expires_ms": 0, "replayed": {"events": 0, "samples": 0}, "on_car": {"receipts": 0},
+    }  # fmt: skip
+    for reason in [*map(str, Blocked), "moonlight"]:
+        block = {"record": kit.RECORD_ID, "path": "Vehicle.Speed", "reason": reason, "samples": 1}
+        *_, line = statement_lines({"records": [record], "blocked": [block], "units": []})
+        words = line.removeprefix("  blocked         1 sample of Vehicle.Speed: ")
+        assert (words == reason) == (reason == "moonlight"), line
+
+
+def test_what_was_blocked_of_a_record_that_is_not_shown_is_not_lost() -> None:
+    block = {"record": kit.RECORD_ID, "path": "", "reason": "owner", "samples": 2}
+    *_, line = statement_lines({"records": [], "blocked": [block], "units": []})
+    assert line.startswith(f"blocked under {kit.RECORD_ID}:      2 samples of signals")
+
+
+def test_the_list_says_when_a_consent_has_ended(cloud: Cloud, owned: Callable[..., tuple[int, str, str]]) -> None:
+    """Not until when it would have lasted."""
+    gone, over, alive = (owned("grant", kit.OFFER_ID, "--days", days)[1].split()[0] for days in ("300", "1", "9"))
+    cloud.clock.ms += 60_000
+    owned("withdraw", gone)
+    cloud.clock.ms += kit.DAY_MS
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in owned("list")[1].splitlines()}
+    assert lines == {
+        gone: "withdrawn   ended 2025-10-10 08:54 UTC  Werkstatt Süd",
+        over: "expired     ended 2025-10-11 08:53 UTC  Werkstatt Süd",
+        alive: "given       until 2025-10-19 08:53 UTC  Werkstatt Süd",
+    }
 
 
 def test_the_statement_names_a_unit_that_has_ended(cloud: Cloud, owned: Callable[..., tuple[int, str, str]]) -> None:
-    assert owned("statement")[1].strip() == ""
+    assert owned("statement")[1] == "no consents yet\n"
     end_unit(cloud.store, device_text(DEVICE), cloud.clock.ms)
     assert f"{device_text(DEVICE)}: ended since 2025-10-10 08:53 UTC, nothing of it is taken" in owned("statement")[1]
 

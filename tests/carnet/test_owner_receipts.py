@@ -212,6 +212,9 @@ def test_a_leaf_that_waits_is_said(owned: Owned, cloud: Cloud, tmp_path: Path) -
     cloud.lagging = True
     owned("grant", kit.OFFER_ID, "--days", "9")
     assert "0 receipts, more wait for their place" in fetch(owned, tmp_path / "one")[1]
+    cloud.lagging = False
+    cloud.sequencer.turns()
+    assert "  1 receipt\n" in fetch(owned, tmp_path / "one")[1]
 
 
 @pytest.mark.parametrize("way", ["forked", "shrunk", "rewritten"])

@@ -63,6 +63,12 @@ def test_what_was_proven_is_said_in_a_sentence(
     assert capsys.readouterr().out == f"proven: {ORIGIN} holds at place {index} of 8\n  {sentence}\n"
 
 
+def test_one_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log(log_leaf(), consent(), account(1, 1, confirmed=Count(1, 1)))
+    assert main(["verify", *written(tmp_path, log.receipt(2)), *KEYED]) == 0
+    assert "had confirmed 1 event with 1 sample under" in capsys.readouterr().out
+
+
 def test_accounts_are_checked_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In any order, and of any head of the log."""
     receipts = [LOG.receipt(7), LOG.receipt(2, 4), LOG.receipt(5, 6), LOG.receipt(3)]
