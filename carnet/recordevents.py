@@ -178,9 +178,20 @@ def _widen(course: Course, event: RecordEvent, offer: Offer) -> Course:
     if event.expires_ms is None:
         # what was captured during the pause, or waited since before it, stays uncovered
         return replace(course, covers_from_ms=max(course.covers_from_ms, event.time_ms))
-    if not course.expires_ms < event.expires_ms <= event.time_ms + offer.valid_days * DAY_MS:
-        raise ConsentError("event_validity", "a renewal ends no later than before, or later than the offer allows")
+    _require_longer(course, event.time_ms, event.expires_ms, offer.valid_days)
     return replace(course, expires_ms=event.expires_ms)
+
+
+def _require_longer(course: Course, now_ms: int, expires_ms: int, days_max: int) -> None:
+    """A renewal prolongs its record, and no further than the offer allows; ConsentError ``event_validity``."""
+    if expires_ms > now_ms + days_max * DAY_MS:
+        words = f"a renewal ends later than the offer allows: renew it for at most {days_max} days from now"
+        raise ConsentError("event_validity", words)
+    if expires_ms <= course.expires_ms:
+        days_min = (course.expires_ms - now_ms) // DAY_MS + 1
+        can = f"renew it for {days_min} to {days_max} days from now"
+        may = can if days_min <= days_max else "it lasts as long as the offer allows"
+        raise ConsentError("event_validity", f"a renewal ends no later than the consent does already: {may}")
 
 
 def _narrowed_by(course: Course, kind: EventKind, state: State) -> EventKind | None:

@@ -25,7 +25,6 @@ def unreachable(url: str, error: BaseException | None) -> str:
 
 
 def refused(error: RemoteError) -> RemoteError:
-    """The refusal; where it says only that a key is not the owner's, with what is likely to be wrong."""
-    if error.reason != "jws_key":
-        return error
-    return type(error)(error.reason, f"{error}: {VEHICLE}, and {KEY}")
+    """The refusal; where it says only that a key is not the owner's, or of no record, with where to look."""
+    look = {"jws_key": f"{VEHICLE}, and {KEY}", "record_unknown": "see  carnet owner list"}.get(error.reason)
+    return type(error)(error.reason, f"{error}: {look}") if look else error

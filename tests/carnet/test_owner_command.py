@@ -228,6 +228,33 @@ def test_a_pause_and_a_renewal_say_where_the_consent_stands(owned: Callable[...,
     assert owned("withdraw", record)[1].startswith(f"{record}  withdrawn: silent after ")
 
 
+def test_a_renewal_that_is_none_says_which_days_are_one(
+    cloud: Cloud, owned: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Too short and too long are two sentences, each with the limit; what the limit says is taken."""
+    ninety = format_id("off_", b"offer--two")
+    cloud.offers.publish(kit.offer_bytes(id=ninety, valid_days=90))
+    record = owned("grant", ninety, "--days", "30")[1].split()[0]
+    cloud.clock.ms += 60_000
+    code, out, err = owned("renew", record, "--days", "29")
+    assert (code, out) == (1, "")
+    assert err == (
+        "carnet: a renewal ends no later than the consent does already: renew it for 30 to 90 days from now\n"
+    )
+    code, out, err = owned("renew", record, "--days", "91")
+    assert (code, out) == (1, "")
+    assert err == "carnet: a renewal ends later than the offer allows: renew it for at most 90 days from now\n"
+    for days in ("30", "90"):
+        assert owned("renew", record, "--days", days)[0] == 0
+    assert "already: it lasts as long as the offer allows" in owned("renew", record, "--days", "90")[2]
+
+
+def test_a_record_that_is_none_is_told_with_where_to_look(owned: Callable[..., tuple[int, str, str]]) -> None:
+    for command in ("pause", "confirm"):
+        code, out, err = owned(command, kit.RECORD_ID)
+        assert (code, out, err.endswith(": see  carnet owner list\n")) == (1, "", True)
+
+
 # what the tool keeps beside the key
 
 
