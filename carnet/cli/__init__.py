@@ -7,8 +7,9 @@ Law: the key never leaves this machine; what is sent is signed here, and what is
 from __future__ import annotations
 
 import argparse
+import sys
 
-from carnet.cli import owner, recipient, verify
+from carnet.cli import keys, owner, recipient, verify
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -24,5 +25,5 @@ def main(argv: list[str] | None = None) -> int:
     owner.add_parser(subparsers)
     verify.add_parser(subparsers)
     recipient.add_parser(subparsers)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(keys.tied(sys.argv[1:] if argv is None else argv))
     return finish(parser.prog, lambda: int(arguments.run(arguments)))

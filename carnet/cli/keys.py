@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,20 @@ from carnet.errors import ConfigError, Error, RemoteError
 from carnet.keys import SigningKey
 from carnet.ownerkeys import OWNER_BYTES_MAX, OwnerKeys, parse_key, sign_addition, sign_removal
 
-THUMBPRINT = formed(r"[A-Za-z0-9_-]{43}", "a key's thumbprint: 43 characters, as `carnet owner keys` shows it")
+FORM = r"[A-Za-z0-9_-]{43}"
+THUMBPRINT = formed(FORM, "a key's thumbprint: 43 characters, as `carnet owner keys` shows it")
+REMOVE = "--remove"
+
+
+def tied(words: Sequence[str]) -> list[str]:
+    """A command line whose ``--remove`` holds its key: one in 64 begins with a dash, and would pass for an option."""
+    found: list[str] = []
+    for word in words:
+        if found[-1:] == [REMOVE] and re.fullmatch(FORM, word, re.ASCII):
+            found[-1] = f"{REMOVE}={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--add", type=Path, metavar="FILE", help="the other key's owner.public.json; it may then sign")
     change.add_argument(
-        "--remove", type=THUMBPRINT, metavar="KEY", help="what it gave, resumed or renewed ends with it, for ever"
+        REMOVE, type=THUMBPRINT, metavar="KEY", help="what it gave, resumed or renewed ends with it, for ever"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
 

@@ -586,6 +586,12 @@ def test_a_second_key_is_added_signs_and_is_removed_with_what_it_gave(
     assert f"{record}  revoked" in owned("list")[1]
 
 
+def test_a_thumbprint_may_begin_with_a_dash(owned: Callable[..., tuple[int, str, str]]) -> None:
+    """One in 64 does, and it is no option."""
+    code, out, err = owned("keys", "--remove", "-" + "a" * 42)
+    assert (code, out, "this vehicle has no key -aaa" in err) == (1, "", True)
+
+
 def test_a_key_that_is_none_changes_nothing(owned: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text("{}")
     assert owned("keys", "--add", str(tmp_path / "none.json"))[:2] == (2, "")
