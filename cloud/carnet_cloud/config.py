@@ -6,6 +6,7 @@ Law: runtime objects never live here, and a path that holds a secret names a fil
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -159,7 +160,8 @@ def load(path: Path) -> CloudConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError("config_syntax", f"{path} is not TOML: {e}") from e
     try:
-        config = CloudConfig.model_validate(document)
+        # By way of JSON, since there strict means what it says: an array is a tuple, but "7" is no number.
+        config = CloudConfig.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as e:
         found = sentence(e.errors(include_url=False, include_input=False))
         raise ConfigError("config_value", f"{path}: {found}") from e

@@ -15,7 +15,7 @@ TOPIC = r"^[^+#\x00]{1,1024}$"
 class Section(BaseModel):
     """A table: frozen, and a key that nobody knows is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AnyKind(Section):

@@ -76,6 +76,12 @@ def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest
         ("port = 9", 'cert_file = "cloud.toml"', "cert_file and key_file belong together"),
         ("port = 9", 'cert_file = "x.pem"\nkey_file = "x.key"', "a certificate needs ca_file"),
         ("[api]", '[api]\noperator_token_file = "nowhere"', "nowhere cannot be read"),
+        ("port = 9", 'port = "9"', "mqtt.port: "),
+        ("port = 9", "port = 9.0", "mqtt.port: "),
+        ("port = 9", "port = true", "mqtt.port: "),
+        ('host = "127.0.0.1"', "host = 7", "mqtt.host: "),
+        ('"cloud/store.db"', "7", "store.path: "),
+        ("port = 9", 'shards = "+"', "mqtt.shards: "),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(
