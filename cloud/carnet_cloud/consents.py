@@ -234,10 +234,12 @@ class Consents:
             self._narrow_alone(t)
             if not self._journal.covers(t.consents.journal_lines(), t.consents.journal_digest()):
                 t.consents.set_journal_lines(0)
-                t.others.change_records([record.id for record in t.consents.all_records()])
-                for record in t.consents.all_records():
-                    t.consents.set_silent(record.id, True)
-                t.counters.add("journal_missing")
+                records = [record.id for record in t.consents.all_records()]
+                t.others.change_records(records)
+                for record in records:
+                    t.consents.set_silent(record, True)
+                # a store without a yes, as `enrol` makes it before the first start, lacks no no
+                t.counters.add("journal_missing", bool(records))
             mended = self._catch_up(t)
             lines = len(self._journal.narrowings)
         self._journal.applied(lines)
@@ -318,7 +320,6 @@ class Consents:
             self._journal.append(Narrowing(stored.id, event.kind.value, by, now_ms))
             t.outbox.destroy(stored.id, now_ms)
         self._entries.add(t, stored, grant, event.kind, entry, now_ms)
-        t.counters.add(f"consent_{event.kind.value}")
         if narrows:
             t.others.tell_narrowed(stored.id)
             # the line of this event, which is done, and those that an earlier failure left

@@ -1,4 +1,4 @@
-"""Entries of records as they are written: each with its leaf for the log, queued in the same transaction.
+"""Entries of records as they are written: each counted, and with its leaf for the log, queued in the same transaction.
 
 Law 6: no entry without a leaf. Law 3: an entry that narrows is in force at once, one that widens when the log has it.
 """
@@ -47,4 +47,5 @@ class Entries:
         leaf = ConsentLeaf(
             stored.id, stored.recipient, grant.event_seq, kind, grant.head_hash, grant.state, generation, now_ms
         )
+        t.counters.add(f"consent_{kind.value}")
         queue_leaf(t, stored.tenant, stored.id, leaf, self._random(SALT_BYTES), now_ms)

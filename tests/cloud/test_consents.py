@@ -326,6 +326,7 @@ def test_without_its_journal_a_store_is_silent_until_owners_confirm(
     queued(cloud, unit)
     cloud.consents._journal = Journal(tmp_path / "elsewhere" / "narrowings", cloud.store.incarnation, new_store=False)
     cloud.consents.replay_journal()
+    assert cloud.counters()["journal_missing"] == 1
     assert not forwarder.step(kit.RECIPIENT)
     cloud.consents.confirm(kit.RECORD_ID)
     cloud.clock.ms += 10_000

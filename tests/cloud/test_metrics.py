@@ -118,6 +118,18 @@ def test_what_is_counted_and_what_waits_is_read_by_prometheus_parser(busy: Cloud
     assert number(found, "carnet_cloud_lease_age_seconds") == 0.25
 
 
+def test_every_kind_of_entry_that_a_record_can_have_is_counted(busy: Cloud) -> None:
+    """The yes itself, and what the cloud adds to an ending; a kind that is never written down is not listed."""
+    with busy.store.transaction() as t:
+        given = t.consents.record(kit.RECORD_ID)
+    assert given is not None
+    busy.consents.event(kit.event("withdraw", [given.jws], busy.clock.ms), kit.RECORD_ID)
+    found = parsed(exposition(busy))["carnet_cloud_consent_events"]
+    counted = {each.labels["kind"]: each.value for each in found.samples}
+    assert {kind: n for kind, n in counted.items() if n} == {"give": 1, "withdraw": 1, "silent": 1}
+    assert {"refuse", "expire"}.isdisjoint(counted)
+
+
 def test_sends_and_commits_are_timed(busy: Cloud) -> None:
     class Deaf:
         def send(self, event: Event, lease: object, now_s: int) -> Outcome:

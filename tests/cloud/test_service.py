@@ -19,6 +19,7 @@ from carnet_cloud.lease import Lease
 from carnet_cloud.parts import monotonic_ms
 from carnet_cloud.recipients import Event, Outcome, Webhook
 from carnet_cloud.recipients.base import ForgetfulRecipient
+from carnet_cloud.running.opening import open_store
 from carnet_cloud.service import Service
 from tests.cloud.test_commands import CONFIG, config
 
@@ -90,4 +91,14 @@ def test_a_home_assistant_of_the_configuration_can_be_told_to_forget(config: Pat
     config.write_text(f"{CONFIG}[[recipient]]\n{table}")
     parts = Service(load(config)).parts
     assert isinstance(parts.recipients["rcp_aaaaaaaaaaaaaaaa"], ForgetfulRecipient)
+    parts.store.close()
+
+
+def test_a_store_that_a_command_made_before_the_first_start_lacks_no_journal(config: Path) -> None:
+    """Enrolling the first unit makes it, and nobody has said yes to anything: no alarm on a new installation."""
+    open_store(load(config).store, b"i" * 16, 1).store.close()
+    parts = Service(load(config)).parts
+    parts.consents.replay_journal()
+    with parts.store.transaction() as t:
+        assert not dict(t.counters.all()).get("journal_missing")
     parts.store.close()

@@ -15,6 +15,9 @@ from carnet_cloud.gate import Blocked
 OUTCOMES: Final = ("confirmed", "retry", "refused", "cut", "unsent", "failed")
 """What can become of a send: of `carnet_cloud.recipients.Outcome` what outlives a group, and an error of ours."""
 
+WRITTEN: Final = tuple(kind for kind in EventKind if kind not in {EventKind.REFUSE, EventKind.EXPIRE})
+"""A no to an offer and the end of a term are in no document: nobody writes them down, so nobody counts them."""
+
 
 def _counter(name: str, counted: str, text: str, label: str = "", known: tuple[str, ...] = ()) -> Metric:
     return Metric(f"carnet_cloud_{name}", "counter", text, counted, (label,) if label else (), known)
@@ -48,7 +51,7 @@ COUNTERS: Final = (
     _counter("events_unreadable", "outbox_key_gone", "Events whose key was gone before they could be sent."),
     _counter("replays_asked", "replay_asked", "Events that recipients have asked for once more."),
     _counter("records_forgotten", "record_forgotten", "Ended consents that a recipient was told to show no more."),
-    _counter("consent_events", "consent_*", "Events of consents by kind.", "kind", tuple(EventKind)),
+    _counter("consent_events", "consent_*", "Entries of consents by kind, the yes among them.", "kind", WRITTEN),
     _counter("floors_behind", "behind_floor", "Times that a car or owner had seen more than the restored store."),
     _counter("log_floors_behind", "behind_log_floor", "Times that a car or owner had seen a larger log than here."),
     _counter("log_leaves", "log_leaves", "Leaves that got their place in a transparency log."),
