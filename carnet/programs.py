@@ -15,9 +15,10 @@ UNREAD: Final = 141
 """As a shell tells of whom SIGPIPE ended: done it is not, and may not pass for it."""
 
 
-def finish(program: str, run: Callable[[], int], interrupted: int = INTERRUPTED) -> int:
+def finish(program: str, run: Callable[[], int]) -> int:
     """The exit code: that of ``run``, 1 if something was refused or failed, 2 for command line or configuration.
 
+    ``run`` is all of the program, its command line and its imports too: they take longer than many a command.
     Whoever has read enough (``| head``) gets no traceback, and the program writes and does nothing more.
     """
     try:
@@ -27,7 +28,7 @@ def finish(program: str, run: Callable[[], int], interrupted: int = INTERRUPTED)
             print(f"{program}: {error}", file=sys.stderr)
             return 2 if isinstance(error, ConfigError) else 1
         except KeyboardInterrupt:
-            return interrupted
+            return INTERRUPTED
         finally:
             # what waits in the buffer would else be written, and complained about, after the last line of Python
             sys.stdout.flush()

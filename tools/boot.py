@@ -51,12 +51,16 @@ SCRIPT = """#!/bin/sh
 import sys
 
 try:
-    from {module} import main
-except ModuleNotFoundError as error:
-    if error.name not in {{"{package}", "{module}"}}:
-        raise
-    sys.exit("{name}: {module} is not in this checkout")
-sys.exit(main())
+    try:
+        from {module} import main
+    except ModuleNotFoundError as error:
+        if error.name not in {{"{package}", "{module}"}}:
+            raise
+        sys.exit("{name}: {module} is not in this checkout")
+    code = main()
+except KeyboardInterrupt:
+    code = 130
+sys.exit(code)
 """
 
 

@@ -27,6 +27,10 @@ EXAMPLE = "example: carnet-agent decode drive.log.gz --dbc car.dbc"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return finish("carnet-agent", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="carnet-agent", description="The part of Carnet that runs in the car.", epilog=EXAMPLE)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -36,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             subparsers.add_parser(name, help=help_line)
     arguments = parser.parse_args(words)
-    return finish(parser.prog, lambda: int(arguments.run(arguments)))
+    return int(arguments.run(arguments))
 
 
 if __name__ == "__main__":

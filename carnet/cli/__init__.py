@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from carnet.cli import keys, owner, recipient, verify
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -18,6 +17,13 @@ EXAMPLE = "example: carnet owner offers --cloud http://127.0.0.1:8480 --vehicle 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused or failed, 2 command line or configuration wrong."""
+    return finish("carnet", lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> int:
+    # they bring numpy: whoever breaks that off gets the exit code that `finish` has for it
+    from carnet.cli import keys, owner, recipient, verify
+
     parser: argparse.ArgumentParser = Parser(
         prog="carnet", description="Carnet for the owner of a car, and for everybody who checks.", epilog=EXAMPLE
     )
@@ -26,4 +32,4 @@ def main(argv: list[str] | None = None) -> int:
     verify.add_parser(subparsers)
     recipient.add_parser(subparsers)
     arguments = parser.parse_args(keys.tied(sys.argv[1:] if argv is None else argv))
-    return finish(parser.prog, lambda: int(arguments.run(arguments)))
+    return int(arguments.run(arguments))

@@ -25,6 +25,10 @@ COMMANDS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return finish("carnet-sim", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(
         prog="carnet-sim",
@@ -40,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     # A service manager's stop ends a drive as cleanly as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return finish(parser.prog, lambda: int(arguments.run(arguments)), interrupted=0)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        # before there was anything of which a command could say how far it came
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        return 0
 
 
 if __name__ == "__main__":

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from carnet.programs import finish
+from carnet.cli import main as carnet
+from carnet.commandline import Parser
+from carnet.programs import INTERRUPTED
+from carnet_agent.__main__ import main as agent
+from carnet_cloud.__main__ import main as cloud
+from carnet_simulator.__main__ import main as simulator
 
 PRINTING = "import sys; from carnet.programs import finish; sys.exit(finish('carnet', lambda: print({text}) or {code}))"
 
@@ -55,9 +61,33 @@ def test_a_connection_that_breaks_is_not_taken_for_the_output(tmp_path: Path) ->
     assert b"of a connection" in done.stderr
 
 
-def test_an_interrupt_has_the_code_that_the_program_says(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> int:
+PROGRAMS = {"carnet": carnet, "carnet-agent": agent, "carnet-cloud": cloud, "carnet-sim": simulator}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_interrupt_before_anything_has_begun_has_a_code_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the command line is read, or what the command needs is imported."""
+
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    assert (finish("carnet", interrupted), finish("carnet-sim", interrupted, interrupted=0)) == (130, 0)
+    monkeypatch.setattr(Parser, "parse_args", interrupted)
+    assert PROGRAMS[name]([]) == INTERRUPTED
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_interrupt_while_a_program_of_the_checkout_starts_is_no_traceback(tmp_path: Path, name: str) -> None:
+    """It hangs in its first import but one; Python alone would show where, and die of the signal."""
+    (tmp_path / "argparse.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    script = Path(sys.executable).with_name(name)
+    with subprocess.Popen(
+        [script], env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == INTERRUPTED
+        assert process.stderr.read() == b""
