@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from carnet_simulator.demo import story
+from carnet_simulator.__main__ import main
+from carnet_simulator.demo import stage, story
 from carnet_simulator.demo.scene import INSURER
 from carnet_simulator.demo.story import FIRST_READING_S, PATIENCE_S
 
@@ -54,3 +57,44 @@ def test_the_owner_withdraws_when_there_is_something_to_withdraw_from_and_the_re
     monkeypatch: pytest.MonkeyPatch, first_s: float, insurer_s: float, withdrawn_s: float, ended_s: float
 ) -> None:
     assert watched(monkeypatch, first_s, insurer_s) == (withdrawn_s, ended_s)
+
+
+def broken_off(monkeypatch: pytest.MonkeyPatch, how: BaseException) -> None:
+    """The demo sets up nothing, and at that somebody breaks it off."""
+
+    def play(arguments: argparse.Namespace, live: object, folder: Path, *_: object) -> None:
+        (folder / "owner.key").touch()
+        raise how
+
+    monkeypatch.setattr(story, "_play", play)
+    monkeypatch.setattr(stage, "broker_program", lambda _: None)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["--headless"]])
+def test_who_breaks_the_demo_off_reads_one_sentence_and_no_key_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    broken_off(monkeypatch, KeyboardInterrupt())
+    assert main(["demo", "--folder", str(tmp_path / "demo"), *words]) == 0
+    out, err = capsys.readouterr()
+    assert (err if words == ["--json"] else out).splitlines()[1:] == [
+        "stopped: every program has ended, and the folder is removed"
+    ]
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_is_to_be_kept_is_kept_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken_off(monkeypatch, KeyboardInterrupt())
+    assert main(["demo", "--folder", str(tmp_path / "demo"), "--keep"]) == 0
+    assert capsys.readouterr().out.endswith("the folder is kept\n")
+    assert (tmp_path / "demo" / "owner.key").exists()
+
+
+def test_who_reads_no_more_leaves_no_key_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `carnet-sim demo | head`: the output breaks in the middle."""
+    broken_off(monkeypatch, BrokenPipeError())
+    with pytest.raises(BrokenPipeError):
+        main(["demo", "--folder", str(tmp_path / "demo")])
+    assert not (tmp_path / "demo").exists()

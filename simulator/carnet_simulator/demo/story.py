@@ -9,6 +9,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,20 +49,31 @@ def tell(arguments: argparse.Namespace) -> int:
     played = _scene(arguments, tenant, began_ms)
     live = Live(sys.stderr if arguments.json else sys.stdout, plain=arguments.headless or arguments.json)
     folder = _folder(arguments.folder)
-    live.say(f"folder {folder}{'' if arguments.keep else ' (removed after a good end; --keep keeps it)'}")
-    keep = True
     try:
-        report = _play(arguments, live, folder, played, tenant, began_ms)
-        keep = not report["ok"]
+        play = partial(_play, arguments, live, folder, played, tenant, began_ms)
+        report = _play_in(folder, arguments.keep, live, play)
     except KeyboardInterrupt:
-        keep = False
-        raise
-    finally:
-        if not keep and not arguments.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        live.say(f"stopped: every program has ended, and the folder is {'kept' if arguments.keep else 'removed'}")
+        return 0
     if arguments.json:
         print(json.dumps(report, ensure_ascii=False))
     return 0 if report["ok"] else 1
+
+
+def _play_in(folder: Path, always_keep: bool, live: Live, play: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The report; keys and stores stay only after a failure. Whoever breaks off, or reads no more, looks at nothing."""
+    keep = True
+    try:
+        live.say(f"folder {folder}{'' if always_keep else ' (removed after a good end; --keep keeps it)'}")
+        report = play()
+        keep = not report["ok"]
+    except (KeyboardInterrupt, BrokenPipeError):
+        keep = False
+        raise
+    finally:
+        if not keep and not always_keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return report
 
 
 def _check(arguments: argparse.Namespace) -> None:
