@@ -41,6 +41,7 @@ class Forwarder:
     """One sender for some recipients; ``step`` sends at most one group and says whether there was one.
 
     ``given(t, record, now_ms)`` is the gate's answer for a record inside a transaction: may it be sent now?
+    ``seen`` is told what became of a group, but for errors of ours.
     A recipient that takes its time gets groups as small as what it takes while a lease is young.
     """
 
@@ -54,6 +55,7 @@ class Forwarder:
         clocks: Clocks,
         owner: bytes,
         group_max: int = GROUP_MAX,
+        seen: Callable[[str, Collection[Outcome]], object] = lambda *_: None,
     ) -> None:
         self._store = store
         self._recipients = recipients
@@ -63,6 +65,7 @@ class Forwarder:
         self._clocks = clocks
         self._owner = owner
         self._group_max = group_max
+        self._seen = seen
         self._farewell_ms = 0
         """Before then no recipient is told to forget: one was away."""
         self._sizes = dict.fromkeys(recipients, group_max)
@@ -80,6 +83,7 @@ class Forwarder:
         to = self._recipients[recipient]
         sent = Sender(to, self._leases, self._schema, clocks.now_ms, clocks.monotonic_ms).send(group)
         self._settle(sent)
+        self._seen(recipient, [each.outcome for each in sent if each.failure is None])
         begun = sum(each.outcome is not Outcome.UNSENT for each in sent)
         self._sizes[recipient] = min(self._group_max, 2 * len(group)) if begun == len(group) else max(1, begun)
         for failure in (each.failure for each in sent if each.failure):

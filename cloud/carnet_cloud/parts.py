@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from carnet_cloud.ledger.sequencer import Sequencer
 from carnet_cloud.monitoring.exposition import Exposition
 from carnet_cloud.monitoring.numbers import Numbers
 from carnet_cloud.monitoring.readiness import Readiness, StoreProbe
+from carnet_cloud.monitoring.troubles import Troubles
 from carnet_cloud.monitoring.watching import add_backups, add_watching
 from carnet_cloud.mqtt import BrokerLink
 from carnet_cloud.offers import Offers
@@ -122,6 +124,7 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     probe = StoreProbe(store, monotonic_ms, journal.applied)
     readiness = _readiness(running, probe, link, journal, wrapping)
     exposition = _exposition(running, store, recipients, readiness, link, leases)
+    troubles = Troubles(recipients, monotonic_ms)
     recipients = {name: exposition.timed(name, recipient) for name, recipient in recipients.items()}
     pusher = Pusher(store, keys.keys.sign, os.urandom)
     outlet = Outlet(book, catalogue, wrapping, keys.pseudonym, os.urandom)
@@ -131,9 +134,8 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     changed = _changed(pusher, link, running.loops)
     consents = Consents(store, journal, leases, waits, changed, Entries(os.urandom), running.wrote_entry)
     clocks = Clocks(now_ms, monotonic_ms, random.random)
-    forwarders = {
-        name: Forwarder(store, recipients, wrapping, leases, book.may_send, clocks, owner) for name in recipients
-    }
+    sender = partial(Forwarder, store, recipients, wrapping, leases, book.may_send, clocks, owner, seen=troubles.seen)
+    forwarders = {name: sender() for name in recipients}
 
     def explain(t: Transaction, vehicle: bytes, path: str, now: int) -> list[Answer]:
         return why(t, book, catalogue, vehicle, path, now)

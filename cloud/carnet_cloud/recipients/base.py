@@ -39,8 +39,20 @@ class Event:
         return self.event_id.hex()
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an event was not confirmed: a word for machines, and a sentence for a log that holds nothing of what was
+    sent or answered.
+    """
+
+    reason: str
+    sentence: str
+
+
 class Recipient(Protocol):
-    """Sends one event after another, at most GROUP_MAX before each `finish`; called from one thread."""
+    """Sends one event after another, at most GROUP_MAX before each `finish`; called from one thread. One that knows
+    why it last answered RETRY has that in an attribute ``trouble`` (a `Trouble`).
+    """
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         """Hand the event over; ``lease.guard()`` before each write. ``now_s``: seconds since 1970, for signatures."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
-from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome
+from carnet_cloud.recipients.base import GROUP_MAX, Event, Outcome, Trouble
 
 TAIL_BYTES = 1 << 23
 AGAIN_S = 0.002
@@ -38,6 +38,8 @@ class JsonLines:
         self._is_ours = False
         self._written = 0
         """Events of this group."""
+        self.trouble: Trouble | None = None
+        """Why the last event that was not confirmed was not."""
         if self._lock():
             self._unlock()
 
@@ -51,7 +53,8 @@ class JsonLines:
             self._written += 1
         except LeaseOver:
             return Outcome.CUT
-        except OSError:
+        except OSError as error:
+            self.trouble = _trouble(error)
             return Outcome.RETRY
         finally:
             if not self._written:
@@ -63,7 +66,8 @@ class JsonLines:
         size = os.lseek(self._fd, 0, os.SEEK_END)
         try:
             os.fsync(self._fd)
-        except OSError:
+        except OSError as error:
+            self.trouble = _trouble(error)
             os.ftruncate(self._fd, min(size, self._synced))
             self._lines.clear()
             return Outcome.RETRY
@@ -132,3 +136,7 @@ def _ids(lines: list[bytes]) -> Iterator[str]:
             yield str(json.loads(line)["id"])
         except (ValueError, KeyError, TypeError):
             continue
+
+
+def _trouble(error: OSError) -> Trouble:
+    return Trouble("file", f"its file cannot be written: {error.strerror}")

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from mqtt5 import DisconnectReasonCode, PubAckReasonCode
 
+from carnet.connecterrors import sentence
 from carnet_cloud.lease import Lease, LeaseOver
-from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.base import Event, Outcome, Trouble
 from carnet_cloud.recipients.mqttconnection import BrokenAnswer, Broker, Connection, Message, Refused, TooLarge
 
 TIMEOUT_S = 15.0
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+LOGIN = Trouble("login", "its broker does not let us in: look at username, password_file and the certificate")
 
 
 class MqttLink:
@@ -27,10 +29,12 @@ class MqttLink:
         self._connection: Connection | None = None
         self.made = 0
         """Connections so far."""
+        self.trouble: Trouble | None = None
+        """Why the last event could not be handed over, if its broker was not reached."""
 
     def deliver(self, messages: Sequence[Message], lease: Lease, *, unheard: Outcome = Outcome.RETRY) -> Outcome:
         """What became of messages that are one event; ``unheard``: if nobody was subscribed to one of them."""
-        done = False
+        done, self.trouble = False, None
         try:
             lease.guard()
             reasons = self._open(lease).exchange(messages, lease)
@@ -44,7 +48,8 @@ class MqttLink:
             if broken.reason == int(DisconnectReasonCode.PACKET_TOO_LARGE):
                 return Outcome.REFUSED
             return Outcome.CUT if lease.over else Outcome.RETRY
-        except (OSError, Refused):
+        except (OSError, Refused) as error:
+            self.trouble = Trouble("unreachable", sentence(error)) if isinstance(error, OSError) else LOGIN
             return Outcome.CUT if lease.over else Outcome.RETRY
         finally:
             if not done:
@@ -88,6 +93,10 @@ class Mqtt:
     def finish(self) -> Outcome:
         """Every answer has come by itself."""
         return Outcome.CONFIRMED
+
+    @property
+    def trouble(self) -> Trouble | None:
+        return self._link.trouble
 
     def close(self) -> None:
         self._link.close()

@@ -16,15 +16,17 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
+from carnet.connecterrors import sentence
 from carnet.errors import ConfigError
 from carnet.loopback import is_loopback
 from carnet_cloud.lease import WRITE_BYTES_MAX, Lease, LeaseOver
-from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.base import Event, Outcome, Trouble
 from carnet_cloud.recipients.cutting import shut
 
 TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 65_536
 RETRY_STATUS = frozenset({408, 425, 429})
+BROKEN = Trouble("answer_broken", "it breaks its answer off, or answers with something else than HTTP")
 
 
 class Webhook:
@@ -41,6 +43,8 @@ class Webhook:
         self._key = _secret(secret)
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self.trouble: Trouble | None = None
+        """Why the last event that was not confirmed was not."""
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
         try:
@@ -52,9 +56,10 @@ class Webhook:
         except LeaseOver:
             self._drop()
             return Outcome.CUT
-        except (OSError, http.client.HTTPException, ValueError, AttributeError):
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             # AttributeError: http.client met the socket that a cut took away
             self._drop()
+            self.trouble = Trouble("unreachable", sentence(error)) if isinstance(error, OSError) else BROKEN
             return Outcome.CUT if lease.over else Outcome.RETRY
 
     def finish(self) -> Outcome:
@@ -95,6 +100,7 @@ class Webhook:
         size = len(answer.read(ANSWER_BYTES_MAX))
         if answer.is_broken(size):
             self._drop()
+            self.trouble = BROKEN
             return Outcome.CUT if lease.over else Outcome.RETRY
         if not answer.isclosed() or answer.will_close or not 200 <= answer.status < 300:
             # after 1xx another answer would follow, and be taken for the next event's
@@ -102,7 +108,10 @@ class Webhook:
         if lease.over and answer.will_close:
             # it ends where the connection does, and we ended that
             return Outcome.CUT
-        return _judge(answer.status)
+        outcome = _judge(answer.status)
+        if outcome is Outcome.RETRY:
+            self.trouble = Trouble(f"status_{answer.status}", f"it answers with status {answer.status}")
+        return outcome
 
     def _drop(self) -> None:
         if self._connection is not None:
