@@ -323,6 +323,14 @@ def test_without_a_service_the_command_copies_and_restores(config: Path, capsys:
     service.parts.store.close()
 
 
+def test_a_backup_into_a_folder_that_is_not_there_is_refused_before_anything_is_copied(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Service(load(config)).parts.store.close()
+    assert main(["backup", str(config.parent / "srv" / "monday.db"), "--config", str(config)]) == 2
+    assert f"sudo install -d -m 700 {config.parent / 'srv'}" in capsys.readouterr().err
+
+
 def test_what_is_no_whole_store_of_this_or_an_older_version_is_not_restored(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

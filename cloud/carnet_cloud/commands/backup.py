@@ -42,6 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     config, file = load(arguments.config), arguments.file
     if file.exists():
         raise ConfigError("file_exists", f"{file} exists: a backup overwrites nothing, name a new file")
+    if not file.absolute().parent.is_dir():
+        make = f"sudo install -d -m 700 {file.parent}"
+        raise ConfigError("folder_missing", f"there is no folder {file.parent}: make it with  {make}")
     path = backup.file_of(config.store)
     if not path.is_file():
         raise ConfigError("store_missing", f"{path} does not exist: there is nothing to copy")
