@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import shutil
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
             parser.error("name the one target that the file is for")
         return _one(chosen.targets[0], chosen.replay, chosen.shrink)
     if not runner.available():
-        print("atheris is not installed: it has wheels for x86-64 only", file=sys.stderr)
+        print(runner.missing(platform.machine()), file=sys.stderr)
         return 1
     return max([_long(name, chosen.seconds, chosen.seed) for name in chosen.targets or names()])
 

@@ -32,8 +32,15 @@ class Outcome:
 
 
 def available() -> bool:
-    """Whether atheris is there: it has wheels for x86-64 alone."""
+    """Whether atheris is there."""
     return importlib.util.find_spec("atheris") is not None
+
+
+def missing(machine: str) -> str:
+    """What to do without it on this sort of machine."""
+    if machine in {"x86_64", "AMD64"}:
+        return "atheris is not installed: python3 tools/boot.py test  installs it"
+    return f"atheris has wheels for x86-64 alone: on {machine} nothing can be fuzzed"
 
 
 def fuzz(name: str, folder: Path, *, runs: int, seed: int = 1, hang_s: int = HANG_S, seconds: int = 0) -> Outcome:

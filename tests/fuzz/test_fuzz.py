@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ TARGETS = names()
 def fuzzed(name: str, folder: Path, *, runs: int, hang_s: int = runner.HANG_S) -> runner.Outcome:
     """In a child. Without atheris (it has wheels for x86-64 alone) the test is skipped, in CI never."""
     if not runner.available():
-        lacking("atheris is not installed: it has wheels for x86-64 alone")
+        lacking(runner.missing(platform.machine()))
     return runner.fuzz(name, folder, runs=runs, hang_s=hang_s)
 
 
@@ -41,6 +42,12 @@ def test_the_law_holds_for_whatever_the_fuzzer_tries(name: str, tmp_path: Path) 
     outcome = fuzzed(name, tmp_path, runs=load(name).runs)
     assert outcome.broken is None, f"{load(name).law}\n{outcome.said}\npython -m tests.fuzz {name}"
     assert outcome.runs == load(name).runs
+
+
+def test_without_the_fuzzer_the_reason_is_that_of_the_machine() -> None:
+    """Where it could be had, how to get it; elsewhere that it cannot."""
+    assert "tools/boot.py test" in runner.missing("x86_64")
+    assert "aarch64" in runner.missing("aarch64") and "boot.py" not in runner.missing("aarch64")
 
 
 def test_every_input_that_was_found_belongs_to_a_target() -> None:
