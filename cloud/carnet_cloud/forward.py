@@ -69,6 +69,11 @@ class Forwarder:
         self._farewell_ms = 0
         """Before then no recipient is told to forget: one was away."""
         self._sizes = dict.fromkeys(recipients, group_max)
+        self._showing = {name for name, each in recipients.items() if isinstance(each, ForgetfulRecipient)}
+        """Who shows what it got: an older value must not come behind a newer one, from whichever receiver."""
+        for name, each in recipients.items():
+            if isinstance(each, ForgetfulRecipient):
+                each.remember(partial(self._claim, name))
 
     def step(self, recipient: str) -> bool:
         """Lease, send and settle the oldest due events of ``recipient``, or say farewell; False if there is neither."""
@@ -110,8 +115,13 @@ class Forwarder:
             return False
         with self._store.transaction() as t:
             t.farewells.done(record, now_ms)
+            t.shown.forget(recipient, record)
             t.counters.add("record_forgotten")
         return True
+
+    def _claim(self, recipient: str, record: str, times_ms: Mapping[str, int]) -> Collection[str]:
+        with self._store.transaction() as t:
+            return t.shown.claim(recipient, record, times_ms)
 
     def _take(self, recipient: str, started_ms: float) -> list[Taken]:
         """Lease the next events whose record may be sent now; all others of a record that may not wait unopened.
@@ -123,8 +133,10 @@ class Forwarder:
         try:
             with self._store.transaction() as t:
                 t.others.forward(recipient)
-                size = self._sizes[recipient]
-                while not group and (records := t.outbox.due_records(recipient, self._owner, now_ms, size)):
+                size, turn = self._sizes[recipient], recipient in self._showing
+                while not group and (
+                    records := t.outbox.due_records(recipient, self._owner, now_ms, size, in_turn=turn)
+                ):
                     # read behind that only: what was due before may have been narrowed meanwhile
                     t.others.keep_records(records)
                     group = self._lease_due(t, recipient, records, started_ms, now_ms)
@@ -138,7 +150,8 @@ class Forwarder:
         self, t: Transaction, recipient: str, records: Collection[str], started_ms: float, now_ms: int
     ) -> list[Taken]:
         """What is due of these records, leased, as far as it may be sent."""
-        due = t.outbox.due(recipient, self._owner, now_ms, self._sizes[recipient], GROUP_BYTES_MAX)
+        size, turn = self._sizes[recipient], recipient in self._showing
+        due = t.outbox.due(recipient, self._owner, now_ms, size, GROUP_BYTES_MAX, in_turn=turn)
         due = [queued for queued in due if queued.record in records]
         given = {record: self._given(t, record, now_ms) for record in {queued.record for queued in due}}
         for record in sorted(record for record in given if not given[record]):

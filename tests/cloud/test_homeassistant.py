@@ -70,6 +70,7 @@ def event(*columns: dict[str, Any], number: int = 1) -> Event:
 
 
 SPEED = f"carnet/{kit.RECORD_ID}/Vehicle__Speed"
+ODD = f"carnet/{kit.RECORD_ID}/Vehicle__Odd"
 
 
 def test_every_path_is_a_sensor_with_its_newest_value(home: Home, adapter: HomeAssistant) -> None:
@@ -111,13 +112,63 @@ def test_the_cars_own_number_stands_in_no_name(home: Home, adapter: HomeAssistan
     assert all(VIN[-6:] not in text and kit.VEHICLE not in text for text in [*names, *about])
 
 
-def test_an_older_event_does_not_turn_a_sensor_back(home: Home, adapter: HomeAssistant) -> None:
+def test_an_older_event_does_not_turn_a_sensor_back(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
     """Events come in no promised order."""
+    Way(tmp_path / "way", adapter, 0)
     for number, (t_ms, value) in enumerate([(5000, 5), (3000, 3), (6000, 6), (5500, 4)]):
         sent = event(column("Vehicle.Speed", "km/h", [t_ms], [value]), number=number)
         assert adapter.send(sent, lease(), NOW_S) is Outcome.CONFIRMED
     assert home.states() == {SPEED: 6}
     assert [json.loads(body)["value"] for beside, body in home.end.got if beside["topic"] == SPEED] == [5, 6]
+
+
+def test_nor_after_a_restart_or_from_another_receiver(home: Home, tmp_path: Path) -> None:
+    """What is shown stands in the store. The same event once more is no older one."""
+    with contextlib.ExitStack() as all_of_them:
+        first, *others = [all_of_them.enter_context(contextlib.closing(home.adapter())) for _ in range(3)]
+        way = Way(tmp_path / "way", first, 0)
+        newer = event(column("Vehicle.Speed", "km/h", [5000], [5]), column("Vehicle.Odd", "", [1000], [1]))
+        assert first.send(newer, lease(), NOW_S) is Outcome.CONFIRMED
+        for number, other in enumerate(others, start=2):
+            way.forwarder_of(other, b"sender%02d" % number)
+            older = event(column("Vehicle.Speed", "km/h", [4999], [4]), column("Vehicle.Odd", "", [2000], [2]))
+            assert other.send(older, lease(), NOW_S) is Outcome.CONFIRMED
+            assert home.states() == {SPEED: 5, ODD: 2}
+        home.end.got.clear()
+        assert others[0].send(newer, lease(), NOW_S) is Outcome.CONFIRMED
+        assert home.states() == {SPEED: 5}
+
+
+def test_of_one_record_one_receiver_at_a_time_sends(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:
+    """Or the older of two values could reach the broker behind the newer one. Another record waits for nobody."""
+    way = Way(tmp_path / "way", adapter, 2)
+    with way.cloud.store.transaction() as t:
+        (there, _) = t.outbox.due(kit.RECIPIENT, b"receiver", way.cloud.clock.ms, 2)
+        t.outbox.lease([there.event_id], b"receiver", way.cloud.clock.ms + LEASE_MS)
+        t.shards.live(b"receiver", 2**52)
+    assert not way.forwarder.step(kit.RECIPIENT)
+    way.cloud.clock.ms += 1
+    way.cloud.give(id=kit.OTHER_RECORD_ID)
+    way.cloud.send(way.unit.data(records=(kit.OTHER_RECORD_ID,)))
+    # of one event at a time: what has to wait takes nobody's place
+    way.forwarder._sizes[kit.RECIPIENT] = 1
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert {topic.split("/")[1] for topic in home.states()} == {kit.OTHER_RECORD_ID}
+    assert not way.forwarder.step(kit.RECIPIENT)
+    way.cloud.clock.ms += LEASE_MS - 1
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert way.outcomes() == {"confirmed": 1, "queued": 1}
+
+
+def test_what_is_shown_of_a_consent_that_has_ended_is_kept_nowhere(
+    home: Home, adapter: HomeAssistant, tmp_path: Path
+) -> None:
+    way = Way(tmp_path / "way", adapter, 1)
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert way.cloud.ask("select count(*) from shown") == (2,)
+    way.withdraw()
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert way.cloud.ask("select count(*) from shown") == (0,)
 
 
 def test_a_sensor_is_described_once_a_connection(home: Home, adapter: HomeAssistant) -> None:

@@ -18,7 +18,7 @@ from tests.cloud import kit
 TABLES = (
     "event", "record", "offer", "generation", "owner_key", "owner_token", "device", "counter", "stream", "replay",
     "named_gap", "column_schema", "held", "anchor", "report", "outbox_key", "outbox", "delivery", "block", "receiver",
-    "shard", "replay_question", "replay_item", "tally", "log", "log_leaf", "log_node",
+    "shard", "replay_question", "replay_item", "shown", "tally", "log", "log_leaf", "log_node",
 )  # fmt: skip
 KEPT = {"carnet_version", "incarnation"}
 """Of what is no test's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 import certificates
-from carnet_cloud.recipients import JsonLines, Mqtt, Outcome, Recipient
+from carnet_cloud.recipients import Event, JsonLines, Mqtt, Outcome, Recipient
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import HomeAssistantRecipient, MqttRecipient
 from tests import consentkit as kit
@@ -168,7 +169,9 @@ def test_another_authority_gets_nothing(broker: Mosquitto, reader: Reader, tmp_p
 def test_what_home_assistant_shows_is_gone_from_a_real_broker_after_a_withdrawal(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    """Retained there while the consent lasts, and whoever subscribes afterwards is told of nothing."""
+    """Retained there while the consent lasts, and whoever subscribes afterwards is told of nothing. What is older than
+    that changes nothing, also from a receiver that was started again.
+    """
     place = broker.folder / "tls"
     (place / "carnet.key").chmod(0o600)
     home = HomeAssistantRecipient(
@@ -180,6 +183,14 @@ def test_what_home_assistant_shows_is_gone_from_a_real_broker_after_a_withdrawal
         assert way.forwarder.step(kit.RECIPIENT)
         with contextlib.closing(Reader(broker, "#")) as first:
             assert all(first.take(4))
+        with contextlib.closing(open_recipient(home, "again")) as started_again:
+            way.forwarder_of(started_again, b"sender02")
+            older = {"path": kit.SPEED, "unit": "km/h", "t_ms": [1], "v": [99]}
+            data = {"record": kit.RECORD_ID, "generation": 1, "columns": [older]}
+            body = json.dumps({"id": "00", "subject": "x", "data": data}).encode()
+            assert started_again.send(Event(b"0", body), lease(), NOW_S) is Outcome.CONFIRMED
+        with contextlib.closing(Reader(broker, "carnet/#", "between")) as between:
+            assert all(json.loads(each)["value"] != 99 for each in between.take(2))
         way.withdraw()
         assert way.forwarder.step(kit.RECIPIENT)
         with contextlib.closing(Reader(broker, "#", "new")) as second:

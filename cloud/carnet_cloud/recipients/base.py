@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -11,6 +11,10 @@ from carnet_cloud.lease import Lease
 
 GROUP_MAX = 64
 """Events that are leased, sent and settled together."""
+
+
+Claim = Callable[[str, Mapping[str, int]], Collection[str]]
+"""Of a record's sensors, by the capture time of a value, those that show nothing newer; from now on they show these."""
 
 
 class Outcome(Enum):
@@ -67,7 +71,14 @@ class Recipient(Protocol):
 
 @runtime_checkable
 class ForgetfulRecipient(Recipient, Protocol):
-    """A recipient that shows what it got, and has to be told when a consent has ended."""
+    """A recipient that shows the newest of what it got, and has to be told when a consent has ended.
+
+    Of one record one receiver at a time sends to it.
+    """
+
+    def remember(self, claim: Claim) -> None:
+        """What says, from the first send on, what is news."""
+        ...
 
     def forget(self, record: str, paths: Collection[str], lease: Lease) -> bool:
         """Take back what is shown of these paths under the record; whether all of it was. Sends nothing else."""

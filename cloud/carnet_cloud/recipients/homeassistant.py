@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from carnet.transforms import AGGREGATE_FIELDS
 from carnet_cloud.lease import Lease
-from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.base import Claim, Event, Outcome
 from carnet_cloud.recipients.mqtt import TIMEOUT_S, MqttLink
 from carnet_cloud.recipients.mqttconnection import Broker, Message
 
@@ -66,16 +66,22 @@ class HomeAssistant:
         self._link = MqttLink(broker, timeout_s=timeout_s)
         self._prefix = prefix
         self._topic = topic
-        self._shown: dict[tuple[str, str], int] = {}
-        """When the value was captured that a sensor shows, as far as this process knows."""
+        self._claim: Claim = _everything
         self._described: set[tuple[str, str]] = set()
         """On this connection: a broker that was away may have lost what it kept."""
 
+    def remember(self, claim: Claim) -> None:
+        """See `ForgetfulRecipient.remember`; without it everything is news."""
+        self._claim = claim
+
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - TLS and login say who we are
-        """Describe the sensors that are new here and show what is newer than what they show; see `Recipient.send`."""
+        """Describe the sensors that are new here and show what is not older than what they show; see `Recipient.send`.
+
+        That is claimed before it is written: one that is never written leaves a sensor as it is, until it comes again.
+        """
         if not self._link.is_open:
             self._described.clear()
-        readings = [each for each in newest(json.loads(event.body)) if self._is_news(each)]
+        readings = self._news(newest(json.loads(event.body)))
         new = {each.place for each in readings} - self._described
         connections = self._link.made
         # nobody has to be listening: the broker keeps what is retained
@@ -84,7 +90,6 @@ class HomeAssistant:
             # the old one ended between the look at it and the first write
             self._described.clear()
         if outcome is Outcome.CONFIRMED:
-            self._shown.update({each.place: each.t_ms for each in readings})
             self._described |= new
         return outcome
 
@@ -99,16 +104,18 @@ class HomeAssistant:
         messages = [Message(topic, b"", retain=True) for topic in topics]
         if self._link.deliver(messages, lease, unheard=Outcome.CONFIRMED) is not Outcome.CONFIRMED:
             return False
-        for place in [place for place in self._shown if place[0] == record]:
-            del self._shown[place]
-            self._described.discard(place)
+        self._described = {place for place in self._described if place[0] != record}
         return True
 
     def close(self) -> None:
         self._link.close()
 
-    def _is_news(self, reading: Reading) -> bool:
-        return reading.t_ms > self._shown.get(reading.place, -1)
+    def _news(self, readings: list[Reading]) -> list[Reading]:
+        """Those of an event that are not older than what is shown."""
+        if not readings:
+            return []
+        claimed = self._claim(readings[0].record, {each.key: each.t_ms for each in readings})
+        return [each for each in readings if each.key in claimed]
 
     def _messages(self, readings: list[Reading]) -> Iterator[Message]:
         """What describes a sensor comes before its first value."""
@@ -178,6 +185,10 @@ def _config(event: dict[str, Any], column: dict[str, Any], key: str, *, is_text:
 def _key(path: str, field: str) -> str:
     """A path and a field in the letters that Home Assistant allows."""
     return "__".join((*path.split("."), *([field] if field else [])))
+
+
+def _everything(_record: str, times_ms: Mapping[str, int]) -> Collection[str]:
+    return times_ms
 
 
 def _json(value: object) -> bytes:

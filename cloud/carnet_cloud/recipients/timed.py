@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from carnet_cloud.lease import Lease
-from carnet_cloud.recipients.base import Event, ForgetfulRecipient, Outcome, Recipient
+from carnet_cloud.recipients.base import Claim, Event, ForgetfulRecipient, Outcome, Recipient
 
 
 class Timed:
@@ -36,6 +36,9 @@ class TimedForgetful(Timed):
     def __init__(self, recipient: ForgetfulRecipient, took: Callable[[float], None]) -> None:
         super().__init__(recipient, took)
         self._forgetful = recipient
+
+    def remember(self, claim: Claim) -> None:
+        self._forgetful.remember(claim)
 
     def forget(self, record: str, paths: Collection[str], lease: Lease) -> bool:
         return self._forgetful.forget(record, paths, lease)

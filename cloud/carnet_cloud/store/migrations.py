@@ -198,6 +198,13 @@ STEPS: tuple[str, ...] = (
         primary key (vehicle, epoch, number)
     ) without rowid;
     """,
+    # how new what a recipient shows is. What it showed before is not known: the next value counts as newer
+    """
+    create table shown (
+        recipient text not null, record text not null, sensor text not null, t_ms integer not null,
+        primary key (recipient, record, sensor)
+    ) without rowid;
+    """,
 )
 
 

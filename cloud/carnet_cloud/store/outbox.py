@@ -59,6 +59,12 @@ _NOBODYS = "(lease_owner is null or lease_owner = ? or not exists (select 1 from
 """Not another receiver's: one that nobody has buried writes down what became of its group, however long that takes."""
 _IN_WINDOW = "(replay_ms is null or payload is not null and replay_until_ms > ?)"
 """It goes for the first time, or its replay window is open."""
+_IN_TURN = (
+    " and not exists (select 1 from outbox as other where other.record = outbox.record"
+    " and other.recipient = outbox.recipient and other.state = 'leased' and other.lease_owner <> ?"
+    " and other.lease_until_ms > ?)"
+)
+"""Nobody else is sending of its record."""
 _DELIVERY = (
     "event_id, record, recipient, generation, samples, counts, first_ms, last_ms, size_bytes, outcome, time_ms,"
     " log_position"
@@ -101,21 +107,30 @@ class Outbox:
         return True
 
     def due(
-        self, recipient: str, owner: bytes, now_ms: int, limit: int, size_bytes_max: int | None = None
+        self,
+        recipient: str,
+        owner: bytes,
+        now_ms: int,
+        limit: int,
+        size_bytes_max: int | None = None,
+        *,
+        in_turn: bool = False,
     ) -> list[Queued]:
         """Events of a recipient whose time has come for ``owner`` to send them, by that time; those with a lease that
         ran out come first.
 
-        Their payloads have at most ``size_bytes_max`` together, or it is one alone.
+        Their payloads have at most ``size_bytes_max`` together, or it is one alone. ``in_turn``: none of a
+        record of which another receiver has something in the air.
         """
         found: list[Queued] = []
         room = size_bytes_max
+        turn = (owner, now_ms) if in_turn else ()
         for state, time_of in _DUE:
             rows = self._db.execute(
                 "select event_id, record, recipient, generation, coalesce(replay_ms, created_ms), payload, attempts"
                 f" from outbox where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS} and {_IN_WINDOW}"
-                f" order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, owner, now_ms, limit - len(found)),
+                f"{_IN_TURN if in_turn else ''} order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, owner, now_ms, *turn, limit - len(found)),
             )
             for row in rows:
                 queued = Queued(*row)
@@ -126,14 +141,15 @@ class Outbox:
                 found.append(queued)
         return found
 
-    def due_records(self, recipient: str, owner: bytes, now_ms: int, limit: int) -> set[str]:
+    def due_records(self, recipient: str, owner: bytes, now_ms: int, limit: int, *, in_turn: bool = False) -> set[str]:
         """The records of what `due` would find."""
         found: list[str] = []
+        turn = (owner, now_ms) if in_turn else ()
         for state, time_of in _DUE:
             rows = self._db.execute(
                 f"select record from outbox where recipient = ? and state = ? and {time_of} <= ? and {_NOBODYS}"
-                f" and {_IN_WINDOW} order by {time_of}, event_id limit ?",
-                (recipient, state, now_ms, owner, now_ms, limit - len(found)),
+                f" and {_IN_WINDOW}{_IN_TURN if in_turn else ''} order by {time_of}, event_id limit ?",
+                (recipient, state, now_ms, owner, now_ms, *turn, limit - len(found)),
             )
             found += [row[0] for row in rows]
         return set(found)

@@ -16,6 +16,7 @@ from carnet_cloud.store.outbox import Outbox
 from carnet_cloud.store.outboxkeys import OutboxKeys
 from carnet_cloud.store.replays import Replays
 from carnet_cloud.store.shards import Shards
+from carnet_cloud.store.shown import Shown
 from carnet_cloud.store.streams import Streams
 from carnet_cloud.store.tallies import Tallies
 from carnet_cloud.store.waiting import Waiting
@@ -32,6 +33,7 @@ class Transaction:
     outbox_keys: OutboxKeys
     replays: Replays
     farewells: Farewells
+    shown: Shown
     blocks: Blocks
     counters: Counters
     shards: Shards
@@ -51,6 +53,7 @@ class Transaction:
             OutboxKeys(db),
             Replays(db),
             Farewells(db),
+            Shown(db),
             Blocks(db),
             Counters(db),
             Shards(db),
