@@ -16,6 +16,7 @@ from carnet.topics import topic_up
 from carnet_cloud.catalogue import Catalogue, read_entries
 from carnet_cloud.consents import Consents
 from carnet_cloud.enrol import enrol
+from carnet_cloud.grantbook import tenure_of
 from carnet_cloud.ledger.accounts import day_accounts, end_expired
 from carnet_cloud.offers import Offers
 from carnet_cloud.running.keeper import AT_ONCE
@@ -115,6 +116,12 @@ class CloudSide:
     @property
     def offers(self) -> Offers:
         return self.front.offers
+
+    @property
+    def tenure(self) -> int:
+        """The epoch that the store has the vehicle in."""
+        with self.store.transaction() as t:
+            return tenure_of(t, VEHICLE)[0]
 
     def enrol(self, identity: Identity) -> bool:
         """Somebody brings the file of a unit; with a later epoch it is of a car that was sold."""
@@ -288,9 +295,10 @@ class CloudSide:
         try:
             for _ in range(GROUPS_AT_ONCE):
                 node.ears[recipient].final.clear()
+                freezes = node.freezes
                 if not self.call(lambda: node.forwarders[recipient].step(recipient)):
                     break
-                self._settled(node.ears[recipient].final)
+                self._settled(node.ears[recipient].final, stood_still=node.freezes > freezes)
         except NodeKilled:
             # whoever keeps the processes begins another one
             if node in self.nodes:
@@ -306,11 +314,21 @@ class CloudSide:
         query = "select 1 from outbox where recipient = ? and state in ('queued', 'leased') limit 1"
         return self.is_up and self.disk.connection(STORE).execute(query, (recipient,)).fetchone() is not None
 
-    def _settled(self, final: list[str]) -> None:
+    def _settled(self, final: list[str], *, stood_still: bool) -> None:
+        """What was answered for good never comes again, but for what another program took meanwhile from one that stood
+        still in the middle of its group.
+        """
         if len(final) > 1:
             self._clockwork.note("sent_in_a_group")
         for event_id in final:
-            self._ledger.settled(event_id)
+            if stood_still and self._is_due(event_id):
+                self._clockwork.note("taken_in_a_freeze")
+            else:
+                self._ledger.settled(event_id)
+
+    def _is_due(self, event_id: str) -> bool:
+        query = "select 1 from outbox where event_id = ? and state in ('queued', 'leased')"
+        return self.disk.connection(STORE).execute(query, (bytes.fromhex(event_id),)).fetchone() is not None
 
     def sequence(self) -> None:
         """One turn of the sequencer's loop; now and then it hangs for a while."""

@@ -246,7 +246,7 @@ class Mischief:
             self._clockwork.at(self._random.randrange(50, 20_000), "give again", lambda: self._world.owner.give(GARAGE))
 
     def _withdraw_in_a_send(self) -> None:
-        """While the recipient is being written to; in a minute at the latest."""
+        """While the recipient is being written to; in half a minute at the latest."""
 
         def once() -> None:
             if self._world.listeners[GARAGE].interrupt is not None:
@@ -258,7 +258,7 @@ class Mischief:
             self._withdraw()
 
         self._world.listeners[GARAGE].interrupt = now
-        self._clockwork.at(60_000, "withdraw at the latest", once)
+        self._clockwork.at(30_000, "withdraw at the latest", once)
 
     def _deafen(self) -> None:
         self._world.listeners[GARAGE].temper = {"deaf": 1.0}

@@ -113,6 +113,7 @@ class Node:
         self.inbox: list[tuple[str, bytes]] = []
         self.sending: set[str] = set()
         self.is_frozen = False
+        self.freezes = 0
         self.is_dead = False
         self.ears: dict[str, Ear] = {name: listener.ear(self._freeze) for name, listener in listeners.items()}
         journal = Journal(
@@ -165,6 +166,7 @@ class Node:
     def _freeze(self, length_ms: int, *, dies: bool) -> None:
         """The machine stops it in the middle of a send; the rest of the world goes on."""
         self.is_frozen = True
+        self.freezes += 1
         self._clockwork.note("node_killed" if dies else "node_frozen")
         self._clockwork.run(self._clockwork.now_ms + length_ms)
         self.is_frozen = False

@@ -86,6 +86,9 @@ class Owner:
     def _deliver_record(self, agreed: Agreed) -> None:
         def work() -> bool:
             if agreed.epoch == self._who.epoch and not self._cloud.is_quarantined:
+                if self._cloud.tenure != agreed.epoch:
+                    # it has not heard of the sale, or forgotten it: it would refuse, and he asks again when it has
+                    return False
                 self._cloud.offers.publish(agreed.offer)
                 self._cloud.consents.give(agreed.token, kit.VEHICLE)
             return True

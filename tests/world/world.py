@@ -130,6 +130,7 @@ class World:
     def begin_clone(self) -> None:
         """A thief puts a copy of the unit, with its keys, into a car of his own."""
         who, now_ms = self.unit.identity, self.clockwork.now_ms
+        self.ledger.cloned_ms = now_ms
         send = partial(self.broker.take, "up", arrive=partial(self.cloud.arrive, device=who.device))
         car = Car(self._random, now_ms, CLONE)
         car.vin = self._car.vin

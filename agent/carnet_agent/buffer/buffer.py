@@ -13,6 +13,7 @@ from carnet.note import DestructionReason
 from carnet_agent.buffer.destruction import destroy_boxes, forget_destroyed, is_named, next_destroyed, places_of
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
+from carnet_agent.buffer.plausible import drop_implausible
 from carnet_agent.buffer.rows import Destroyed, Dropped, Lost, NewBox, NewEnvelope, Priority, Row, Saved
 from carnet_agent.buffer.salvage import Salvages
 from carnet_agent.buffer.schemas import drop_unused, find, hashes, keep, rows_naming
@@ -30,8 +31,8 @@ _ROW = "select number, stream, seq, type, priority, samples, envelope from row "
 class Buffer:
     """The buffer over a configured connection (`tables.configure`); nobody else has the file open.
 
-    ``key`` signs for ``device``; ``random`` gives random bytes. Every public method that changes something is one
-    transaction, so one fsync. What writes evicts when the cap is reached; BufferFull when that does not help.
+    ``key`` signs for ``device``. Every public method that changes something is one transaction, so one fsync. What
+    writes evicts when the cap is reached; BufferFull when that does not help.
     """
 
     def __init__(
@@ -149,7 +150,10 @@ class Buffer:
         self._disk.with_room(lambda: self._db.executemany(query, rows))
 
     def promote(self) -> int:
-        """Make envelopes of the checkpoints that a crash left; how many. Called once, before the first window."""
+        """Make envelopes of the checkpoints that a crash left; how many. Called once, before the first window.
+
+        What the disk has made of the small tables and nobody can have written goes first (`plausible`), counted.
+        """
 
         def write() -> int:
             query = "select priority, cut, kid, box, handle, samples, schema from checkpoint order by number"
@@ -159,6 +163,8 @@ class Buffer:
             self.sealed.count(new, "")
             return len([self._insert(each) for each in new])
 
+        with self._disk.transaction():
+            self._disk.corrupt_rows += drop_implausible(self._db)
         return self._disk.with_room(write)
 
     def add_gap_row(self, seal: Callable[[bytes, Sequence[Lost]], NewBox], limit: int = 256) -> int | None:
@@ -347,8 +353,6 @@ class Buffer:
     def drop_unused_schemas(self) -> None:
         """Forget schemas that no row and no checkpoint names."""
         self._disk.with_room(lambda: drop_unused(self._db))
-
-    # looking
 
     def counts(self) -> dict[str, int]:
         """Rows, samples, bytes and loss, for status and health."""
