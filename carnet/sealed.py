@@ -119,7 +119,8 @@ def open_body(body: bytes, schema: Schema, key: BoxKey, record: bytes, boot_id: 
     """
     sealed = parse_sealed(body, schema)
     if sealed.declaration.kid != key.kid:
-        raise OpenError("box_key_differs", "the readings are sealed to another key than the one at hand")
+        wanted = sealed.declaration.kid.hex()
+        raise OpenError("box_key_differs", f"the readings are sealed to the key {wanted}, which is not at hand")
     plain = unpad(open_sealed(sealed.part, key))
     binding = Context(record, boot_id, schema.hash).binding(body[: len(body) - len(sealed.part)])
     if not hmac.compare_digest(plain[:_BINDING_BYTES], binding):

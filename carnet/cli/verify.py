@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from carnet.cli import show
 from carnet.cli.logkeys import parse_given
-from carnet.errors import ConfigError, FormatError, LedgerError
+from carnet.errors import ConfigError, Error, FormatError, LedgerError, RemoteError
 from carnet.ledger.account import Account, Count, judge_accounts
 from carnet.ledger.checkpoint import Checkpoint
 from carnet.ledger.follow import SENTENCES, Verdict, judge
@@ -24,6 +27,7 @@ from carnet.ledger.signednote import NoteKey
 
 EXAMPLE = "example: carnet verify receipt.json --checkpoint-key carnet.example/log+d2e01b3c+AdZa…"
 VARIABLE = "CARNET_CHECKPOINT_KEY"
+Found = TypeVar("Found")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,26 +51,53 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    receipts = [_read(file) for file in arguments.files]
-    keys = _keys(arguments.checkpoint_key, receipts)
-    proven = [(receipt, receipt.verify(keys)) for receipt in receipts]
+    """Every receipt for itself, then all together; what is refused keeps nothing else from being shown."""
+    refused: list[Error] = []
+    receipts = _passed(refused, (partial(_read, file) for file in arguments.files))
+    if not receipts:
+        return _code(refused)
+    keys = _keys(arguments.checkpoint_key, [receipt for _, receipt in receipts])
+    proven = _passed(refused, (partial(_proof, file, receipt, keys) for file, receipt in receipts))
     _require_one_history([checkpoint for _, checkpoint in proven])
-    accounts = _accounts(proven)
-    for placed in accounts:
-        judge_accounts(placed)
+    stories = _passed(refused, (partial(_story, placed) for placed in _accounts(proven)))
     if arguments.json:
         print(show.as_json([_document(*each) for each in proven]))
-        return 0
+        return _code(refused)
     for receipt, checkpoint in proven:
         print(f"proven: {checkpoint.origin} holds at place {receipt.index} of {checkpoint.head.size}")
         print(f"  {_sentence(receipt.leaf)}")
-    for placed in accounts:
-        if len(placed) > 1:
-            print(_story(placed))
-    return 0
+    for story in filter(None, stories):
+        print(story)
+    return _code(refused)
 
 
-def _read(file: Path) -> Receipt:
+def _passed(refused: list[Error], steps: Iterable[Callable[[], Found]]) -> list[Found]:
+    """What the steps find; what one is refused for is said at once."""
+    found = []
+    for step in steps:
+        try:
+            found.append(step())
+        except Error as error:
+            refused.append(error)
+            print(f"carnet: {error}", file=sys.stderr)
+    return found
+
+
+def _code(refused: list[Error]) -> int:
+    """A receipt that is refused is worse than a file that is not there."""
+    if not refused:
+        return 0
+    return 2 if all(isinstance(error, ConfigError) for error in refused) else 1
+
+
+def _proof(file: Path, receipt: Receipt, keys: tuple[NoteKey, ...]) -> tuple[Receipt, Checkpoint]:
+    try:
+        return receipt, receipt.verify(keys)
+    except RemoteError as e:
+        raise type(e)(e.reason, f"{file}: {e}") from e
+
+
+def _read(file: Path) -> tuple[Path, Receipt]:
     try:
         with file.open("rb") as opened:
             data = opened.read(RECEIPT_BYTES_MAX + 1)
@@ -74,7 +105,7 @@ def _read(file: Path) -> Receipt:
         raise ConfigError("receipt_file", f"{file} cannot be read: {e.strerror}") from e
     try:
         # a line feed at the end is what editors and shells add
-        return parse_receipt(data.removesuffix(b"\n"))
+        return file, parse_receipt(data.removesuffix(b"\n"))
     except FormatError as e:
         raise FormatError(e.reason, f"{file} is not a receipt: {e}") from e
 
@@ -129,7 +160,10 @@ def _counted(count: Count) -> str:
 
 
 def _story(placed: Sequence[tuple[int, Account]]) -> str:
-    """What accounts of one record show together, once they were judged."""
+    """What accounts of one record show together, or nothing of one alone; LedgerError if they contradict each other."""
+    judge_accounts(placed)
+    if len(placed) == 1:
+        return ""
     (_, first), (_, last) = placed[0], placed[-1]
     more = Count(last.total.events - first.total.events, last.total.samples - first.total.samples)
     line = (

@@ -125,18 +125,24 @@ def judge_accounts(placed: Sequence[tuple[int, Account]]) -> None:
         ended, day = before if before.ended else ended, before.day or day
         _judge_next(before, after)
         if next_place <= place or after.time_ms < before.time_ms or (after.day and after.day <= day):
-            raise LedgerError("account_order", "an account lies before the one that it follows, in the log or in time")
+            words = f"an account of {after.record} lies before the one that it follows, in the log or in time"
+            raise LedgerError("account_order", words)
         if ended and (after.ended or after.total != ended.total):
-            raise LedgerError("account_after_end", "an account after the end of its consent has another total")
+            words = f"an account of {after.record} after the end of its consent has another total"
+            raise LedgerError("account_after_end", words)
 
 
 def _judge_next(before: Account, after: Account) -> None:
     if (before.record, before.recipient) != (after.record, after.recipient):
         raise LedgerError("account_other", "two accounts are of different records or recipients")
     if after.number != before.number + 1:
-        raise LedgerError("account_gap", "an account of a record is missing between two others, or is there twice")
+        raise LedgerError(
+            "account_gap",
+            f"an account of {before.record} is missing between two others, or is there twice: number {after.number} "
+            f"follows number {before.number}",
+        )
     if not after.total.covers(before.total) or not after.confirmed.covers(before.confirmed):
-        raise LedgerError("account_falls", "an account says less than the one before it")
+        raise LedgerError("account_falls", f"an account of {after.record} says less than the one before it")
 
 
 def _count(value: object) -> Count:

@@ -11,7 +11,7 @@ import pytest
 
 from carnet import canonical
 from carnet.cli import main
-from carnet.keys import RECIPIENT_SEAL, encode_key
+from carnet.keys import RECIPIENT_SEAL, BoxKey, encode_key
 from carnet.offers import parse_offer
 from tests import consentkit as kit
 from tests.vectors import make_sealed_vectors as vectors
@@ -80,7 +80,9 @@ def test_an_older_key_still_opens_what_was_sealed_to_it(
     newer.write_text(encode_key(RECIPIENT_SEAL, vectors.OTHER_SEED))
     newer.chmod(0o600)
     assert opened(tmp_path, [line(GOOD)], newer) == 1
-    assert "(box_key_differs)" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    wanted = BoxKey.from_seed(vectors.RECIPIENT_SEED).kid.hex()
+    assert "(box_key_differs)" in err and f"sealed to the key {wanted}" in err
     assert opened(tmp_path, [line(GOOD)], newer, key) == 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from carnet.cli import main, verify
+from carnet.ids import format_id
 from carnet.keys import LOG_SIGN, encode_key
 from carnet.ledger.account import Count
 from carnet.ledger.receipt import Receipt
@@ -93,8 +94,35 @@ def test_what_no_account_shows_is_not_said(
 
 def test_an_account_that_is_missing_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", *written(tmp_path, LOG.receipt(2), LOG.receipt(7)), *KEYED]) == 1
-    found = capsys.readouterr()
-    assert "an account of a record is missing" in found.err and found.out == ""
+    out, err = capsys.readouterr()
+    start = f"carnet: an account of {RECORD_ID} is missing between two others"
+    assert err == f"{start}, or is there twice: number 4 follows number 1\n"
+    assert (out.count("proven: "), "together" in out) == (2, False)
+
+
+def test_a_refused_receipt_keeps_no_other_from_being_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is refused decides the exit code; a file that is not there only if nothing was."""
+    good, bad, last = written(tmp_path, LOG.receipt(1), LOG.receipt(5), LOG.receipt(3))
+    Path(bad).write_bytes(Path(bad).read_bytes().replace(b'"events":10', b'"events":11'))
+    (tmp_path / "note.txt").write_text("dear owner")
+    note, gone = str(tmp_path / "note.txt"), str(tmp_path / "gone.json")
+    assert main(["verify", gone, good, bad, note, last, *KEYED]) == 1
+    out, err = capsys.readouterr()
+    assert [line.partition(" of ")[0].split()[-1] for line in out.splitlines()[::2]] == ["1", "3"]
+    assert [line.split()[1].rstrip(":") for line in err.splitlines()] == [gone, note, bad]
+    assert main(["verify", gone, good, *KEYED]) == 2
+    assert capsys.readouterr().out.count("proven: ") == 1
+    assert main(["verify", good, bad, *KEYED, "--json"]) == 1
+    assert [each["index"] for each in json.loads(capsys.readouterr().out)] == [1]
+
+
+def test_one_records_gap_leaves_the_others_story_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = format_id("rec_", b"record-two")
+    log = Log(log_leaf(), *(account(n, n, record=r) for r, ns in ((RECORD_ID, (1, 3)), (other, (1, 2))) for n in ns))
+    assert main(["verify", *written(tmp_path, *map(log.receipt, range(1, 5))), *KEYED]) == 1
+    out, err = capsys.readouterr()
+    assert (f"together: 2 accounts of {other}" in out, out.count("together")) == (True, 1)
+    assert (f"an account of {RECORD_ID} is missing" in err, err.count("\n")) == (True, 1)
 
 
 def test_something_sent_after_the_end_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +130,9 @@ def test_something_sent_after_the_end_is_seen(tmp_path: Path, capsys: pytest.Cap
     end = account(1, 5, ended=State.WITHDRAWING)
     log = Log(log_leaf(), consent(), end, account(2, 6, confirmed=Count(6, 60)))
     assert main(["verify", *written(tmp_path, log.receipt(2), log.receipt(3)), *KEYED]) == 1
-    assert capsys.readouterr().err == "carnet: an account after the end of its consent has another total\n"
+    assert capsys.readouterr().err == (
+        f"carnet: an account of {RECORD_ID} after the end of its consent has another total\n"
+    )
 
 
 def test_a_split_log_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +152,7 @@ def test_a_changed_receipt_proves_nothing(tmp_path: Path, capsys: pytest.Capture
     assert main(["verify", file, *KEYED]) == 1
     assert capsys.readouterr() == (
         "",
-        "carnet: the leaf is not in the log at this place: the proof leads to another root\n",
+        f"carnet: {file}: the leaf is not in the log at this place: the proof leads to another root\n",
     )
 
 
@@ -225,7 +255,7 @@ def test_the_pages_lines_prove_what_it_says(
     assert "none missing between them" in together and "nothing was added after its end" in together
 
 
-def test_an_example_that_somebody_changed_proves_nothing(
+def test_an_example_that_somebody_changed_is_refused_and_the_others_are_proven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ten confirmed samples less."""
@@ -236,4 +266,6 @@ def test_an_example_that_somebody_changed_proves_nothing(
     assert '"samples":120' in text
     changed.write_text(text.replace('"samples":120', '"samples":110'))
     assert main([str(changed) if word.endswith(changed.name) else word for word in words]) == 1
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out.count("proven: ") == sum(word.endswith(".json") for word in words) - 1
+    assert f"{changed}: the leaf is not in the log" in err
