@@ -21,6 +21,7 @@ from tests import consentkit as kit
 from tests.agent.units import config_text
 from tests.cloud.test_commands import CONFIG
 from tests.conftest import CHECKOUT
+from tests.layout import project
 
 PROGRAMS: Final[dict[str, Callable[[list[str]], int]]] = {
     "carnet": carnet,
@@ -256,3 +257,13 @@ def test_every_command_has_a_row() -> None:
     known |= {f"carnet-cloud {name}" for name in OF_CLOUD}
     known |= {f"carnet-agent {name}" for name in OF_AGENT} | {f"carnet-sim {name}" for name in OF_SIMULATOR}
     assert {name for name in known if not any(line.startswith(name) for line in WRONG.splitlines())} == set()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_says_its_version(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing that whoever helps asks for; in a checkout, too, which was never installed."""
+    described = project()["project"]
+    assert isinstance(described, dict)
+    with pytest.raises(SystemExit) as left:
+        PROGRAMS[program](["--version"])
+    assert (left.value.code, *capsys.readouterr()) == (0, f"{program} {described['version']}\n", "")

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from carnet import VERSION
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="carnet-agent", description="The part of Carnet that runs in the car.", epilog=EXAMPLE)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, help_line) in COMMANDS.items():
         if words[:1] == [name]:

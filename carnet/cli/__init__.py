@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from carnet import VERSION
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -27,6 +28,7 @@ def _run(argv: list[str] | None) -> int:
     parser: argparse.ArgumentParser = Parser(
         prog="carnet", description="Carnet for the owner of a car, and for everybody who checks.", epilog=EXAMPLE
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     owner.add_parser(subparsers)
     verify.add_parser(subparsers)

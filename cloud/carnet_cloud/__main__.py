@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from carnet import VERSION
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -22,6 +23,7 @@ def _run(argv: list[str] | None) -> int:
     parser: argparse.ArgumentParser = Parser(
         prog="carnet-cloud", description="The cloud part of Carnet.", epilog=EXAMPLE
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (keygen, enrol, offer, end, run, why, backup, restore):
         command.add_parser(subparsers)

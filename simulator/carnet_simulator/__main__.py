@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from carnet import VERSION
 from carnet.commandline import Parser
 from carnet.programs import finish
 
@@ -35,6 +36,7 @@ def _run(argv: Sequence[str] | None) -> int:
         description="Cars and captures on virtual buses, and a broker, for trying Carnet without hardware.",
         epilog="example: carnet-sim drive --seed 1 --seconds 60",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, help_line) in COMMANDS.items():
         if words[:1] == [name]:
