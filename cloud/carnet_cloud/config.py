@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from carnet.configerrors import sentence
 from carnet.errors import ConfigError
 from carnet_cloud.catalogue import Catalogue, read_entries
-from carnet_cloud.recipientsections import AnyRecipient, Section, check_tls
+from carnet_cloud.recipientsections import FORMS_OF_RECIPIENTS, KINDS, AnyRecipient, Section, check_tls
 
 M = TypeVar("M", bound=BaseModel)
+PORT_MAX = 65_535
+SHARD = r"^(\+|[0-9a-f]{2})$"
+LISTEN = r"^[^:]+:\d{1,5}$"
+LOG_NAME = r"^[a-z0-9]([a-z0-9._/-]{0,98}[a-z0-9])?$"
+FORMS = {
+    **FORMS_OF_RECIPIENTS,
+    SHARD: 'two hexadecimal digits, or "+" for all',
+    LISTEN: "an address and a port, as 127.0.0.1:8480",
+    LOG_NAME: "at most 100 of the characters a-z, 0-9, dot, dash, slash and underscore; a letter or digit at both ends",
+}
+"""Patterns in words."""
 
 
 class StoreSection(Section):
@@ -76,7 +87,7 @@ class MqttSection(Section):
     )
     cert_file: Path | None = Field(default=None, description="this receiver's certificate")
     key_file: Path | None = Field(default=None, description="key of this receiver's certificate")
-    shards: tuple[Annotated[str, Field(pattern=r"^(\+|[0-9a-f]{2})$")], ...] = Field(
+    shards: tuple[Annotated[str, Field(pattern=SHARD)], ...] = Field(
         default=("+",), min_length=1, description='shards to serve, as two hexadecimal digits; "+" is all'
     )
 
@@ -89,7 +100,7 @@ class MqttSection(Section):
 class ApiSection(Section):
     """The consent API that owners' tools talk to."""
 
-    listen: str = Field(default="127.0.0.1:8480", pattern=r"^[^:]+:\d{1,5}$", description="address and port")
+    listen: str = Field(default="127.0.0.1:8480", pattern=LISTEN, description="address and port")
     operator_token_file: Path | None = Field(
         default=None, description="file with the operator's token; without it nobody can publish offers"
     )
@@ -97,13 +108,20 @@ class ApiSection(Section):
         default=None, description="file with the token that opens /metrics, as the operator's does too; absent: none"
     )
 
+    @field_validator("listen")
+    @classmethod
+    def _port(cls, listen: str) -> str:
+        if int(listen.rpartition(":")[2]) > PORT_MAX:
+            raise ValueError(f"a port is at most {PORT_MAX}")
+        return listen
+
 
 class LedgerSection(Section):
     """The transparency log."""
 
     name: str | None = Field(
         default=None,
-        pattern=r"^[a-z0-9]([a-z0-9._/-]{0,98}[a-z0-9])?$",
+        pattern=LOG_NAME,
         description="what new logs are called, before their tenant; absent: carnet/, the id of the log's key, /log",
     )
 
@@ -145,7 +163,9 @@ class CloudConfig(Section):
         if self.store.url is not None and self.mqtt.shards != ("+",):
             raise ValueError("the receivers on one store.url share the shards themselves: leave mqtt.shards out")
         if len({r.id for r in self.recipient}) != len(self.recipient):
-            raise ValueError("two recipients have one id")
+            raise ValueError("two [[recipient]] have one id")
+        if len({r.name for r in self.recipient}) != len(self.recipient):
+            raise ValueError("two [[recipient]] have one name: owners could not tell them apart")
         return self
 
 
@@ -163,7 +183,7 @@ def load(path: Path) -> CloudConfig:
         # By way of JSON, since there strict means what it says: an array is a tuple, but "7" is no number.
         config = CloudConfig.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as e:
-        found = sentence(e.errors(include_url=False, include_input=False))
+        found = sentence(e.errors(include_url=False, include_input=False), KINDS, FORMS)
         raise ConfigError("config_value", f"{path}: {found}") from e
     return _resolved(config, path.absolute().parent)
 

@@ -10,6 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from carnet.loopback import is_loopback
 
 TOPIC = r"^[^+#\x00]{1,1024}$"
+RECIPIENT_ID = r"^rcp_[a-z2-7]{16}$"
+KAFKA_BROKER = r"^[^,\s]+:\d{1,5}$"
+KAFKA_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+KINDS = ("file", "webhook", "mqtt", "homeassistant", "kafka")
+FORMS_OF_RECIPIENTS = {
+    TOPIC: "a topic without + and #, of at most 1,024 characters",
+    RECIPIENT_ID: "rcp_ and 16 of the characters a-z and 2-7, which you choose once",
+    KAFKA_BROKER: "host:port",
+    KAFKA_TOPIC: "at most 249 letters, digits, dots, dashes and underscores",
+}
+"""Patterns in words."""
 
 
 class Section(BaseModel):
@@ -21,7 +32,7 @@ class Section(BaseModel):
 class AnyKind(Section):
     """What every recipient has."""
 
-    id: str = Field(pattern=r"^rcp_[a-z2-7]{16}$", description="the recipient's id, as in its offers")
+    id: str = Field(pattern=RECIPIENT_ID, description="the recipient's id, as in its offers")
     name: str = Field(description="the recipient's name, for people: what its offers must call it")
     token_file: Path | None = Field(
         default=None, description="file with the token that it asks for a replay with; absent: it cannot ask"
@@ -84,10 +95,10 @@ class KafkaRecipient(AnyKind):
     """A recipient that reads a topic of its own Kafka cluster; needs the extra `kafka`."""
 
     kind: Literal["kafka"]
-    brokers: tuple[Annotated[str, Field(pattern=r"^[^,\s]+:\d{1,5}$")], ...] = Field(
+    brokers: tuple[Annotated[str, Field(pattern=KAFKA_BROKER)], ...] = Field(
         min_length=1, description="some brokers of the cluster, each as host:port"
     )
-    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="topic to publish to; it must be there")
+    topic: str = Field(pattern=KAFKA_TOPIC, description="topic to publish to; it must be there")
     username: str = Field(default="", description="name at the cluster, if it asks for a password")
     password_file: Path | None = Field(default=None, description="file with the password")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from carnet_cloud.__main__ import main
-from carnet_cloud.config import MqttSection, load
+from carnet_cloud.config import FORMS, CloudConfig, MqttSection, load
 from carnet_cloud.gate import Blocked
 from carnet_cloud.journal import Narrowing
 from carnet_cloud.mqtt import BrokerLink
@@ -39,6 +40,13 @@ listen = "127.0.0.1:0"
 [catalogue]
 mappings = ["{MAPPING}"]
 """
+RECIPIENTS = (
+    "".join(
+        f'[[recipient]]\nid = "rcp_{letter * 16}"\nkind = "file"\nname = "{name}"\npath = "{name}.jsonl"\n'
+        for letter, name in (("a", "workshop"), ("b", "insurer"))
+    )
+    + "[api]"
+)
 
 
 @pytest.fixture
@@ -76,6 +84,16 @@ def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest
         ("port = 9", 'cert_file = "cloud.toml"', "cert_file and key_file belong together"),
         ("port = 9", 'cert_file = "x.pem"\nkey_file = "x.key"', "a certificate needs ca_file"),
         ("[api]", '[api]\noperator_token_file = "nowhere"', "nowhere cannot be read"),
+        ('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:99999"', "api.listen: a port is at most 65535"),
+        ('listen = "127.0.0.1:0"', 'listen = "8480"', "api.listen: write an address and a port, as 127.0.0.1:8480"),
+        ("[api]", RECIPIENTS.replace('"file"', '"fiel"'), "first [[recipient]]: kind: write one of 'file', 'webhook'"),
+        (
+            "[api]",
+            RECIPIENTS.replace("rcp_b", "rpc_b"),
+            "second [[recipient]], id: write rcp_ and 16 of the characters",
+        ),
+        ("[api]", RECIPIENTS.replace('"insurer"', '"workshop"'), "two [[recipient]] have one name"),
+        ("[api]", RECIPIENTS.replace("rcp_bbbb", "rcp_aaaa").replace("b" * 12, "a" * 12), "have one id"),
         ("port = 9", 'port = "9"', "mqtt.port: "),
         ("port = 9", "port = 9.0", "mqtt.port: "),
         ("port = 9", "port = true", "mqtt.port: "),
@@ -93,6 +111,12 @@ def test_a_wrong_configuration_is_one_sentence(
     err = capsys.readouterr().err
     assert word in err
     assert err.count("\n") == 1
+
+
+def test_every_pattern_of_the_configuration_has_words() -> None:
+    """Nobody is asked to read a regular expression."""
+    patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(CloudConfig.model_json_schema())))
+    assert {json.loads(each) for each in patterns} == set(FORMS)
 
 
 def test_a_file_that_is_no_mapping_says_what_it_lacks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
