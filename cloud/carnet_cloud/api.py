@@ -33,7 +33,7 @@ from carnet_cloud.offers import Offers
 from carnet_cloud.statement import generation_of, records_of, statement_of
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.consents import StoredRecord
-from carnet_cloud.why import Answer
+from carnet_cloud.why import Answer, vehicles_of
 
 REQUEST_AGE_MS_MAX = 300_000
 BODY_BYTES_MAX = 262_144
@@ -257,8 +257,11 @@ def _why(
     @api.get("/v1/why", dependencies=[Depends(door.operator)])
     def why(path: str, vehicle: str = "") -> dict[str, Any]:
         with store.transaction() as t:
-            vehicles = [device_bytes(vehicle)] if vehicle else t.devices.vehicles()
-            found = [(name, answer) for name in vehicles for answer in explain(t, name, check_path(path), now_ms())]
+            found = [
+                (name, answer)
+                for name in vehicles_of(t, vehicle)
+                for answer in explain(t, name, check_path(path), now_ms())
+            ]
         return {"answers": [{**asdict(answer), "vehicle": device_text(name)} for name, answer in found]}
 
 

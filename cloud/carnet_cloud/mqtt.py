@@ -156,10 +156,14 @@ class BrokerLink:
         client.on_message = self._on_message
         self._last_words = LastWords(client)
         if config.username:
-            password = read_secret(config.password_file).decode().strip() if config.password_file else None
+            password = (
+                read_secret(config.password_file, "mqtt.password_file").decode().strip()
+                if config.password_file
+                else None
+            )
             client.username_pw_set(config.username, password)
         if config.key_file is not None:
-            read_secret(config.key_file)
+            read_secret(config.key_file, "mqtt.key_file")
         if config.ca_file is not None:
             client.tls_set_context(brokertls.context(config.ca_file, config.cert_file, config.key_file))
         return client

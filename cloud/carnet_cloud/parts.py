@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from carnet.keys import SigningKey
 from carnet_cloud.api import Door, check_token, make_api
-from carnet_cloud.config import CloudConfig, read_catalogue
+from carnet_cloud.config import ApiSection, CloudConfig, read_catalogue
 from carnet_cloud.consents import Consents, Waits
 from carnet_cloud.core import Receiver, all_shards
 from carnet_cloud.enqueue import Outlet
@@ -104,9 +104,9 @@ def build(config: CloudConfig, keys: KeyFolder, running: Running) -> Parts:
     """ConfigError or UnavailableError if a file, the store or the journal cannot be used."""
     # what can be wrong with files comes before anything is opened
     catalogue = read_catalogue(config.catalogue)
-    tokens = (_token(config.api.operator_token_file), _token(config.api.metrics_token_file))
+    tokens = _tokens(config.api)
     link = BrokerLink(config.mqtt, f"receiver-{secrets.token_hex(4)}")
-    recipient_tokens = {each.id: _token(each.token_file) for each in config.recipient}
+    recipient_tokens = {one.id: _token(one.token_file, f"recipient {one.id}.token_file") for one in config.recipient}
     owner = secrets.token_bytes(8)
     beside = owner.hex() if config.store.url else ""
     recipients = {each.id: open_recipient(each, beside) for each in config.recipient}
@@ -214,9 +214,15 @@ def _changed(pusher: Pusher, link: BrokerLink, loops: Loops) -> Callable[[bytes]
     return changed
 
 
-def _token(file: Path | None) -> str:
+def _tokens(api: ApiSection) -> tuple[str, str]:
+    """The operator's, and the one that opens the metrics."""
+    operator = _token(api.operator_token_file, "api.operator_token_file")
+    return operator, _token(api.metrics_token_file, "api.metrics_token_file")
+
+
+def _token(file: Path | None, setting: str) -> str:
     """What a token's file holds; empty without one, which opens nothing."""
-    return check_token(read_secret(file).decode()) if file else ""
+    return check_token(read_secret(file, setting).decode()) if file else ""
 
 
 def _held(leases: Leases) -> tuple[int, float]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from carnet.errors import ConsentError
 from carnet.grants import Grant, GrantItem
-from carnet.ids import device_bytes
+from carnet.ids import device_bytes, device_text
 from carnet.narrowing import BlockReason, Ceiling, Kind, Mode, barred_by
 from carnet_cloud.catalogue import Catalogue, Entry
 from carnet_cloud.gate import Blocked, Standing, may_send
@@ -63,6 +64,19 @@ class Answer:
     verdict: str
     confirmed: int
     blocked: dict[str, int]
+
+
+def vehicles_of(t: Transaction, vehicle: str) -> list[bytes]:
+    """The vehicle that this id names, all if it names none; ConsentError ``vehicle_unknown`` for any other."""
+    known = t.devices.vehicles()
+    if not vehicle:
+        return known
+    name = device_bytes(vehicle)
+    if name not in known:
+        unit = t.devices.get(name)
+        is_unit = f": this is a unit, of vehicle {device_text(unit.vehicle)}" if unit else ""
+        raise ConsentError("vehicle_unknown", f"no vehicle {vehicle} is enrolled here{is_unit}")
+    return [name]
 
 
 def why(t: Transaction, book: GrantBook, catalogue: Catalogue, vehicle: bytes, path: str, now_ms: int) -> list[Answer]:

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from carnet.commandline import having_form
-from carnet.ids import OFFER, device_bytes, parse_id
+from carnet.errors import FormatError
+from carnet.ids import OFFER, RECORD, device_bytes, parse_id
 from carnet_cloud.commands import add_config
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _parse(text: str) -> object:
+    if text.startswith(RECORD):
+        raise FormatError(
+            "id_malformed", "this is a consent: its owner ends it, with  carnet owner withdraw; an offer is off_…"
+        )
     return parse_id(text, OFFER) if text.startswith(OFFER) else device_bytes(text)
 
 

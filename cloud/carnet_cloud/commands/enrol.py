@@ -45,7 +45,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Through the running service if there is one, else into its store."""
-    from carnet.errors import ConfigError, UnavailableError
+    from carnet.enrolment import parse_enrolment
+    from carnet.errors import ConfigError, FormatError, UnavailableError
     from carnet.shapes import Kind
     from carnet_cloud.config import load
     from carnet_cloud.enrol import enrol
@@ -57,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         data = arguments.file.read_bytes()
     except OSError as e:
         raise ConfigError("file_missing", f"{arguments.file} cannot be read: {e.strerror}") from e
+    try:
+        parse_enrolment(data)
+    except FormatError as e:
+        raise FormatError(e.reason, f"{arguments.file} is not what `carnet-agent pair` wrote: {e}") from e
     try:
         store = open_alone(config.store, os.urandom(16), time.time_ns() // 1_000_000)
     except UnavailableError:

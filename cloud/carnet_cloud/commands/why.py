@@ -46,11 +46,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"answers": answers}))
         return 0
+    if hint := _misspelt(arguments):
+        print(hint)
     if not answers:
         print(f"{arguments.path}: nobody was ever given anything here, so it goes to nobody")
     for answer in answers:
         print("\n".join(_lines(answer)))
     return 0
+
+
+def _misspelt(arguments: argparse.Namespace) -> str:
+    """What is said of a path that no mapping file has; empty for one that is known."""
+    from carnet_cloud.config import load, read_catalogue
+
+    catalogue = read_catalogue(load(arguments.config).catalogue)
+    if arguments.path in catalogue:
+        return ""
+    like = catalogue.like(arguments.path)
+    return f"no mapping file of [catalogue] has {arguments.path}" + (f"; is {like} meant?" if like else "")
 
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -69,7 +82,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from carnet_cloud.config import load, read_catalogue
     from carnet_cloud.grantbook import GrantBook
     from carnet_cloud.running.opening import open_alone
-    from carnet_cloud.why import why
+    from carnet_cloud.why import vehicles_of, why
 
     config, path, now_ms = load(arguments.config), arguments.path, time.time_ns() // 1_000_000
     try:
@@ -79,7 +92,7 @@ def _answers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     catalogue = read_catalogue(config.catalogue)
     book = GrantBook([recipient.id for recipient in config.recipient])
     with closing(store), store.transaction() as t:
-        vehicles = [device_bytes(arguments.vehicle)] if arguments.vehicle else t.devices.vehicles()
+        vehicles = vehicles_of(t, arguments.vehicle or "")
         found = [(name, answer) for name in vehicles for answer in why(t, book, catalogue, name, path, now_ms)]
     return [{**asdict(answer), "vehicle": device_text(name)} for name, answer in found]
 

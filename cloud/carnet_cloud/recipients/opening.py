@@ -31,12 +31,22 @@ def open_recipient(section: AnyRecipient, receiver: str = "") -> Recipient:
     if isinstance(section, FileRecipient):
         return JsonLines(section.path)
     if isinstance(section, WebhookRecipient):
-        return Webhook(section.url, read_secret(section.secret_file).decode().strip())
+        return _webhook(section)
     if isinstance(section, KafkaRecipient):
         return _kafka(section)
     if isinstance(section, HomeAssistantRecipient):
         return HomeAssistant(_broker(section, receiver), section.discovery_prefix, section.topic)
     return Mqtt(_broker(section, receiver), section.topic)
+
+
+def _webhook(section: WebhookRecipient) -> Recipient:
+    name = f"recipient {section.id}"
+    secret = read_secret(section.secret_file, f"{name}.secret_file").decode().strip()
+    try:
+        return Webhook(section.url, secret)
+    except ConfigError as error:
+        key = "secret_file" if error.reason == "webhook_secret" else "url"
+        raise ConfigError(error.reason, f"{name}.{key}: {error}") from error
 
 
 def _kafka(section: KafkaRecipient) -> Recipient:
@@ -52,13 +62,13 @@ def _login(section: KafkaRecipient) -> dict[str, str]:
     """In librdkafka's words; its files are tried here, for it would only say that it cannot connect."""
     login = {"security.protocol": f"{'sasl_' if section.username else ''}{'ssl' if section.ca_file else 'plaintext'}"}
     if section.password_file is not None:
-        password = read_secret(section.password_file).decode().strip()
+        password = read_secret(section.password_file, f"recipient {section.id}.password_file").decode().strip()
         login |= {"sasl.mechanism": section.mechanism, "sasl.username": section.username, "sasl.password": password}
     if section.ca_file is not None:
         brokertls.context(section.ca_file, section.cert_file, section.key_file, f"recipient {section.id}")
         login["ssl.ca.location"] = str(section.ca_file)
     if section.cert_file is not None and section.key_file is not None:
-        read_secret(section.key_file)
+        read_secret(section.key_file, f"recipient {section.id}.key_file")
         login |= {"ssl.certificate.location": str(section.cert_file), "ssl.key.location": str(section.key_file)}
     return login
 
@@ -68,10 +78,11 @@ def _broker(section: BrokerSection, receiver: str) -> Broker:
     throws the first out, in the middle of what it sends.
     """
     client_id = f"{section.id}-{receiver}" if receiver else section.id
-    password = read_secret(section.password_file).strip() if section.password_file else None
+    name = f"recipient {section.id}"
+    password = read_secret(section.password_file, f"{name}.password_file").strip() if section.password_file else None
     if section.key_file is not None:
-        read_secret(section.key_file)
+        read_secret(section.key_file, f"{name}.key_file")
     tls = None
     if section.ca_file is not None:
-        tls = brokertls.context(section.ca_file, section.cert_file, section.key_file, f"recipient {section.id}")
+        tls = brokertls.context(section.ca_file, section.cert_file, section.key_file, name)
     return Broker(section.host, section.port, client_id, section.username or None, password, tls)

@@ -71,6 +71,10 @@ def add_log_key(folder: Path, random: Callable[[int], bytes]) -> bool:
 
 def read(folder: Path) -> KeyFolder:
     """The keys in ``folder``; ConfigError says which file is missing, damaged or readable by others."""
+    if not (folder / PUBLIC_FILE).exists():
+        raise ConfigError(
+            "keys_missing", f"keys.folder: {folder} has no keys: make them with  carnet-cloud keygen {folder}"
+        )
     seal = parse_box_key(read_secret(folder / "seal.key").decode(), CLOUD_SEAL)
     sign = parse_signing_key(read_secret(folder / "sign.key").decode(), CLOUD_SIGN)
     public = KeySet.parse(_bytes(folder / PUBLIC_FILE))
@@ -105,16 +109,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_secret(path: Path) -> bytes:
-    """The bytes of a secret file; ConfigError if it is missing or others may read it."""
-    data = _bytes(path)
+def read_secret(path: Path, setting: str = "") -> bytes:
+    """The bytes of a secret file; ConfigError if it is missing or others may read it. ``setting`` names it."""
+    data = _bytes(path, setting)
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("secret_permissions", f"{path} is readable by others: chmod 600 {path}")
     return data
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, setting: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise ConfigError("file_missing", f"{path} cannot be read: {e.strerror}") from e
+        named = f"{setting}: " if setting else ""
+        raise ConfigError("file_missing", f"{named}{path} cannot be read: {e.strerror}") from e

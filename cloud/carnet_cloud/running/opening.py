@@ -56,4 +56,6 @@ def open_store(section: StoreSection, incarnation: bytes, now_ms: int) -> Opened
 
 
 def _password(section: StoreSection) -> str | None:
-    return read_secret(section.password_file).decode().strip() if section.password_file else None
+    if section.password_file is None:
+        return None
+    return read_secret(section.password_file, "store.password_file").decode().strip()

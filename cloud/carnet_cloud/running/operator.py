@@ -33,7 +33,7 @@ def _call(
 ) -> dict[str, Any]:
     if config.api.operator_token_file is None:
         raise ConfigError("operator_token", "set api.operator_token_file, so that the running service can be asked")
-    token = read_secret(config.api.operator_token_file).decode().strip()
+    token = read_secret(config.api.operator_token_file, "api.operator_token_file").decode().strip()
     request.add_header("Authorization", f"Bearer {token}")
     where = f"what listens at {config.api.listen}"
     absent = f"nothing answers at {config.api.listen}: start it with  carnet-cloud run"
