@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from carnet import canonical, fields, hashes, ids, jws
@@ -23,6 +24,9 @@ EVENTS_MAX: Final = 256
 WIDENING_SEQ_MAX: Final = 240
 """The entries above are kept free, so that a record can always be ended."""
 OPERATOR_EVENT_BYTES_MAX: Final = 1024
+OWNER_ASKED: Final = "owner_asked"
+"""The operator's reason for what the owner has done and cannot be hung on the chain as it stands."""
+_OF_OWNER: Final = MappingProxyType({EventKind.REVOKE: EventKind.WITHDRAW, EventKind.SUSPEND: EventKind.PAUSE})
 
 _UNWRITTEN: Final = frozenset({EventKind.GIVE, EventKind.REFUSE, EventKind.EXPIRE})
 _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -150,7 +154,7 @@ def follow(course: Course, entry: str, record: Record, offer: Offer, keys: Itera
     return replace(
         course,
         state=state,
-        narrowed_by=_narrowed_by(course, event.kind, state),
+        narrowed_by=_narrowed_by(course, _silencer(event), state),
         last_ms=event.time_ms,
         chain=(*course.chain, entry_hash(entry)),
     )
@@ -192,6 +196,11 @@ def _require_longer(course: Course, now_ms: int, expires_ms: int, days_max: int)
         can = f"renew it for {days_min} to {days_max} days from now"
         may = can if days_min <= days_max else "it lasts as long as the offer allows"
         raise ConsentError("event_validity", f"a renewal ends no later than the consent does already: {may}")
+
+
+def _silencer(event: RecordEvent) -> EventKind:
+    """What the owner did, if the operator wrote it for him: the tool was behind, or a restored store had lost it."""
+    return _OF_OWNER.get(event.kind, event.kind) if event.reason == OWNER_ASKED else event.kind
 
 
 def _narrowed_by(course: Course, kind: EventKind, state: State) -> EventKind | None:

@@ -51,7 +51,7 @@ def record_line(record: dict[str, Any], ended_ms: int | None) -> str:
     """One record on one line; ``ended_ms``: since when it is over."""
     silent = "  (silent until you confirm it: carnet owner confirm)" if record["silent_until_confirmed"] else ""
     until = f"until {day(record['expires_ms'])}" if ended_ms is None else f"ended {day(ended_ms)}"
-    return f"{record['record']}  {record['state']:11} {until}  {record['recipient_name']}{silent}"
+    return f"{record['record']}  {state_of(record):11} {until}  {record['recipient_name']}{silent}"
 
 
 def counted(number: int, what: str) -> str:
@@ -62,6 +62,12 @@ def counted(number: int, what: str) -> str:
 def noun(number: int, what: str) -> str:
     """The noun behind a number."""
     return what if number == 1 else f"{what}s"
+
+
+def state_of(record: dict[str, Any]) -> str:
+    """As the owner knows it: what the operator has ended on his word he has withdrawn."""
+    is_his = record.get("narrowed_by") == "owner" and record["state"] in {"revoking", "revoked"}
+    return "withdrawn" if is_his else str(record["state"])
 
 
 def as_json(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from carnet.cli.show import counted, day, noun
+from carnet.cli.show import counted, day, noun, state_of
 
 NONE: Final = "no consents yet"
 BLOCKED: Final = {
@@ -47,7 +47,7 @@ def statement_lines(statement: dict[str, Any]) -> Iterator[str]:
 
 
 def _record_lines(record: dict[str, Any]) -> Iterator[str]:
-    yield f"{record['record']}  {record['state']:11} {record['recipient_name']}"
+    yield f"{record['record']}  {state_of(record):11} {record['recipient_name']}"
     yield f"  {_lasted(record)}"
     if record.get("sealed_to"):
         yield f"  sealed to the key {record['sealed_to']}: samples and captures are what the car declared"
@@ -82,7 +82,7 @@ def _lasted(record: dict[str, Any]) -> str:
     given = f"given {day(record['given_ms'])}" if record["given_ms"] is not None else "given"
     if record["ended_ms"] is None:
         return f"{given}, lasts until {day(record['expires_ms'])}"
-    return f"{given}, {record['state']} {day(record['ended_ms'])}"
+    return f"{given}, {state_of(record)} {day(record['ended_ms'])}"
 
 
 def _captured(times: dict[str, int] | None) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from carnet.errors import ConsentError, RemoteError
 from carnet.grants import Grant, compile_grant
 from carnet.ids import device_bytes
-from carnet.recordevents import parse_event
+from carnet.recordevents import OWNER_ASKED, parse_event
 from carnet.records import parse_record
 from carnet.states import ALIVE, TRANSITIONS, WIDENING, EventKind, State
 from carnet_cloud.entries import Entries
@@ -157,7 +157,7 @@ class Consents:
                 except ConsentError:
                     if event.kind not in ON_OWNERS_WORD:
                         raise
-                    entry = operator_entry(t, stored, ON_OWNERS_WORD[event.kind], "owner_asked", self._waits.now_ms())
+                    entry = operator_entry(t, stored, ON_OWNERS_WORD[event.kind], OWNER_ASKED, self._waits.now_ms())
                     grant = grant_after(t, stored, entry)
                 done = self._write(t, stored, entry, grant)
             elif State(stored.state) in ALIVE:
@@ -282,8 +282,7 @@ class Consents:
     def _finish_pending(self) -> None:
         """Apply narrowings whose own transaction failed."""
         self._journal.refresh()
-        pending = self._journal.pending
-        if not pending:
+        if not (pending := self._journal.pending):
             return
         with self._store.transaction() as t:
             self._narrow_alone(t)
@@ -300,7 +299,8 @@ class Consents:
         t.others.change_records({narrowing.record for narrowing in missing})
         for narrowing in missing:
             stored = t.consents.record(narrowing.record)
-            mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event), reason)
+            because = OWNER_ASKED if narrowing.by == "owner" else reason
+            mended += stored is not None and self._narrow_again(t, stored, EventKind(narrowing.event), because)
         lines = len(self._journal.narrowings)
         t.consents.set_journal_lines(lines, self._journal.digest(lines))
         t.counters.add("journal_applied", mended)
@@ -316,7 +316,7 @@ class Consents:
         event = parse_event(entry, owner_keys(t, stored.vehicle, stored.epoch).known)
         narrows = event.kind not in WIDENING
         if narrows:
-            by = "operator" if entry.startswith("{") else "owner"
+            by = "operator" if entry.startswith("{") and event.reason != OWNER_ASKED else "owner"
             self._journal.append(Narrowing(stored.id, event.kind.value, by, now_ms))
             t.outbox.destroy(stored.id, now_ms)
         self._entries.add(t, stored, grant, event.kind, entry, now_ms)

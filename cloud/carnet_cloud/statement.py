@@ -9,6 +9,7 @@ from carnet import jws
 from carnet.bodies import DestructionReceipt
 from carnet.ids import device_text
 from carnet.keys import key_id
+from carnet.narrowing import SILENCED_BY
 from carnet.offers import parse_offer
 from carnet.states import ALIVE, State
 from carnet_cloud.gate import Standing
@@ -37,6 +38,7 @@ def records_of(t: Transaction, vehicle: bytes, epochs: Collection[int], now_ms: 
                 "purpose": offer.purpose_text,
                 **generation_of(t, stored),
                 "state": _state(standing, stored, now_ms),
+                "narrowed_by": _narrowed_by(standing),
                 "expires_ms": stored.expires_ms,
                 "event_seq": standing.latest.event_seq if standing else 0,
                 "head": standing.latest.head_hash if standing else "",
@@ -116,6 +118,12 @@ def _state(standing: Standing | None, stored: StoredRecord, now_ms: int) -> str:
     return standing.latest.state_at(now_ms).value if standing else stored.state
 
 
+def _narrowed_by(standing: Standing | None) -> str | None:
+    """Who is behind its end or pause, whoever wrote the event; None for one that stands or has only expired."""
+    kind = standing.latest.narrowed_by if standing else None
+    return SILENCED_BY[kind].value if kind else None
+
+
 def _ended_ms(t: Transaction, stored: StoredRecord, state: State) -> int | None:
     """Since when nothing is forwarded any more, by the server's clock; None while the record lives."""
     if state in ALIVE:
@@ -139,6 +147,7 @@ def _entry(t: Transaction, stored: StoredRecord, standing: Standing | None, now_
         "recipient": stored.recipient,
         "recipient_name": offer.recipient_name,
         "state": state,
+        "narrowed_by": _narrowed_by(standing),
         "given_ms": standing.grant.given_ms if standing else None,
         "expires_ms": stored.expires_ms,
         "ended_ms": _ended_ms(t, stored, State(state)),

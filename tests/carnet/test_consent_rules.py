@@ -47,6 +47,7 @@ from tests.consentkit import (
     SPEED,
     documents,
     entries,
+    event,
     grant_set,
     item,
     offer_bytes,
@@ -223,6 +224,14 @@ def test_a_consent_in_force_was_narrowed_by_nobody() -> None:
 def test_who_narrowed_last_is_who_silences(kinds: tuple[str, ...], by: EventKind) -> None:
     """A renewal of what is paused, and the word that all is silent, change nothing of that."""
     assert compiled(*kinds).narrowed_by is by
+
+
+@pytest.mark.parametrize(("kind", "by"), [("revoke", EventKind.WITHDRAW), ("suspend", EventKind.PAUSE)])
+def test_what_the_operator_writes_on_the_owners_word_is_the_owners(kind: str, by: EventKind) -> None:
+    """A restored store has lost the owner's own event; who asks why must not hear of the operator."""
+    (first,) = entries()
+    assert compile_grant(OFFER, first, [event(kind, [first], reason="owner_asked")], OWNER).narrowed_by is by
+    assert compile_grant(OFFER, first, [event(kind, [first])], OWNER).narrowed_by is EventKind(kind)
 
 
 # offers

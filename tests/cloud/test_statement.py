@@ -4,6 +4,7 @@ ended.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 
 from carnet.batch import Batch
+from carnet.cli.show import record_line, statement_lines
 from carnet.errors import ConsentError
 from carnet.states import EventKind
 from carnet_cloud.lease import Lease
 from carnet_cloud.spans import Span, read, write
-from carnet_cloud.statement import statement_of
+from carnet_cloud.statement import records_of, statement_of
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, SCHEMA, VEHICLE, Cloud, Unit, readings
 
@@ -137,3 +139,25 @@ def test_an_expired_record_ended_at_its_end(cloud: Cloud) -> None:
     assert (record["state"], record["ended_ms"]) == ("expired", kit.GIVEN_MS + 30 * kit.DAY_MS)
     with pytest.raises(ConsentError):
         cloud.consents.give(kit.token(id=kit.OTHER_RECORD_ID), kit.VEHICLE)
+
+
+@pytest.mark.parametrize("stale", [False, True], ids=["the owner's event", "one after an old history"])
+def test_what_a_restored_store_had_forgotten_is_still_the_owners_own_withdrawal(cloud: Cloud, stale: bool) -> None:
+    """The operator writes it again from the journal, and nobody is told that it was he who ended it."""
+    token = cloud.give()
+    if stale:
+        cloud.consents.event(kit.event("pause", [token], cloud.clock.ms), kit.RECORD_ID)
+    backup = sqlite3.connect(":memory:", check_same_thread=False)
+    cloud.store._connection.backup(backup)
+    cloud.consents.event(kit.event("withdraw", [token], cloud.clock.ms), kit.RECORD_ID)
+    backup.backup(cloud.store._connection)
+    assert cloud.consents.replay_journal() == 1
+    cloud.consents.finish_endings()
+    with cloud.store.transaction() as t:
+        (answer,) = cloud.explain(t, VEHICLE, kit.SPEED, cloud.clock.ms)
+        (listed,) = records_of(t, VEHICLE, {1}, cloud.clock.ms)
+    assert answer.verdict == "owner"
+    for told in (statement(cloud)["records"][0], listed):
+        assert (told["state"], told["narrowed_by"]) == ("revoked", "owner")
+    assert " withdrawn " in record_line(listed)
+    assert " withdrawn " in next(statement_lines(statement(cloud)))
