@@ -1,6 +1,7 @@
 """A Kafka cluster for the conformance suite: librdkafka's own, behind a proxy that answers as it is told.
 
-The cluster names its brokers in its answers, so the proxy puts its own port in their place. It reads the length and
+The cluster names its brokers in its answers, so the proxy puts an address of its own in their place: another one than
+that where a producer finds the cluster first. It reads the length and
 kind of every request and looks no further.
 """
 
@@ -32,8 +33,12 @@ class KafkaEnd(End):
     dam: threading.Event = field(default_factory=threading.Event)
     port: int = 0
     """The cluster's own."""
+    named: tuple[str, int] = ("", 0)
+    """Where the cluster says that its broker is; set by `kafka_end` to another port than the one that answers first."""
     kinds: set[int] = field(default_factory=set)
     """Of requests that came through."""
+    produced: int = 0
+    """Requests with an event."""
 
     def bodies(self) -> list[bytes]:
         """What lies in the topic, in the order of each partition."""
@@ -66,13 +71,23 @@ def brokers(end: End) -> tuple[str, ...]:
 def kafka_end() -> Iterator[KafkaEnd]:
     cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "-", "log_level": 0})
     (broker,) = cluster.list_topics(TOPIC, LIMIT_S).brokers.values()
+    end = KafkaEnd(port=broker.port)
+    end.dam.set()
+    with listener(end, HOST) as end.address, listener(end, HOST) as end.named:
+        yield end
+        end.over.set()
+        end.dam.set()
+    del cluster
+
+
+@contextmanager
+def listener(end: KafkaEnd, host: str) -> Iterator[tuple[str, int]]:
+    """One more address of the proxy."""
     with socket.socket() as listening:
         # a window of a few kilobytes: what the proxy does not take stays at the sender
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listening.bind((HOST, 0))
+        listening.bind((host, 0))
         listening.listen()
-        end = KafkaEnd(address=listening.getsockname(), port=broker.port)
-        end.dam.set()
 
         def serve() -> None:
             while True:
@@ -85,12 +100,14 @@ def kafka_end() -> Iterator[KafkaEnd]:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield end
-        end.over.set()
-        end.dam.set()
+        yield listening.getsockname()
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(LIMIT_S)
-    del cluster
+
+
+def place(host: str, port: int) -> bytes:
+    """As the cluster's answers have it, but for the length in front of the host."""
+    return host.encode() + struct.pack(">i", port)
 
 
 class _Line:
@@ -125,6 +142,7 @@ class _Line:
                 kind, version, correlation = struct.unpack(">hhi", waiting[4:12])
                 self._end.kinds.add(kind)
                 if kind == PRODUCE:
+                    self._end.produced += 1
                     self._said[correlation] = self._end.answers.pop(0) if self._end.answers else "take"
                     self._version = version
                     self._end.asked.set()
@@ -157,8 +175,7 @@ class _Line:
         elif said == "close":
             self._client.shutdown(socket.SHUT_RDWR)
         else:
-            ours, theirs = (struct.pack(">i", port) for port in (self._end.address[1], self._end.port))
-            packet = packet.replace(HOST.encode() + theirs, HOST.encode() + ours)
+            packet = packet.replace(place(HOST, self._end.port), place(*self._end.named))
             if said != "take":
                 packet = self._with_error(packet, {"refuse": TOO_LARGE, "busy": NO_LEADER}.get(str(said), said))
             self._client.sendall(packet)

@@ -26,7 +26,7 @@ from carnet_cloud.recipients import kafka as product
 from carnet_cloud.recipients.kafka import Cluster, Kafka
 from carnet_cloud.recipients.opening import open_recipient
 from carnet_cloud.recipientsections import KafkaRecipient
-from tests.cloud.kafkakit import HOST, INIT_PRODUCER_ID, TOPIC, KafkaEnd, brokers, kafka_end
+from tests.cloud.kafkakit import HOST, INIT_PRODUCER_ID, PRODUCE, TOPIC, KafkaEnd, brokers, kafka_end, listener
 from tests.cloud.recipientkit import LIMIT_S, NOW_S, event, lease, lost_lease, until
 from tests.cloud.test_commands import CONFIG, config
 from tests.realparts import real_part
@@ -235,6 +235,70 @@ def test_a_cluster_on_this_machine_that_names_another_one_gets_nothing(
     with pytest.raises(ConfigError, match="it needs ca_file"):
         adapter.send(event(1), lease(), NOW_S)
     assert end.bodies() == []
+
+
+def test_nor_does_one_that_names_another_machine_later(
+    end: KafkaEnd, adapter: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine is 127.0.0.2 here: it is asked nothing, and goes on when the cluster is on this one again."""
+    monkeypatch.setattr(product, "is_loopback", lambda host: host == HOST)
+    assert adapter.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
+    here = end.named
+    with listener(end, "127.0.0.2") as end.named:
+        end.kinds.clear()
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="it needs ca_file"):
+                adapter.send(event(2), lease(), NOW_S)
+        assert PRODUCE not in end.kinds
+    end.named = here
+    assert adapter.send(event(3), lease(), NOW_S) is Outcome.CONFIRMED
+    assert end.bodies() == [event(1).body, event(3).body]
+
+
+def test_nor_one_that_names_it_while_a_message_waits_to_be_tried_again(
+    end: KafkaEnd, adapter: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader says that it is none any more, and librdkafka asks where the new one is."""
+    monkeypatch.setattr(product, "is_loopback", lambda host: host == HOST)
+    assert adapter.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
+    with listener(end, "127.0.0.2") as elsewhere:
+        end.answers = ["busy"]
+        hand_over = product._Open._hand_over
+
+        def moved(opened: product._Open, *arguments: Any) -> None:
+            end.named = elsewhere
+            hand_over(opened, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(product._Open, "_hand_over", moved)
+            with pytest.raises(ConfigError, match="it needs ca_file"):
+                adapter.send(event(2), lease(), NOW_S)
+        assert end.answers == []
+    assert end.produced == 2
+
+
+def test_where_connections_cannot_be_found_nothing_is_sent(
+    end: KafkaEnd, adapter: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that gives buffers of its own sizes: no cut could reach them."""
+    monkeypatch.setattr(product, "can_bear", lambda _: False)
+    with pytest.raises(ConfigError, match="cannot be told from others"):
+        adapter.send(event(1), lease(), NOW_S)
+    assert end.bodies() == []
+
+
+def test_a_cut_leaves_the_connections_of_another_recipient_alone(end: KafkaEnd, adapter: Kafka) -> None:
+    """At the same cluster."""
+    with contextlib.closing(Kafka(Cluster(brokers(end), {}), TOPIC, timeout_s=LIMIT_S)) as other:
+        for each in (adapter, other):
+            assert each.send(event(1), lease(), NOW_S) is Outcome.CONFIRMED
+        cut, untouched = adapter._open, other._open
+        assert cut is not None
+        assert untouched is not None
+        cut.cut()
+        connections = end.connections
+        assert other.send(event(2), lease(), NOW_S) is Outcome.CONFIRMED
+        assert (other._open, end.connections) == (untouched, connections)
 
 
 def test_a_login_becomes_librdkafkas_own_words(tmp_path: Path) -> None:

@@ -18,10 +18,15 @@ def reset(opened: socket.socket) -> None:
     opened.close()
 
 
+def arm(opened: socket.socket) -> None:
+    """From now on its closing sends a reset."""
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+
+
 def shut(opened: socket.socket) -> None:
     """From now on no write succeeds, and its closing sends a reset."""
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+        arm(opened)
         socket.socket.shutdown(opened, socket.SHUT_RDWR)
     except OSError:
         # it has ended already

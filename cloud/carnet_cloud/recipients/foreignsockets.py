@@ -1,41 +1,58 @@
-"""Connections of this process that a library keeps to itself: cut by the address at their other end.
+"""Connections of this process that a library keeps to itself: cut by a mark that it was told to set on them.
 
-Law: what lies in their buffers is taken back, and the library can write no more to them. A descriptor that was closed
-and given to somebody else meanwhile is told by its other end, which is asked of a copy that nobody can take away.
+Law: what lies in their buffers is taken back, and the library can write no more to them. The mark is a size of the
+send buffer that nobody has by chance; it is asked of a copy that nobody can take away, for a descriptor may have been
+closed and given to somebody else meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Final
 
-from carnet_cloud.recipients.cutting import shut
+from carnet_cloud.recipients.cutting import arm, shut
 
 DESCRIPTORS = "/proc/self/fd"
-Address = tuple[str, int]
+MARKS: Final = count(100_001, 2)
+"""Bytes of a send buffer, below what any Linux allows. Doubled, as the system does it, an odd number is never the size
+that it chooses by itself.
+"""
 
 
-def addresses(host: str, port: int) -> set[Address]:
-    """Every address that this name has now; none if it has none."""
-    try:
-        return {(found[4][0], port) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}  # type: ignore[misc]
-    except OSError:
-        return set()
+def can_bear(mark: int) -> bool:
+    """Whether this system lets a connection have it."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, mark)
+        return _bears(tried, mark)
 
 
-def cut_connections(peers: Collection[Address]) -> int:
-    """How many there were."""
-    count = 0
+def arm_connections(mark: int) -> None:
+    """Those that bear it are reset, whoever closes them."""
+    for copy in _marked(mark):
+        arm(copy)
+
+
+def cut_connections(mark: int) -> None:
+    """Those that bear it."""
+    for copy in _marked(mark):
+        shut(copy)
+
+
+def _marked(mark: int) -> Iterator[socket.socket]:
     for name in os.listdir(DESCRIPTORS):
         copy = _copy(name)
         if copy is not None:
             with copy:
-                if _peer(copy) in peers:
-                    shut(copy)
-                    count += 1
-    return count
+                if _bears(copy, mark):
+                    yield copy
+
+
+def _bears(opened: socket.socket, mark: int) -> bool:
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * mark
 
 
 def _copy(name: str) -> socket.socket | None:
@@ -46,11 +63,3 @@ def _copy(name: str) -> socket.socket | None:
         return socket.socket(fileno=os.dup(int(name)))
     except OSError:
         return None
-
-
-def _peer(opened: socket.socket) -> Address | None:
-    try:
-        peer = opened.getpeername()
-    except OSError:
-        return None
-    return (peer[0], peer[1]) if isinstance(peer, tuple) else None

@@ -3,7 +3,8 @@
 All replicas confirm (``acks=all``), and librdkafka's own retries are idempotent. It writes in threads of its own, so a
 message is in its hands only while our lease is good: asked before, and again at least every 100 ms until the delivery
 report. A cut takes the message out of its queues, breaks its connections, and ends it with its threads; a producer on
-which anything went wrong is never used again (decision 0024).
+which anything went wrong is never used again (decision 0024). In the clear nothing goes to a cluster that names another
+machine, whenever it does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from carnet.errors import ConfigError
 from carnet.loopback import is_loopback
 from carnet_cloud.lease import BEGIN_MS, Lease, LeaseOver
 from carnet_cloud.recipients.base import Event, Outcome
-from carnet_cloud.recipients.foreignsockets import Address, addresses, cut_connections
+from carnet_cloud.recipients.foreignsockets import MARKS, arm_connections, can_bear, cut_connections
 
 TIMEOUT_S = 15.0
 TURN_S = BEGIN_MS / 2000
@@ -89,10 +90,13 @@ class _Open:
         self._timeout_s = timeout_s
         self._turn = threading.Lock()
         self._is_cut = False
-        self._producer: Producer | None = Producer(_settings(cluster, timeout_s))
-        self._peers: set[Address] = set()
+        self._is_private = cluster.is_private
+        self._mark = next(MARKS)
+        if not can_bear(self._mark):
+            raise ConfigError("kafka_uncut", "the connections of librdkafka cannot be told from others on this system")
+        self._producer: Producer | None = Producer(_settings(cluster, timeout_s, self._mark))
         try:
-            self._peers = self._know(cluster)
+            self._know(timeout_s)
         except BaseException:
             self.end()
             raise
@@ -101,12 +105,16 @@ class _Open:
         """LeaseOver and KafkaException: nobody knows; end it."""
         reports: list[KafkaError | None] = []
         lease.on_cut(self.cut)
+        if not self._is_private:
+            self._know(self._timeout_s)
         lease.guard()
         self._hand_over(event, lease, reports)
         end_s = time.monotonic() + self._timeout_s
         while not reports and time.monotonic() < end_s:
             self._poll()
             if not reports:
+                lease.guard()
+                self._know_still()
                 lease.guard()
         if not reports:
             return Outcome.RETRY
@@ -147,25 +155,32 @@ class _Open:
         self._producer.poll(TURN_S)
 
     def _purge(self, producer: Producer) -> None:
-        """Out of its queues, and off its connections: it would let go through what it has begun to write."""
-        producer.purge(blocking=False)
-        cut_connections(self._peers)
+        """Out of its queues, and off its connections: it would let go through what it has begun to write.
 
-    def _know(self, cluster: Cluster) -> set[Address]:
-        """Where librdkafka connects to; ConfigError if that is another machine and there is no TLS.
-
-        Nothing of an event is in its hands yet.
+        A connection that is purged in the middle of a request it ends by itself: that must not let the rest flow.
         """
+        arm_connections(self._mark)
+        producer.purge(blocking=False)
+        cut_connections(self._mark)
+
+    def _know(self, timeout_s: float) -> None:
+        """Ask where librdkafka connects to; ConfigError if that is another machine and there is no TLS."""
         assert self._producer is not None
-        named = self._producer.list_topics(self._topic, self._timeout_s).brokers.values()
-        places = {(broker.host, broker.port) for broker in named}
-        if not cluster.is_private and not all(is_loopback(host) for host, _ in places):
+        named = self._producer.list_topics(self._topic, timeout_s).brokers.values()
+        if not self._is_private and not all(is_loopback(broker.host) for broker in named):
             raise ConfigError("kafka_plain", "the cluster names a broker on another machine: it needs ca_file, for TLS")
-        places |= {(host, int(port)) for host, _, port in (each.rpartition(":") for each in cluster.brokers)}
-        return set().union(*(addresses(host.strip("[]"), port) for host, port in places))
+
+    def _know_still(self) -> None:
+        """Once more while a message waits: librdkafka goes to a new leader only after ``retry.backoff.ms``."""
+        if not self._is_private:
+            try:
+                self._know(TURN_S)
+            except KafkaException:
+                # nobody says anything new
+                return
 
 
-def _settings(cluster: Cluster, timeout_s: float) -> dict[str, Any]:
+def _settings(cluster: Cluster, timeout_s: float, mark: int) -> dict[str, Any]:
     return {
         **cluster.login,
         "bootstrap.servers": ",".join(cluster.brokers),
@@ -176,6 +191,9 @@ def _settings(cluster: Cluster, timeout_s: float) -> dict[str, Any]:
         "message.timeout.ms": int(timeout_s * 1000),
         "socket.connection.setup.timeout.ms": max(1000, int(timeout_s * 1000)),
         "message.max.bytes": MESSAGE_BYTES_MAX,
+        "socket.send.buffer.bytes": mark,
+        # where the brokers are is asked before an event; in between only an error makes librdkafka ask
+        "topic.metadata.refresh.interval.ms": -1,
         # one event is under way
         "queue.buffering.max.messages": 1,
         # longer than a turn: what a cut has broken off is ended before it could be tried again
