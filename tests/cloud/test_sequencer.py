@@ -22,10 +22,14 @@ from carnet.ledger.signednote import NoteKey
 from carnet_cloud.gate import Blocked, may_send
 from carnet_cloud.grantsets import grant_set_bytes
 from carnet_cloud.ledger.sequencer import LEASE_MS, LEAVES_AT_ONCE, Sequencer
+from carnet_cloud.service import SEQUENCE_S
 from carnet_cloud.store.ledger import StoredLeaf, StoredLog
 from tests import consentkit as kit
 from tests.carnet.ledger.rfc6962 import Tree
 from tests.cloud.kit import LOG_KEY, VEHICLE, Cloud, Unit, readings
+
+SKEW_MS = 100
+"""By which the clocks of two receivers may differ."""
 
 OTHERS = [format_id("rec_", b"another-%02d" % n) for n in range(20)]
 
@@ -299,10 +303,32 @@ def test_a_lease_keeps_the_other_out(cloud: Cloud) -> None:
     cloud.give()
     one.turns()
     happen(cloud, "pause", [kit.token()])
-    cloud.clock.ms += LEASE_MS - 1001
+    happened_ms = cloud.clock.ms - one_lease_began(cloud)
+    cloud.clock.ms += LEASE_MS - happened_ms - 1
     assert other.turns() == 0
     cloud.clock.ms += 1
     assert other.turns() == 1
+
+
+def one_lease_began(cloud: Cloud) -> int:
+    with cloud.store.transaction() as t:
+        (log,) = t.ledger.logs()
+    return log.until_ms - LEASE_MS
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 1000, 100))
+def test_whoever_led_the_log_may_die_and_a_leaf_has_its_place_within_two_seconds(cloud: Cloud, phase_ms: int) -> None:
+    """Whenever in its second the other one looks, with a clock that is 100 ms behind."""
+    cloud.lagging = True
+    one, other = (cloud.make_sequencer(name, random.Random(9)) for name in (b"one-----", b"other---"))
+    cloud.give()
+    one.turns()
+    written_ms = one_lease_began(cloud)
+    happen(cloud, "pause", [kit.token()])
+    cloud.clock.ms = written_ms - SKEW_MS + phase_ms
+    while other.turns() == 0:
+        cloud.clock.ms += int(SEQUENCE_S * 1000)
+    assert cloud.clock.ms + SKEW_MS - written_ms <= 2000
 
 
 def test_a_turn_is_bounded(cloud: Cloud) -> None:

@@ -13,19 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from carnet import jws
 from carnet_cloud import service
 from carnet_cloud.config import load
 from carnet_cloud.lease import Lease
-from carnet_cloud.parts import monotonic_ms
+from carnet_cloud.ledger.receipts import Receipts
+from carnet_cloud.parts import Parts, monotonic_ms, now_ms
 from carnet_cloud.recipients import Event, Outcome, Webhook
 from carnet_cloud.recipients.base import ForgetfulRecipient
 from carnet_cloud.running.opening import open_store
 from carnet_cloud.service import Service
+from carnet_cloud.store.devices import Device
+from tests import consentkit as kit
+from tests.cloud.kit import DEVICE, VEHICLE
+from tests.cloud.recipientkit import until
 from tests.cloud.test_commands import CONFIG, config
 
 __all__ = ["config"]  # a fixture
 
 LIMIT_S = 30.0
+RECEIPT_S_MAX = 2.0
 
 
 @pytest.fixture
@@ -83,6 +90,38 @@ def test_a_recipient_that_never_finishes_is_cut_by_the_service(
         server.join(LIMIT_S)
     assert outcome is Outcome.CUT
     assert took_s < LIMIT_S / 2
+
+
+def test_a_give_has_its_receipt_within_two_seconds(config: Path) -> None:
+    """Its entry wakes the sequencer; that it looks soon without being woken, tests/cloud/test_sequencer.py shows."""
+    found = Service(load(config))
+    parts, owner = found.parts, kit.OWNER_KEY.public
+    with parts.store.transaction() as t:
+        t.devices.add(Device(DEVICE, VEHICLE, kit.TENANT, 1, bytes(32), bytes(32), "active"), 1)
+        t.devices.pin_owner_key(VEHICLE, 1, jws.thumbprint(owner), owner)
+        t.consents.add_offer(kit.OFFER_ID, kit.TENANT, kit.RECIPIENT, kit.OFFER, 1)
+    now = now_ms()
+    token = kit.token(given_ms=now, not_before_ms=now, expires_ms=now + kit.DAY_MS)
+    started = time.monotonic()
+    parts.consents.give(token, kit.VEHICLE)
+    assert found._to_log.is_set()
+    (sequencer,) = (thread for thread in found._threads() if thread.name == "sequencer")
+    sequencer.start()
+    until(lambda: bool(receipts(parts)))
+    assert time.monotonic() - started < RECEIPT_S_MAX
+    found.stop()
+    sequencer.join(LIMIT_S)
+    parts.store.close()
+
+
+def receipts(parts: Parts) -> list[object]:
+    """What the cloud has to show for the record by now."""
+    with parts.store.transaction() as t:
+        stored, log = t.consents.record(kit.RECORD_ID), parts.sequencer._key.public
+        assert stored is not None
+        answer = Receipts(log).of(t, stored, -1)["receipts"]
+    assert isinstance(answer, list)
+    return answer
 
 
 def test_a_home_assistant_of_the_configuration_can_be_told_to_forget(config: Path) -> None:
