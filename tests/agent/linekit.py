@@ -101,11 +101,14 @@ class World:
         self.lost[kind] += 1
         return True
 
-    def give(self) -> str:
+    def give(self, record: str = kit.RECORD_ID) -> str:
         self.cloud.offers.publish(OFFER)
-        self.token = kit.token(OFFER, optional=(1,))
+        self.token = kit.token(OFFER, optional=(1,), id=record)
         self.cloud.consents.give(self.token, kit.VEHICLE)
         return self.token
+
+    def withdraw(self, token: str, record: str = kit.RECORD_ID) -> None:
+        self.cloud.consents.event(kit.event("withdraw", [token], self.rig.wall_ms, record=record), record)
 
     def samples(self) -> dict[str, list[int]]:
         """Path -> capture times of everything that lies in the outbox for the recipient."""

@@ -106,6 +106,43 @@ def test_boxes_of_an_ended_record_are_destroyed_on_the_car_and_the_cloud_gets_th
     assert world.rig.count("rows_waiting") == 0
 
 
+def test_of_two_records_that_shared_boxes_each_is_told_what_went_with_it(world: World) -> None:
+    """The first that ends leaves what both shared to the other; what went then is counted as it lay in the buffer."""
+    tokens = {record: world.give(record) for record in (kit.RECORD_ID, kit.OTHER_RECORD_ID)}
+    world.drive(5)
+    world.lose({"data": 1_000_000})
+    world.drive(125)
+    shared = lying(world)
+    world.withdraw(tokens[kit.RECORD_ID])
+    world.exchange()
+    assert set(lying(world)) >= set(shared)
+    world.drive(130)
+    apart = lying(world)
+    world.withdraw(tokens[kit.OTHER_RECORD_ID], kit.OTHER_RECORD_ID)
+    world.exchange()
+    assert lying(world) == {}
+    world.losing.clear()
+    world.drive(65)
+    (both,) = (found for handle, found in apart.items() if handle in shared)
+    with world.cloud.store.transaction() as t:
+        entries = statement_of(t, VEHICLE, {1}, world.rig.wall_ms)["records"]
+    told = {entry["record"]: entry["on_car"] for entry in entries}
+    counts = {name: (each["receipts"], each["boxes"], each["samples"]) for name, each in told.items()}
+    everything = [sum(numbers) for numbers in zip(*apart.values(), strict=True)]
+    assert counts == {kit.RECORD_ID: (1, *both), kit.OTHER_RECORD_ID: (2, *everything)}
+    assert len(apart) == 2
+    assert world.rig.count("rows_waiting") == 0
+
+
+def lying(world: World) -> dict[bytes, tuple[int, int]]:
+    """By handle: how many boxes, sealed and open, with how many samples lie in the car's buffer."""
+    rows = world.rig.buffer_db.execute(
+        "select handle, count(*), sum(samples) from (select handle, samples from box union all"
+        " select handle, samples from checkpoint) group by handle"
+    )
+    return {handle: (boxes, samples) for handle, boxes, samples in rows}
+
+
 def test_a_crash_between_destruction_and_receipt_loses_no_receipt_and_makes_no_second_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
