@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from carnet.batch import Batch
-from carnet.cli.show import record_line, statement_lines
+from carnet.cli.show import record_line
+from carnet.cli.statement import statement_lines
 from carnet.errors import ConsentError
 from carnet.states import EventKind
 from carnet_cloud.lease import Lease
@@ -159,5 +160,5 @@ def test_what_a_restored_store_had_forgotten_is_still_the_owners_own_withdrawal(
     assert answer.verdict == "owner"
     for told in (statement(cloud)["records"][0], listed):
         assert (told["state"], told["narrowed_by"]) == ("revoked", "owner")
-    assert " withdrawn " in record_line(listed)
+    assert " withdrawn " in record_line(listed, None)
     assert " withdrawn " in next(statement_lines(statement(cloud)))
