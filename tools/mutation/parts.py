@@ -84,6 +84,8 @@ PARTS: Final = (
             "tests/agent/test_buffer_disk.py",
             "tests/agent/test_buffer_remains.py",
             "tests/agent/test_buffer_tables.py",
+            "tests/agent/test_plausible.py",
+            "tests/agent/test_damaged_at_work.py",
             "tests/agent/test_sealed_counts.py",
             "tests/agent/test_salvage.py",
             "tests/agent/test_vouching.py",
