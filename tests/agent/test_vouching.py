@@ -126,8 +126,36 @@ def test_unreadable_rows_are_each_told_once_in_their_order(buffer: Buffer) -> No
     buffer.add_all([envelope(box(), box(handle=OTHER, index=1)), envelope(), envelope(box(handle=OTHER)), envelope()])
     buffer._db.execute("update row set envelope = 'text'")
     rows = [(number, buffer.stream, number, samples) for number, samples in ((1, 6), (2, 3), (3, 3), (4, 3))]
-    assert buffer.vouching.unreadable({4, 3, 2, 1}) == rows
-    assert buffer.vouching.unreadable({3, 1, 9}) == [rows[0], rows[2]]
+    assert buffer.vouching.unreadable({4: [0], 3: [0], 2: [0], 1: [0]}) == rows
+    assert buffer.vouching.unreadable({3: [0], 1: [1]}) == [rows[0], rows[2]]
+
+
+@pytest.mark.parametrize("change", ["number = 9", "idx = 1", "idx = -1", "idx = 64"])
+def test_a_box_that_is_not_where_it_is_noted_keeps_no_end_from_coming(buffer: Buffer, change: str) -> None:
+    """The end of a consent would break off at it, at every try, and nothing would leave the car any more."""
+    add(buffer, 2)
+    buffer._db.execute(f"update box set {change} where number = 1")
+    assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 1
+    assert not buffer.names([HANDLE])
+    assert table(buffer, "box") == []
+    assert table(buffer, "destroyed") == [(HANDLE, 2, 1, 1, 1, 3)]
+
+
+@pytest.mark.parametrize("wrong", ["'text'", "null", "x'00'", "0.5"])
+def test_a_number_of_samples_that_nobody_wrote_counts_as_none(buffer: Buffer, wrong: str) -> None:
+    add(buffer, 2)
+    buffer._db.execute(f"update box set samples = {wrong} where number = 1")
+    assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 2
+    assert table(buffer, "destroyed") == [(HANDLE, 2, 1, 2, 2, 3)]
+
+
+def test_a_box_that_is_a_note_already_is_no_box(buffer: Buffer) -> None:
+    buffer.add_all([envelope()])
+    (noted,) = table(buffer, "box")
+    buffer.destroy([HANDLE], 2, DestructionReason.ENDED)
+    buffer._db.execute("insert into box values (?, ?, ?, ?, ?)", noted)
+    assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 0
+    assert not buffer.names([HANDLE])
 
 
 def test_the_boxes_of_an_unreadable_row_leave_the_disk_at_once(buffer: Buffer) -> None:
@@ -144,7 +172,7 @@ def test_a_row_whose_boxes_can_be_found_is_not_given_up_for_a_damaged_one(buffer
     """What is left of it is not sent (`holds`), but its end comes first."""
     add(buffer, 1)
     flip(buffer, 1, BODY)
-    assert buffer.vouching.unreadable([1]) == []
+    assert buffer.vouching.unreadable({1: [0]}) == []
     assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 1
 
 

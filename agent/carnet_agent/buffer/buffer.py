@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 
 from carnet.ack import NO_HASH, Ack
 from carnet.envelope import NO_PREVIOUS, Header, parse_envelope, sign_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import SigningKey
 from carnet.note import DestructionReason
-from carnet_agent.buffer.destruction import destroy_boxes, forget_destroyed, is_named, next_destroyed, places_of
+from carnet_agent.buffer.destruction import by_row, destroy_boxes, forget_destroyed, is_named, next_destroyed, places_of
 from carnet_agent.buffer.disk import Disk
 from carnet_agent.buffer.gaps import add_gap, gaps, remove_gaps
 from carnet_agent.buffer.plausible import drop_implausible
@@ -264,7 +265,7 @@ class Buffer:
         """
         places = places_of(self._db, sorted(set(handles)))
         # no note fits into these
-        given_up = self.give_up(self.vouching.unreadable({each[0] for found in places.values() for each in found}))
+        given_up = self.give_up(self.vouching.unreadable(by_row(chain.from_iterable(places.values()))))
         with self._disk.transaction():
             count = 0
             for handle, found in places.items():
@@ -303,8 +304,7 @@ class Buffer:
         """Every handle that still names a readable box."""
         # each once, and only then in order: to sort a union in one go SQLite takes all boxes into memory
         query = "select handle from (select handle from box union select handle from checkpoint) order by 1"
-        rows = self._db.execute(query)
-        return {bytes(row[0]) for row in rows}
+        return {bytes(row[0]) for row in self._db.execute(query)}
 
     def unreported(self) -> set[bytes]:
         """Every handle whose destruction has no receipt yet."""

@@ -25,7 +25,7 @@ Place: TypeAlias = tuple[int, int, int]
 def places_of(db: sqlite3.Connection, handles: Iterable[bytes]) -> dict[bytes, list[Place]]:
     """Where the boxes of each handle lie, in ROWS_AT_ONCE rows together at the most."""
     query = (
-        "select number, idx, samples from box where handle = ? and number in"
+        "select number, idx, iif(typeof(samples) = 'integer', samples, 0) from box where handle = ? and number in"
         " (select distinct number from box where handle = ? order by number limit ?) order by number, idx"
     )
     found: dict[bytes, list[Place]] = {}
@@ -33,6 +33,14 @@ def places_of(db: sqlite3.Connection, handles: Iterable[bytes]) -> dict[bytes, l
     for handle in handles:
         found[handle] = db.execute(query, (handle, handle, left)).fetchall()
         left -= len({place[0] for place in found[handle]})
+    return found
+
+
+def by_row(places: Iterable[Place]) -> dict[int, list[int]]:
+    """Row number -> indices of the boxes in it."""
+    found: dict[int, list[int]] = {}
+    for number, index, _ in places:
+        found.setdefault(number, []).append(index)
     return found
 
 

@@ -6,7 +6,7 @@ Law 5: a row that nobody can ever take is named as lost. It is neither sent for 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 
 from carnet.envelope import Envelope, parse_envelope, verify
 from carnet.errors import Error, SignatureError
@@ -32,11 +32,17 @@ class Vouching:
         row = self._db.execute(query, (stream, seq)).fetchone()
         return self._whole(stream, seq, row[0]) if row else None
 
-    def unreadable(self, numbers: Iterable[int]) -> list[Dropped]:
-        """Those of these rows whose frame is so damaged that nobody finds the boxes in it."""
+    def unreadable(self, boxes: Mapping[int, Collection[int]]) -> list[Dropped]:
+        """Rows in which nobody finds the boxes that are to be there (row number -> their indices), in their order: the
+        frame is damaged, or what the buffer notes beside it; or there is no such row at all.
+        """
         query = "select number, stream, seq, samples, envelope from row where number = ?"
-        rows = (self._db.execute(query, (number,)).fetchone() for number in sorted(numbers))
-        return [row[:4] for row in rows if row and _readable(row[4]) is None]
+        rows = {number: self._db.execute(query, (number,)).fetchone() for number in sorted(boxes)}
+        return [
+            row[:4] if row else (number, b"", 0, 0)
+            for number, row in rows.items()
+            if row is None or not _has_boxes(row[4], boxes[number])
+        ]
 
     def _whole(self, stream: bytes, seq: int, data: object) -> Envelope | None:
         try:
@@ -55,11 +61,12 @@ def vouched(data: object, device: bytes, key: SigningKey) -> Envelope:
     return envelope
 
 
-def _readable(data: object) -> Envelope | None:
+def _has_boxes(data: object, indices: Collection[int]) -> bool:
     try:
-        return _parsed(data)
+        parts = _parsed(data).parts
     except Error:
-        return None
+        return False
+    return all(0 <= index < len(parts) and parts[index].box is not None for index in indices)
 
 
 def _parsed(data: object) -> Envelope:
