@@ -72,7 +72,7 @@ def make_agent(compiled: Compiled, identity: Identity, random: Callable[[int], b
 
 def open_buses(settings: Settings) -> dict[str, BusReader]:
     """A reader for each bus, in the order of their numbers; none of them hears anything yet."""
-    return {bus.name: open_bus(_bus(bus), number) for number, bus in enumerate(settings.bus)}
+    return {bus.name: open_bus(_bus(bus), number, bus.name) for number, bus in enumerate(settings.bus)}
 
 
 def map_signals(plan: Plan, mappings: Sequence[Mapping]) -> tuple[MappedSignal, ...]:

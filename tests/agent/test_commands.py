@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,6 +17,7 @@ from carnet.signals import Category
 from carnet_agent import knock
 from carnet_agent.__main__ import COMMANDS, main
 from carnet_agent.buffer import open_buffer
+from carnet_agent.bus.pythoncan import PythonCanReader
 from carnet_agent.ceilings import NOTHING
 from carnet_agent.consent.file import open_consents
 from carnet_agent.consent.store import GrantStore
@@ -136,6 +137,21 @@ def test_check_knows_the_interfaces_of_python_can(unit: Unit, capsys: pytest.Cap
     assert "python-can has no interface foobus" in capsys.readouterr().out
 
 
+def test_options_that_python_can_refuses_are_told_with_their_bus(
+    unit: Unit, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By `check` where opening disturbs nobody, and by the running agent."""
+    unit.config.write_text(config_text().replace("port = 43113", 'port = "x"'))
+    assert main(["check", "--offline", "--config", str(unit.config)]) == 2
+    assert "can0: python-can refuses its options" in capsys.readouterr().out
+
+    def connect() -> NoReturn:
+        raise ValueError("hop limit")
+
+    PythonCanReader(connect, 0, name="can0").step()
+    assert caplog.messages == ["can0: python-can refuses its options: look at channel and options in the configuration"]
+
+
 @pytest.mark.parametrize("name", ["check", "run", "status"])
 def test_a_missing_configuration_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--config", str(tmp_path / "absent.toml")]) == 2
@@ -248,6 +264,16 @@ def test_status_shows_what_the_agent_says(unit: Unit, capsys: pytest.CaptureFixt
         "    frames: 7",
         "grants: none",
     ]
+
+
+def test_status_says_that_mode_off_lets_nothing_through(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands as in force is the owner's yes, which the driver's no outweighs."""
+    capsys.readouterr()
+    with running(unit, {"running": True, "mode": "off", "in_force": ["rec_a"]}):
+        assert main(["status", "--config", str(unit.config)]) == 0
+    *_, in_force, last = capsys.readouterr().out.splitlines()
+    assert in_force == "in force: rec_a"
+    assert last.startswith("mode off lets nothing through")
 
 
 def test_mode_is_asked_of_the_running_agent(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,6 +270,8 @@ def test_the_same_number_as_29_bit_identifier_is_another_message(
         (["decode", "none.log", "--dbc", "d.dbc"], 2, "none.log: cannot be read"),
         (["decode", "d.dbc", "--dbc", "d.dbc"], 1, "d.dbc: not one of"),
         (["decode", "c.log", "--dbc", "c.log"], 1, "c.log: no usable message"),
+        (["decode", "c.log", "--dbc", "d.dbc.gz"], 1, "d.dbc.gz: is not text; a DBC is wanted"),
+        (["decode", "c.log", "--dbc", "d.dbc", "--out", "d.dbc"], 2, "d.dbc exists: name a new file, or write over it"),
         (["decode", "c.log", "--dbc", "d.dbc", "--out", "none/out.csv"], 2, "cannot be written"),
     ],
     ids=lambda value: str(value)[:50],
@@ -284,12 +286,23 @@ def test_wrong_use_and_broken_input_end_in_one_sentence(
 ) -> None:
     """Exit code 2 for wrong use or a file that is not there, 1 for a broken input; one line, no traceback."""
     monkeypatch.chdir(small[0].parent)
+    Path("d.dbc.gz").write_bytes(gzip.compress(small[1].read_bytes()))
     try:
         got = main(arguments)
     except SystemExit as leave:
         got = int(leave.code or 0)
     shown = capsys.readouterr().err
     assert got == code and sentence in shown and shown.count("\n") == 1
+
+
+def test_what_is_there_is_written_over_only_if_asked(small: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "kept.csv"
+    out.write_text("somebody's")
+    words = ["decode", str(small[0]), "--dbc", str(small[1]), "--out", str(out)]
+    assert main(words) == 2
+    assert out.read_text() == "somebody's"
+    assert main([*words, "--force"]) == 0
+    assert out.read_text().startswith("timestamp,")
 
 
 def test_a_failed_run_leaves_no_file(small: tuple[Path, Path]) -> None:

@@ -31,10 +31,11 @@ class BusConfig:
     """Handed to python-can as they are, such as ``bitrate``; listen-only cannot be switched off here."""
 
 
-def open_bus(config: BusConfig, bus: int) -> BusReader:
+def open_bus(config: BusConfig, bus: int, name: str = "") -> BusReader:
     """A reader of this bus, whose frames carry the number ``bus``; ConfigError if this machine cannot have one."""
     if config.interface == SOCKETCAN:
         return SocketReader(CanInterface(config.channel, config.receive_buffer_bytes), bus, config.match)
     from carnet_agent.bus.pythoncan import PythonCanReader, open_adapter
 
-    return PythonCanReader(open_adapter(config.interface, config.channel, config.options), bus, config.match).start()
+    connect = open_adapter(config.interface, config.channel, config.options)
+    return PythonCanReader(connect, bus, config.match, name=name).start()

@@ -26,6 +26,9 @@ from carnet_agent.instant import Instant, boottime_ns
 if TYPE_CHECKING:
     import can
 
+OPTIONS_REFUSED = "options_refused"
+SENTENCES = {OPTIONS_REFUSED: "python-can refuses its options: look at channel and options in the configuration"}
+"""Faults that need more than a word."""
 QUEUE_FRAMES_MAX = 16_384
 """Two seconds of a full bus; beyond it the newest frame is dropped and counted, as the kernel does."""
 RECEIVE_TIMEOUT_S = 0.1
@@ -75,6 +78,11 @@ def open_adapter(interface: str, channel: str, options: Mapping[str, Any]) -> Ca
     return connect
 
 
+def refuses_options(error: Exception) -> bool:
+    """Whether opening an adapter failed because of what the configuration hands to it."""
+    return isinstance(error, ValueError | TypeError)
+
+
 class PythonCanReader:
     """One bus behind python-can. A thread takes messages out of the adapter; ``read`` empties a bounded queue."""
 
@@ -86,9 +94,12 @@ class PythonCanReader:
         *,
         clock_ns: Callable[[], int] = boottime_ns,
         queue_frames_max: int = QUEUE_FRAMES_MAX,
+        name: str = "",
     ) -> None:
+        """``name``: the bus's in the configuration, for the log."""
         self._connect = connect
         self._bus = bus
+        self._name = name or f"bus {bus}"
         self._match = match
         self._clock_ns = clock_ns
         self._queue_frames_max = queue_frames_max
@@ -176,7 +187,7 @@ class PythonCanReader:
         if self._still_reads == STALLED_READS:
             self._counters.stalled += 1
             extra = told("bus_fault", "stalled", bus=self._bus)
-            log.warning("bus %d: stalled: the adapter's driver does not return", self._bus, extra=extra)
+            log.warning("%s: stalled: the adapter's driver does not return", self._name, extra=extra)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -220,17 +231,17 @@ class PythonCanReader:
             self._adapter = self._connect()
         except Exception as error:  # noqa: BLE001  see step
             self._counters.open_failed += 1
-            self._failed(error)
+            self._failed(error, OPTIONS_REFUSED if refuses_options(error) else "")
             return False
         self._counters.opened += 1
         self._note(None)
         return True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, fault: str = "") -> None:
         # Only the kind is noted: a driver's sentence may hold frame data.
         self._release()
         self._backoff.failed(self._clock_ns())
-        self._note(type(error).__name__)
+        self._note(fault or type(error).__name__)
 
     def _release(self) -> None:
         adapter, self._adapter = self._adapter, None
@@ -244,4 +255,5 @@ class PythonCanReader:
         if fault != self._fault:
             self._fault = fault
             level, event = (logging.INFO, "bus_receiving") if fault is None else (logging.WARNING, "bus_fault")
-            log.log(level, "bus %d: %s", self._bus, fault or "receiving", extra=told(event, fault or "", bus=self._bus))
+            sentence = SENTENCES.get(fault or "receiving", fault or "receiving")
+            log.log(level, "%s: %s", self._name, sentence, extra=told(event, fault or "", bus=self._bus))

@@ -12,13 +12,15 @@ from pathlib import Path
 from carnet.errors import ConfigError, Error, UnavailableError
 from carnet.ids import device_text
 from carnet_agent.commands import CONFIG_DEFAULT
-from carnet_agent.settings import MqttSection, Settings
+from carnet_agent.settings import BusSection, MqttSection, Settings
 
 EXAMPLE = "example: carnet-agent check --config agent.toml"
 OK, FAILED, WRONG = 0, 1, 2
 """Exit codes: in order; something is not there now; a file is wrong."""
 LOSSES_SHOWN = 5
 INTERFACES = Path("/sys/class/net")
+WITHOUT_HARDWARE = frozenset({"udp_multicast", "virtual"})
+"""Interfaces that `check` may open: a running agent keeps what it hears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,21 @@ def _buses(settings: Settings) -> Iterator[Finding]:
             yield Finding(WRONG, f"{bus.name}: python-can has no interface {bus.interface}")
         elif bus.interface == "socketcan" and not (INTERFACES / bus.channel).exists():
             yield Finding(FAILED, f"{bus.name}: there is no interface {bus.channel} now; the agent keeps trying")
+        elif bus.interface in WITHOUT_HARDWARE and _refused(bus):
+            yield Finding(WRONG, f"{bus.name}: python-can refuses its options: look at channel and options")
         else:
             yield Finding(OK, f"{bus.name}: {bus.interface} {bus.channel}")
+
+
+def _refused(bus: BusSection) -> bool:
+    """Whether an adapter that is no device, and disturbs nobody, cannot be opened as the configuration says."""
+    from carnet_agent.bus.pythoncan import open_adapter, refuses_options
+
+    try:
+        open_adapter(bus.interface, bus.channel, bus.options)().shutdown()
+    except Exception as error:  # noqa: BLE001 - what is not the options' fault, the running agent tries again
+        return refuses_options(error)
+    return False
 
 
 def _known(interface: str) -> bool:

@@ -60,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--format", choices=FORMATS, default="csv", help="default: csv")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write here instead of to standard output")
+    parser.add_argument("--force", action="store_true", help="write over what --out names")
     parser.add_argument(
         "--partial",
         action="store_true",
@@ -71,6 +72,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode; returns the exit code. Raises carnet.errors.Error."""
+    if arguments.out is not None and arguments.out.is_file() and not arguments.force:
+        raise ConfigError("out_exists", f"{arguments.out} exists: name a new file, or write over it with --force")
     databases = [_database(text) for text in arguments.dbc]
     plan, losses = compile_plan(databases, match=arguments.match)
     for _, database in databases:

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prometheus is not None:
         _expose(facts, arguments.prometheus)
     else:
-        print(json.dumps(facts, indent=2) if arguments.json else "\n".join(_lines(facts)))
+        print(json.dumps(facts, indent=2) if arguments.json else "\n".join([*_lines(facts), *_held_back(facts)]))
     return 0 if facts["running"] else NOT_RUNNING
 
 
@@ -112,6 +112,12 @@ def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{label}: {', '.join(map(_short, value)) or 'none'}"
         else:
             yield f"{label}: {_short(value)}"
+
+
+def _held_back(facts: dict[str, Any]) -> Iterator[str]:
+    """Consents are in force whatever the driver says; what he keeps in the car goes to nobody all the same."""
+    if facts.get("mode") == "off":
+        yield "mode off lets nothing through: nothing is collected or sent, whatever is in force"
 
 
 def _short(value: Any) -> str:

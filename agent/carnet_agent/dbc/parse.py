@@ -18,6 +18,7 @@ from carnet_agent.dbc.database import BITS_MAX, BYTES_MAX, Database, Kind, Loss,
 from carnet_agent.dbc.salvage import reason_of, salvage
 
 SIZE_BYTES_MAX = 64 << 20
+GZIP = b"\x1f\x8b"
 SELECTORS_MAX = 1 << 18
 """Multiplexer values of a file, or of what is salvaged of it at a time, that stand in ranges."""
 DIGITS_MAX = 20
@@ -49,12 +50,19 @@ def parse_dbc(data: bytes, file_name: str) -> Database:
     except Exception as error:
         parsed, losses = salvage(text, _parse_text)
         if not parsed:
+            if is_binary(data):
+                raise DbcError("dbc_refused", f"{file_name}: is not text; a DBC is wanted") from error
             raise DbcError("dbc_refused", f"{file_name}: no usable message: {reason_of(error)}") from error
     lines = _line_numbers(text)
     messages = [_message(item, lines, losses) for item in parsed]
     name = file_name.removesuffix(".dbc").removesuffix(".DBC")
     usable = tuple(message for message in messages if message is not None)
     return Database(name, hashlib.sha256(data).digest(), usable, tuple(sorted(losses, key=lambda loss: loss.line)))
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether this is no text at all, as a packed file."""
+    return b"\0" in data or data.startswith(GZIP)
 
 
 def decode_text(data: bytes) -> str:

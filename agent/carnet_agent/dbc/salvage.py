@@ -95,6 +95,7 @@ def reason_of(error: BaseException) -> str:
     text = re.sub(r"^DBC: \"?", "", text)
     # The parser counts lines inside the piece it was given; the loss names the line in the file.
     text = re.sub(r" at line \d+, column \d+", "", text)
+    text = "".join(each if each.isprintable() else "?" for each in text)
     return text if len(text) <= REASON_CHARS_MAX else text[:REASON_CHARS_MAX] + "…"
 
 
