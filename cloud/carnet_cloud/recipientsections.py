@@ -50,7 +50,7 @@ class WebhookRecipient(AnyKind):
     """A recipient that is called over HTTP."""
 
     kind: Literal["webhook"]
-    url: str = Field(description="https address that takes the events")
+    url: str = Field(description="https address that takes the events; http for one on this machine")
     secret_file: Path = Field(description="file with the whsec_ secret that both sides know")
 
 

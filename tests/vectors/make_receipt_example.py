@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "receipts"
 def files() -> dict[str, bytes]:
     """The log's key, a receipt of the yes, and one of every account of what was delivered under it."""
     log = story()
-    found = {"log.key": NOTE_KEY.text().encode() + b"\n", "given.json": log.receipt(1).encode() + b"\n"}
+    found = {"log.public": NOTE_KEY.text().encode() + b"\n", "given.json": log.receipt(1).encode() + b"\n"}
     for index, leaf in enumerate(log.leaves):
         if isinstance(leaf, Account):
             found[f"account-{leaf.number}.json"] = log.receipt(index).encode() + b"\n"
