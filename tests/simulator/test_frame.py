@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from carnet.narrowing import Block, BlockReason
-from carnet_simulator.demo.frame import Row, frame
+from carnet_simulator.demo.frame import UP_TO, Row, _values, frame
 from carnet_simulator.demo.live import Live
 from carnet_simulator.demo.received import Latest, Received
 from carnet_simulator.demo.scene import VIN_PATH, Party, simulated_car
-from carnet_simulator.demo.words import how
+from carnet_simulator.demo.words import how, shortened, value
 
 SIZES = [(80, 24), (60, 20), (120, 40)]
 ESCAPES = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
@@ -118,6 +118,29 @@ def few() -> list[Row]:
 def test_the_picture_shows_value_count_and_reason() -> None:
     text = "\n".join(frame(few(), 1.0, "note", 80, 24))
     assert "12.3457 km/h" in text and " 7 " in text and "the driver's mode" in text and "note" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "shown"),
+    [
+        ("Vehicle.Speed", 44, "Speed"),
+        ("Vehicle.Cabin.Door.Row1.Left.IsOpen", 20, "…Row1.Left.IsOpen"),
+        ("Vehicle.Cabin.Door.Row1.Left.IsOpen", 17, "…Row1.Left.IsOpen"),
+        ("Vehicle.Cabin.Door.Row1.Left.IsOpen", 16, "…Left.IsOpen"),
+        ("Vehicle.Averylongwordwithoutadot", 10, "…thoutadot"),
+        ("Vehicle.Private.can0.toyota_rav4.WHEEL_SPEEDS.FRONT_LEFT", 44, "WHEEL_SPEEDS.FRONT_LEFT"),
+    ],
+)
+def test_a_path_is_cut_between_words_and_a_private_one_is_message_and_signal(path: str, most: int, shown: str) -> None:
+    assert shortened(path, most) == shown
+    assert len(shown) <= most
+
+
+def test_a_share_is_told_by_its_sign() -> None:
+    """Two numbers with the word did not fit its column, with room beside it."""
+    assert value(55.5, "percent") == "55.5 %"
+    latest = [Latest(each, "percent", {}, 1) for each in (28.5, 55.5)]
+    assert _values(latest) == f"28.5{UP_TO}55.5 %"
 
 
 def test_without_a_terminal_there_are_only_lines() -> None:

@@ -74,7 +74,7 @@ def test_equal_runs_give_equal_pictures() -> None:
 def test_a_long_path_keeps_its_end() -> None:
     assert shortened("Vehicle.Speed") == "Speed"
     path = "Vehicle.Powertrain.TractionBattery.Charging.ChargingPort.AnyPosition.IsChargingCableConnected"
-    assert shortened(path).endswith("IsChargingCableConnected") and len(shortened(path)) == 44
+    assert shortened(path).endswith("AnyPosition.IsChargingCableConnected") and len(shortened(path)) <= 44
 
 
 def test_without_a_name_each_picture_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def _values(readings: Sequence[Latest]) -> str:
     """One value, or from the least to the most."""
     numbers = [each.value for each in readings if isinstance(each.value, int | float)]
     if len(set(numbers)) > 1 and len(numbers) == len(readings):
-        return f"{min(numbers):.4g}{UP_TO}{max(numbers):.4g} {readings[-1].unit}".strip()
+        return value(f"{min(numbers):.4g}{UP_TO}{max(numbers):.4g}", readings[-1].unit)
     return value(readings[-1].value, readings[-1].unit)
 
 

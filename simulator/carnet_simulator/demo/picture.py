@@ -19,6 +19,8 @@ from carnet_simulator.demo.words import shortened
 WIDTH: Final = 1080
 EDGE: Final = 24
 HOW: Final = 352
+PATH_MAX: Final = 40
+"""Characters that fit before HOW in any usual font of that size."""
 LEFT: Final = 520
 RIGHT: Final = 96
 LEGEND: Final = 560
@@ -221,7 +223,7 @@ def _axis_names(bottom: int, span: Span) -> list[str]:
 
 def _path(path: str, y: float) -> str:
     """A path whose last word stands out."""
-    stem, dot, name = shortened(path).rpartition(".")
+    stem, dot, name = shortened(path, PATH_MAX).rpartition(".")
     return (
         f'<text x="{EDGE}" y="{y:.1f}"><tspan class="stem">{escape(stem + dot)}</tspan>'
         f"<tspan>{escape(name)}</tspan></text>"

@@ -21,6 +21,10 @@ WHY: Final = {
     BlockReason.CEILING: "the ceiling set in the car",
     BlockReason.VEHICLE: "the car has no such signal",
 }
+SHORT_UNITS: Final = {"percent": "%"}
+"""As they are read, where the specification spells them out."""
+PRIVATE_WORDS: Final = 4
+"""Before message and signal: Vehicle.Private.<bus>.<dbc>."""
 NAMED: Final = 2
 """So many paths of one reason are named."""
 NAME_MAX: Final = 30
@@ -48,15 +52,22 @@ def how(transform: dict[str, Any]) -> str:
 
 
 def shortened(path: str, most: int = 44) -> str:
-    """A path that fits its column: the end tells more than the beginning."""
-    short = path.removeprefix("Vehicle.")
-    return short if len(short) <= most else "…" + short[1 - most :]
+    """A path that fits its column: the end tells more than the beginning, and a word stays whole if it can. Of a signal
+    without a path in the specification, message and name.
+    """
+    short = path.split(".", PRIVATE_WORDS)[-1] if is_private(path) else path.removeprefix("Vehicle.")
+    if len(short) <= most:
+        return short
+    # the sign that it was cut takes one; a dot just before the rest belongs to neither
+    rest = short[-most:]
+    _, dot, whole = rest.partition(".")
+    return "…" + (whole if dot else rest[1:])
 
 
 def value(found: object, unit: str) -> str:
     """A value as short as it can be told; labels and units are a DBC's, and may hold what a terminal would obey."""
     text = f"{found:.6g}" if isinstance(found, float) else str(found)
-    return "".join(each if each.isprintable() else "?" for each in f"{text} {unit}".strip())
+    return "".join(each if each.isprintable() else "?" for each in f"{text} {SHORT_UNITS.get(unit, unit)}".strip())
 
 
 def counted(number: int, noun: str) -> str:
