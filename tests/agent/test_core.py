@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from carnet.ack import Ack
 from carnet.bodies import CheckIn, Gap, Health
 from carnet.box import open_box
-from carnet.consent import Ceiling, Mode
+from carnet.consent import Ceiling, Documents, Mode
 from carnet.down import GrantSetMessage, Refusal, SchemaRequest, seal_down, sign_ack
 from carnet.envelope import Envelope, parse_envelope
 from carnet.envelopetype import EnvelopeType
 from carnet.keys import BoxKey, SigningKey
 from carnet.keyset import KeySet, PublicKey
 from carnet.signals import Category
+from carnet.transforms import LATITUDE, LONGITUDE
 from carnet_agent.buffer import Buffer, BufferFull
 from carnet_agent.consent.untimed import CHARGE_MS
 from carnet_agent.core import HEALTH_MS
-from carnet_agent.effects import Note
+from carnet_agent.effects import Identifiers, Note
 from carnet_agent.floor import Floor
 from tests import consentkit as kit
 from tests.agent.agentkit import BUFFER_BYTES, RECEIVE, Rig, answer, bodies, grants
@@ -280,6 +283,27 @@ def test_a_mode_takes_effect_at_once_and_survives_a_start(rig: Rig) -> None:
     assert rig.identifiers == {"can0": ()}
     rig.do(rig.agent.set_mode(Mode.NORMAL, rig.moment()))
     assert rig.identifiers != {"can0": ()}
+
+
+def test_no_location_keeps_the_position_in_the_car_at_once_and_nothing_else() -> None:
+    """The bus is asked for the same frames as if it had never been granted; after a start too."""
+
+    def identifiers(*items: dict[str, Any]) -> tuple[Rig, Identifiers]:
+        rig = Rig(NOW_MS)
+        rig.start()
+        offer = kit.offer_bytes(items=[kit.item(kit.SPEED, transform={"interval_ms": 1000}), *items])
+        rig.grant(kit.grant_set(1, Documents(offer, kit.token(offer, optional=()))))
+        return rig, rig.identifiers
+
+    rig, with_position = identifiers(*(kit.item(path, transform={"cell_m": 100}) for path in (LATITUDE, LONGITUDE)))
+    _, without = identifiers()
+    assert set(without["can0"]) < set(with_position["can0"])
+    rig.do(rig.agent.set_mode(Mode.NO_LOCATION, rig.moment()))
+    assert rig.identifiers == without
+    rig.start()
+    assert rig.identifiers == without
+    rig.do(rig.agent.set_mode(Mode.NORMAL, rig.moment()))
+    assert rig.identifiers == with_position
 
 
 def test_the_ceiling_is_above_every_grant() -> None:

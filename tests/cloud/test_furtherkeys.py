@@ -70,6 +70,11 @@ def state(cloud: Cloud, record: str = HERS) -> str:
     return stored.state
 
 
+def generation(cloud: Cloud) -> int:
+    with cloud.store.transaction() as t:
+        return t.consents.generation(VEHICLE, 1)
+
+
 def test_an_added_key_gives_and_withdraws(cloud: Cloud, unit: Unit) -> None:
     with pytest.raises(RemoteError, match="not the owner's"):
         hers(cloud)
@@ -92,15 +97,17 @@ def test_the_car_is_told_of_an_added_key_and_of_its_end(cloud: Cloud) -> None:
 
     cloud.give()
     before = len(cloud.changed)
+    first = generation(cloud)
     change(cloud, addition(cloud))
+    assert generation(cloud) == first + 1, "the car takes no set whose number it knows"
     hers(cloud)
     with cloud.store.transaction() as t:
         assert compiled(t) == (2, ["given", "given"])
-        generation = t.consents.generation(VEHICLE, 1)
+    added = generation(cloud)
     change(cloud, removal(cloud))
     with cloud.store.transaction() as t:
         assert compiled(t) == (1, ["given"])
-        assert t.consents.generation(VEHICLE, 1) > generation
+    assert generation(cloud) > added
     assert len(cloud.changed) > before + 1
 
 

@@ -15,7 +15,7 @@ import pytest
 from carnet.states import EventKind
 from carnet_cloud.lease import LEASE_MS
 from carnet_cloud.recipients import Event, Outcome
-from carnet_cloud.recipients.homeassistant import HomeAssistant, newest
+from carnet_cloud.recipients.homeassistant import UNITS, HomeAssistant, newest
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS
 from tests.cloud.recipientkit import LIMIT_S, NOW_S, End, Looks, Way, lease, mqtt_end, until
@@ -236,6 +236,73 @@ def test_a_withdrawal_takes_every_sensor_back(home: Home, adapter: HomeAssistant
     assert {body for _, body in home.end.got[before:]} == {b""}
     assert not way.forwarder.step(kit.RECIPIENT)
     assert way.outcomes() == {"confirmed": 3}
+
+
+def test_a_withdrawal_takes_back_what_an_aggregate_has_shown(
+    home: Home, adapter: HomeAssistant, tmp_path: Path
+) -> None:
+    """A sensor for each of its fields."""
+    way = Way(tmp_path / "way", adapter, 1)
+    assert way.forwarder.step(kit.RECIPIENT)
+    plain = len(home.kept())
+    fields = ("min", "max", "mean", "count", "first", "last", "sum")
+    sent = event(*(column(kit.SPEED, "km/h", [1], [1], field=field) for field in fields))
+    assert adapter.send(sent, lease(), NOW_S) is Outcome.CONFIRMED
+    assert len(home.kept()) == plain + 2 * len(fields)
+    way.withdraw()
+    assert way.forwarder.step(kit.RECIPIENT)
+    assert home.kept() == {}
+
+
+HOME_ASSISTANT = {
+    "current": {"A", "mA"}, "distance": {"km", "m", "cm", "mi"}, "duration": {"d", "h", "min", "s", "ms"},
+    "power": {"W", "kW", "MW"}, "pressure": {"Pa", "hPa", "kPa", "bar", "mbar", "psi"},
+    "speed": {"km/h", "m/s", "mph", "kn"}, "temperature": {"°C", "°F", "K"}, "voltage": {"V", "mV"},
+    "volume_storage": {"L", "mL", "m³", "gal"},
+}  # fmt: skip
+"""Device class -> units that Home Assistant takes with it, from its documentation of sensors."""
+
+
+SPELT = (
+    ("A", "A", "current"),
+    ("Celsius", "°C", "temperature"),
+    ("celsius", "°C", "temperature"),
+    ("V", "V", "voltage"),
+    ("W", "W", "power"),
+    ("kW", "kW", "power"),
+    ("degrees", "°", None),
+    ("degrees/s", "°/s", None),
+    ("kPa", "kPa", "pressure"),
+    ("km", "km", "distance"),
+    ("m", "m", "distance"),
+    ("km/h", "km/h", "speed"),
+    ("l", "L", "volume_storage"),
+    ("l/100km", "L/100 km", None),
+    ("m/s^2", "m/s²", None),
+    ("percent", "%", None),
+    ("s", "s", "duration"),
+    ("rpm", "rpm", None),
+)  # fmt: skip
+"""Unit of VSS, as Home Assistant writes it, and its device class there."""
+
+
+@pytest.mark.parametrize(("unit", "shown", "device_class"), SPELT)
+def test_a_unit_is_spelt_as_home_assistant_knows_it(
+    home: Home, adapter: HomeAssistant, unit: str, shown: str, device_class: str | None
+) -> None:
+    """With a class that goes with it; how many there were of an aggregate has neither."""
+    sent = event(column("Vehicle.X", unit, [1], [1]), column("Vehicle.X", unit, [1], [4], field="count"))
+    assert adapter.send(sent, lease(), NOW_S) is Outcome.CONFIRMED
+    about = {topic.split("/")[-2]: each for topic, each in home.kept().items() if topic.endswith("/config")}
+    sensor, count = about["Vehicle__X"], about["Vehicle__X__count"]
+    assert (sensor["unit_of_measurement"], sensor.get("device_class")) == (shown, device_class)
+    assert device_class is None or shown in HOME_ASSISTANT[device_class]
+    assert "unit_of_measurement" not in count and "device_class" not in count
+
+
+def test_every_unit_that_has_a_spelling_is_among_them() -> None:
+    """Or the test above would say nothing of a new one."""
+    assert set(UNITS) == {unit for unit, _, _ in SPELT} - {"rpm"}
 
 
 def test_it_waits_for_nothing_else_that_is_due(home: Home, adapter: HomeAssistant, tmp_path: Path) -> None:

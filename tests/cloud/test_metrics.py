@@ -14,7 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from carnet.errors import UnavailableError
 from carnet.ids import device_text
 from carnet.metrics import LABELS_MAX, Metric, families, family
+from carnet_cloud import parts as wiring
+from carnet_cloud import service as running
 from carnet_cloud.config import load
+from carnet_cloud.lease import Lease
 from carnet_cloud.monitoring import metrics as of
 from carnet_cloud.monitoring.exposition import Exposition
 from carnet_cloud.monitoring.numbers import Numbers
@@ -197,6 +200,37 @@ def test_names_follow_prometheus_rules(busy: Cloud) -> None:
 def test_the_document_lists_every_metric_with_its_meaning(busy: Cloud) -> None:
     text = exposition(busy).text("")[0].decode()
     assert described("Metrics of the cloud") == told(text, "carnet_cloud_")
+
+
+def test_the_running_service_tells_its_oldest_lease_and_its_commits_in_seconds(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two leases the one that was taken first; of a commit the time from its beginning to its end."""
+    config.write_text(CONFIG + RECIPIENT)
+    service = Service(load(config))
+    clock_ms = [100_000.0]
+    for module in (wiring, running):
+        monkeypatch.setattr(module, "monotonic_ms", lambda: clock_ms[0])
+    try:
+        parts = service.parts
+        parts.leases.add(Lease(bytes([n]), "rec", taken_ms, lambda: 0.0, lambda: True) for n, taken_ms in
+                         enumerate([98_000.0, 99_500.0]))  # fmt: skip
+        monkeypatch.setattr(parts.link, "take", lambda *_: [("topic", b"nothing")] * 3)
+
+        def slow(*_: object) -> list[object]:
+            clock_ms[0] += 250
+            return []
+
+        monkeypatch.setattr(type(parts.receiver), "process", slow)
+        before = parsed(parts.exposition)
+        service._receive()
+        found = parsed(parts.exposition)
+    finally:
+        service.parts.store.close()
+    assert (number(before, "carnet_cloud_leases"), number(before, "carnet_cloud_lease_age_seconds")) == (2, 2)
+    assert number(found, "carnet_cloud_lease_age_seconds") == 2.25
+    assert number(found, "carnet_cloud_commit_seconds_sum") == 0.25
+    assert number(found, "carnet_cloud_group_envelopes_sum") == 3
 
 
 def test_the_running_service_tells_all_of_them(config: Path) -> None:

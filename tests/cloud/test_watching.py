@@ -11,9 +11,11 @@ import pytest
 from carnet.errors import UnavailableError
 from carnet_cloud.api import make_api
 from carnet_cloud.config import load
+from carnet_cloud.journal import Narrowing
 from carnet_cloud.monitoring.readiness import FRESH_MS, Readiness, StoreProbe
 from carnet_cloud.monitoring.watching import add_watching
 from carnet_cloud.service import Service
+from tests import consentkit as kit
 from tests.cloud.kit import Cloud
 from tests.cloud.test_alive import RECIPIENT
 from tests.cloud.test_api import OPERATOR, TOKEN, Client, facts
@@ -128,6 +130,11 @@ def test_the_service_is_ready_part_by_part(config: Path) -> None:
         service.parts.link.connected.set()
         service.parts.consents.replay_journal()
         service._replayed = True
+        assert lacks() == set()
+        consents = service.parts.consents
+        consents._journal.append(Narrowing(kit.RECORD_ID, "pause", "owner", 1))
+        assert lacks() == {"journal"}, "a narrowing waits for its transaction"
+        consents.replay_journal()
         assert lacks() == set()
         for key in (config.parent / "wrapping").glob("*.key"):
             key.unlink()
