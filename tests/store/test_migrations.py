@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -43,6 +44,50 @@ def written(connection: sqlite3.Connection) -> str:
     return "".join(re.sub(r"\s+", " ", sql).strip() + ";\n" for (sql,) in rows)
 
 
+@dataclass(frozen=True)
+class Table:
+    """One of an old version, and two rows of it: all filled, and as empty as it may be."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    @property
+    def insertion(self) -> str:
+        return f"insert into {self.name} ({', '.join(self.columns)}) values ({', '.join('?' * len(self.columns))})"
+
+    @property
+    def query(self) -> str:
+        return f"select {', '.join(self.columns)} from {self.name} order by 1, 2"
+
+
+def tables(version: int) -> list[Table]:
+    """Every table of the version but those that `FILLED` has; what others name comes first."""
+    schema = sqlite3.connect(":memory:")
+    schema.executescript((SCHEMAS / f"{version}.sql").read_text())
+    names = [name for (name,) in schema.execute("select name from sqlite_schema where type = 'table' order by name")]
+    names.sort(key=lambda name: ("offer", "record").index(name) if name in ("offer", "record") else 2)
+    found = []
+    for name in names:
+        columns = schema.execute(f"pragma table_info({name})").fetchall()
+        rows = tuple(tuple(_value(kind, number, bool(needed or key)) for _, _, kind, needed, _, key in columns)
+                     for number in (1, 2))  # fmt: skip
+        if name not in ("incarnation", "counter", "generation"):
+            found.append(Table(name, tuple(column[1] for column in columns), rows))
+    schema.close()
+    return found
+
+
+def _value(kind: str, number: int, is_needed: bool) -> object:
+    if number == 2 and not is_needed:
+        return None
+    return {"blob": bytes([number]), "text": "ab"[number - 1], "integer": number}[kind.lower()]
+
+
+def kept(backend: Backend, tables: list[Table]) -> dict[str, list[tuple[object, ...]]]:
+    return {each.name: [tuple(row) for row in backend.rows(each.query)] for each in tables}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_step_that_has_landed_is_never_edited(version: int) -> None:
     """The steps up to it still make the schema that was written down when it landed."""
@@ -60,10 +105,13 @@ def test_sqlite_comes_from_every_version_to_that_of_now(version: int, tmp_path: 
     old.executescript((SCHEMAS / f"{version}.sql").read_text())
     for statement in FILLED:
         old.execute(statement)
+    for table in tables(version):
+        old.executemany(table.insertion, table.rows)
     old.execute(f"pragma user_version={version}")
     old.commit()
     old.close()
     store = Sqlite(tmp_path).open()
+    assert kept(Sqlite(tmp_path), tables(version)) == {each.name: list(each.rows) for each in tables(version)}
     with store.transaction() as t:
         assert t.counters.all() == {"kept": 7}
         assert t.consents.generation(b"\0", 1) == 5
@@ -86,7 +134,10 @@ def test_postgresql_comes_from_every_version_to_that_of_now(version: int, many: 
         connection.execute("insert into carnet_version values (%s)", (version,))
         for statement in (*STEPS[:version], *FILLED):
             connection.execute(re.sub(r"x'(\w+)'", r"'\\x\1'", script(statement)).encode())
+        for table in tables(version):
+            connection.cursor().executemany(table.insertion.replace("?", "%s").encode(), table.rows)
     store = old.open()
+    assert kept(old, tables(version)) == {each.name: list(each.rows) for each in tables(version)}
     with store.transaction() as t:
         assert t.counters.all() == {"kept": 7}
         assert t.consents.generation(b"\0", 1) == 5
