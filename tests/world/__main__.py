@@ -12,6 +12,9 @@ from tests.world.plan import DRIVE_MS
 from tests.world.shrink import Life, Shrinker, live
 from tests.world.world import World
 
+TOLD_EVERY = 100
+"""Worlds: a minute or two."""
+
 
 def main(words: list[str] | None = None) -> int:
     """0 if every law held in every world; otherwise the first broken one is told, with its command."""
@@ -28,7 +31,10 @@ def main(words: list[str] | None = None) -> int:
     started = time.perf_counter()
     happened: Counter[str] = Counter()
     broken = 0
-    for seed in seeds:
+    for done, seed in enumerate(seeds):
+        if done and done % TOLD_EVERY == 0:
+            told = f"{done} of {len(seeds)} worlds, {broken} broken, {time.perf_counter() - started:.0f} s"
+            print(told, file=sys.stderr, flush=True)
         world = World(seed, arguments.without, arguments.drive_ms)
         try:
             happened += world.run()
