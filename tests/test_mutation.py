@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mutation.mutants import mutants_of
-from mutation.parts import PARTS
+from mutation.parts import PARTS, Part
 from mutation.sql import other_sql
 from mutation.survivors import row, written
 from tests.conftest import CHECKOUT
@@ -191,6 +191,12 @@ def test_every_survivor_that_is_written_down_is_still_a_mutant() -> None:
     files = {name.partition(" ")[0] for name in listed}
     assert files <= {file for part in PARTS for file in part.sources(CHECKOUT)}
     assert listed - {each.name for file in files for each in mutants_of(CHECKOUT, file)} == set()
+
+
+def test_a_name_that_is_no_file_is_no_part() -> None:
+    """A folder that was renamed would leave its part without mutants, and without a survivor."""
+    with pytest.raises(ValueError, match="there is no nowhere/"):
+        Part("gate", ("cloud/carnet_cloud/gate.py", "nowhere/*.py"), ()).sources(CHECKOUT)
 
 
 def test_every_file_and_test_of_a_part_is_there() -> None:

@@ -19,16 +19,24 @@ class Part:
     tests: tuple[str, ...]
 
     def sources(self, root: Path) -> list[str]:
-        """Every file, from the root of the checkout."""
-        found = [file for name in self.files for file in sorted(root.glob(name))]
-        return [str(file.relative_to(root)) for file in found]
+        """Every file, from the root of the checkout. ValueError for a name that is none."""
+        found = {name: sorted(root.glob(name)) for name in self.files}
+        if missing := [name for name, files in found.items() if not files]:
+            raise ValueError(f"{self.name}: there is no {', '.join(missing)}")
+        return [str(file.relative_to(root)) for files in found.values() for file in files]
 
 
 PARTS: Final = (
     Part(
         "gate",
-        ("cloud/carnet_cloud/gate.py", "cloud/carnet_cloud/judge/*.py"),
-        ("tests/cloud/test_gate.py",),
+        tuple(f"cloud/carnet_cloud/{name}.py" for name in ("gate", "grantbook")),
+        (
+            "tests/cloud/test_gate.py",
+            "tests/cloud/test_grantbook.py",
+            "tests/cloud/test_core.py",
+            "tests/cloud/test_sealed.py",
+            "tests/cloud/test_furtherkeys.py",
+        ),
     ),
     Part(
         "consent",
