@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +96,42 @@ def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(
     assert backup.check(tmp_path / "copy.db") == len(STEPS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "store"]
     assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes, name, folder: in this order whatever a power cut leaves under the name is whole. SQLite itself sees to the
+    bytes of the service's own copy.
+    """
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def named(path: Path, target: Path) -> Path:
+        done.append(f"name {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", named)
+    (tmp_path / "away").mkdir()
+    (tmp_path / "new").mkdir()
+    store = opened(tmp_path)
+    file = Path(store._connection.execute("pragma database_list").fetchone()[2])
+    spool = backup.spool_of(file)
+    steps: tuple[tuple[Callable[[], None], list[str]], ...] = (
+        (lambda: backup.copy(store, spool), [f"name {spool.name}", f"fsync {file.parent.name}"]),
+        (lambda: backup.take(file, tmp_path / "away" / "a"), ["fsync a.part", "name a", "fsync away"]),
+        (lambda: backup.put(tmp_path / "away" / "a", tmp_path / "new" / "s"), ["fsync s.part", "name s", "fsync new"]),
+    )
+    for step, expected in steps:
+        done.clear()
+        step()
+        assert done == expected
+    store.close()
 
 
 def test_a_copy_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

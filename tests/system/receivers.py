@@ -285,10 +285,25 @@ class Receivers:
     def start(self) -> None:
         """All of them; returns when each serves its share."""
         for number in range(len(self.apis)):
-            with (self.folder / f"cloud-{number}.log").open("ab") as log:
-                command = [sys.executable, "-m", "carnet_cloud", "run", "--config", f"cloud-{number}.toml"]
-                self.programs[number] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-        until(lambda: self.shared() == len(self.apis), self.logs)
+            self._start(number)
+        self._wait()
+
+    def restart(self, number: int) -> int:
+        """SIGTERM, and when it has ended start it again; its exit code. Returns when all serve their share."""
+        process = self.programs.pop(number)
+        process.terminate()
+        code = process.wait(30)
+        self._start(number)
+        self._wait()
+        return code
+
+    def _start(self, number: int) -> None:
+        with (self.folder / f"cloud-{number}.log").open("ab") as log:
+            command = [sys.executable, "-m", "carnet_cloud", "run", "--config", f"cloud-{number}.toml"]
+            self.programs[number] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+
+    def _wait(self) -> None:
+        until(lambda: self.shared() == len(self.programs), self.logs)
         until(lambda: all(self.health(number).get("connected") for number in self.programs), self.logs)
 
     def shared(self) -> int:

@@ -1,4 +1,5 @@
-"""Two and four receivers on one PostgreSQL behind a real Mosquitto: one is killed under load, and an owner withdraws.
+"""Two and four receivers on one PostgreSQL behind a real Mosquitto: an owner withdraws, one is stopped and started
+again under load, and one is killed.
 Of the four one is frozen too, until the others have taken its shards, and then goes on.
 
 Each is a process of its own. Nothing that a car sent is lost, nothing is forwarded under a second id, the shards of the
@@ -35,6 +36,8 @@ class Ordeal:
     got: list[tuple[float, str]]
     withdrawn_at: float = 0.0
     ended: dict[str, Any] = field(default_factory=dict)
+    restarted_at: float = 0.0
+    """When one had been stopped and started again, and every car had been answered since."""
     killed_at: float = 0.0
     take_over_s: float = 0.0
     answered_s: float = 0.0
@@ -78,6 +81,10 @@ def torment(receivers: Receivers, found: Ordeal) -> None:
     found.ended = receivers.withdraw(1, cars.cars[0])
     found.withdrawn_at = time.monotonic()
     time.sleep(LOAD_S)
+    found.codes = [receivers.restart(1)]
+    at = time.monotonic()
+    until(lambda: cars.answered_since(at), receivers.logs)
+    found.restarted_at = time.monotonic()
     receivers.kill(0)
     found.killed_at = time.monotonic()
     found.take_over_s = until(lambda: receivers.shared() == len(receivers.programs), receivers.logs)
@@ -91,7 +98,7 @@ def torment(receivers: Receivers, found: Ordeal) -> None:
     until(lambda: not receivers.health(1)["outbox"], receivers.logs)
     rows = receivers.place.rows("select outcome, count(*) from delivery group by outcome")
     found.outcomes = Counter({str(outcome): int(count) for outcome, count in rows})
-    found.codes = receivers.stop()
+    found.codes += receivers.stop()
     ((left,),) = receivers.place.rows("select count(*) from receiver")
     found.left = int(left)
 
@@ -134,6 +141,8 @@ def test_nothing_comes_under_a_second_id_and_only_what_was_in_the_air_comes_agai
     assert len(repeated) <= GROUP_MAX * (1 + ordeal.thawed)
     first = {name: at for at, name in reversed(ordeal.got)}
     assert ordeal.thawed or [name for name in repeated if first[name] > ordeal.killed_at] == []
+    whole = [name for at, name in ordeal.got if at < ordeal.restarted_at]
+    assert len(whole) == len(set(whole)), "a receiver that is stopped leaves nothing in the air"
     assert max(names.values()) <= 2 + ordeal.thawed
 
 
