@@ -125,6 +125,8 @@ def test_another_dbc_is_refused_with_the_hash_to_write() -> None:
         ('signal = "Speed"', 'signal = "Speed"\nfactor = 2', "mapping_key"),
         ('name = "demo.v1.dbc"', "", "mapping_value"),
         ('name = "demo.v1.dbc"', 'name = "demo"', "mapping_value"),
+        ('name = "demo.v1.dbc"', 'name = ".dbc"', "mapping_value"),
+        ('name = "demo.v1.dbc"', f'name = "{"n" * 65}.dbc"', "mapping_value"),
         ('checksum = "crc8"', 'checksum = "xor"', "mapping_value"),
         ('checksum = "crc8"', "", "mapping_value"),
         ('message = "Motion"\nsignal = "Angle"', 'signal = "Angle"', "mapping_value"),

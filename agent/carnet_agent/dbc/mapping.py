@@ -31,6 +31,8 @@ SPELLINGS: Final[dict[str, frozenset[str]]] = {
 }
 """Unit of the specification -> other spellings of the very same unit that DBCs use."""
 
+NAME_MAX: Final = 64
+"""Characters of a DBC's file name without its ending: they stand in the path of each signal that has no other."""
 _DBC_KEYS: Final = {"name", "sha256", "checksum"}
 _ROW_KEYS: Final = {
     "message", "signal", "path", "unit", "category", "sensitivity", "bus", "counter", "checksum", "not_available",
@@ -127,8 +129,11 @@ def load_mapping(
     document = _document(text, file)
     head = document["dbc"]
     name = _text(head, "name", f"{file}: [dbc]")
-    if not name.endswith(".dbc"):
-        raise MappingError("mapping_value", f"{file}: [dbc] name must be the DBC's file name, ending in .dbc")
+    if not name.endswith(".dbc") or not 0 < len(name.removesuffix(".dbc")) <= NAME_MAX:
+        raise MappingError(
+            "mapping_value",
+            f"{file}: [dbc] name must be the DBC's file name: 1 to {NAME_MAX} characters and .dbc",
+        )
     if _text(head, "sha256", f"{file}: [dbc]") != dbc_sha256:
         raise MappingError(
             "mapping_dbc_differs",
