@@ -80,7 +80,6 @@ class Agent:
         self._read: Identifiers | None = None
         self._told_generation = 0
         self._acknowledged_ms = 0
-        self._schemas_sent: set[bytes] = set()
         self._next_health_ms = 0
         self._next_reconcile_ms = 0
 
@@ -121,9 +120,7 @@ class Agent:
 
     def on_connection(self, up: bool, moment: Moment) -> list[Effect]:
         """The broker has come or gone; whatever was on its way is forgotten."""
-        self._out.sender.forget()
-        self._out.stirred = True
-        self._schemas_sent.clear()
+        self._out.anew()
         if up:
             self._contact.up(moment.boot_ms)
         else:
@@ -218,9 +215,7 @@ class Agent:
         if isinstance(message, KeySet):
             self._new_keys(message)
         elif isinstance(message, SchemaRequest):
-            wanted = [each for each in message.hashes if each not in self._schemas_sent]
-            self._schemas_sent.update(wanted)
-            self._out.schemas(wanted, moment)
+            self._out.schemas(message.hashes, moment)
         return []
 
     def _acknowledged(self, ack: Ack, payload: bytes, moment: Moment) -> list[Effect]:

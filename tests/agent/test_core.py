@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -257,6 +258,25 @@ def test_a_schema_is_sent_again_once_for_a_contact(rig: Rig) -> None:
     contact(rig)
     rig.tell(SchemaRequest((digest,)))
     assert len(bodies(rig.envelopes(), EnvelopeType.SCHEMA)) == 1
+
+
+def test_a_schema_is_sent_again_to_a_cloud_that_still_asks_a_minute_later(rig: Rig) -> None:
+    """It was restored to before it had it, and the connection, which is the broker's, has seen nothing of that."""
+    rig.grant(grants())
+    rig.pass_time(61_000)
+    contact(rig)
+    digest = rig.agent._buffer.schema_hashes()[0]
+    rows = [schema_rows(rig)]
+    for _ in range(4):
+        rig.tell(SchemaRequest((digest,)))
+        rows.append(schema_rows(rig))
+        rig.pass_time(30_000, frames=False)
+    assert [after - before for before, after in itertools.pairwise(rows)] == [1, 0, 1, 0]
+
+
+def schema_rows(rig: Rig) -> int:
+    query = "select count(*) from row where type = ?"
+    return int(rig.buffer_db.execute(query, (int(EnvelopeType.SCHEMA),)).fetchone()[0])
 
 
 def test_rows_whose_schema_is_lost_become_a_gap(rig: Rig) -> None:

@@ -91,6 +91,8 @@ class AgentSide:
         self._counted: Counter[str] = Counter()
         self._entries_seen: dict[str, list[str]] = {}
         self.ended: set[str] = set()
+        self._known: list[tuple[int, dict[str, list[str]], set[str]]] = [(0, {}, set())]
+        """From when on it had seen these entries and knew that these records have ended: a disk that lied goes back."""
         self._full_ms = (0, 0)
         """From when until when the disk was last full."""
         self._new_boot()
@@ -173,8 +175,9 @@ class AgentSide:
         if kept_ms is not None:
             self.outages += [Outage(boot, 0, 1e15) for boot in range(self._first_boot, self.boots)]
             self._ledger.unit_generations[self._first_boot] = 0
-            self._entries_seen.clear()
-            self.ended.clear()
+            while self._known[-1][0] > kept_ms:
+                self._known.pop()
+            self._entries_seen, self.ended = dict(self._known[-1][1]), set(self._known[-1][2])
         self.agent = None
         self.online = False
         self._effects_left = None
@@ -336,6 +339,7 @@ class AgentSide:
             return
         self._granted = found
         grants = self._grants()
+        self._known.append((self._clockwork.now_ms, dict(self._entries_seen), set(self.ended)))
         self._spelling = {repr(item["transform"]): item["transform"] for items in grants.values() for item in items}
         boot_ms = self.boot_ms(self._clockwork.now_ms)
         self._oracle.set_grants(grants, boot_ms, {name for name in grants if self._ledger.agreed[name].is_sealed})

@@ -31,6 +31,7 @@ from carnet_agent.sending.sender import Sender
 from carnet_agent.sending.trimming import trim
 
 CutT = TypeVar("CutT", bound=Cut)
+SCHEMA_AGAIN_MS = 60_000
 LOSSES: Mapping[str, str] = {"full": "is full", "disk": "takes nothing"}
 """Counter of lost samples -> what is wrong with the disk."""
 KINDS: Mapping[type[Exception], str] = {BufferFull: "full", DiskFailed: "disk"}
@@ -52,10 +53,18 @@ class Outgoing:
         self.untimed = False
         """A window was sealed that does not say what time it was."""
         self._losses_said: set[str] = set()
+        self._schemas_sent: dict[bytes, int] = {}
+        """Hash of a schema that the cloud has asked for -> when it was sent."""
         self.stirred = True
         """Rows may have come or been freed since the last `publish`."""
         self.dying = False
         """Boxes of records that have ended are still here: until `destroy_dead` has got rid of all, nothing leaves."""
+
+    def anew(self) -> None:
+        """A connection has begun or ended: whatever was on its way is forgotten."""
+        self.sender.forget()
+        self._schemas_sent.clear()
+        self.stirred = True
 
     # into the buffer
 
@@ -99,8 +108,15 @@ class Outgoing:
         self._add(EnvelopeType.CHECK_IN_OR_HEALTH, Health(first).encode(), moment)
 
     def schemas(self, wanted: Iterable[bytes], moment: Moment) -> None:
-        """Send schemas that the cloud has asked for; rows whose schema is lost can never be read and are given up."""
+        """Send schemas that the cloud has asked for; rows whose schema is lost can never be read and are given up.
+
+        Every row that comes before its schema makes the cloud ask, so each goes once in a while; not once for all, for
+        a cloud may be restored to before it had them.
+        """
         for digest in wanted:
+            if moment.boot_ms - self._schemas_sent.get(digest, -SCHEMA_AGAIN_MS) < SCHEMA_AGAIN_MS:
+                continue
+            self._schemas_sent[digest] = moment.boot_ms
             document = self._document(digest)
             if document is None:
                 self.sender.settled(self._buffer.give_up_schema(digest))
