@@ -43,6 +43,8 @@ LIMITS = [
     ("carnet_agent.buffer.disk", "EVICT_ROWS", 16),
     ("carnet_agent.buffer.disk", "EVICT_TRIES", 64),
     ("carnet_agent.buffer.disk", "NOTED_MAX", 256),
+    ("carnet_agent.buffer.destruction", "ROWS_AT_ONCE", 512),
+    ("carnet_agent.buffer.files", "WHOLE_BYTES", 16_777_216),
     ("carnet_agent.buffer.salvage", "TRIES", 3),
     ("carnet_agent.buffer.remains", "KEPT", 2),
     ("carnet_agent.buffer.sealed", "KEEP_DAYS", 90),

@@ -8,7 +8,7 @@ import pytest
 
 from carnet.envelopetype import EnvelopeType
 from carnet_agent.buffer import Buffer, BufferFull, DiskFailed, Lost, Priority
-from carnet_agent.buffer.transaction import transaction
+from carnet_agent.buffer.transaction import is_damage, transaction
 from tests.agent.bufferkit import (
     CUT,
     Lid,
@@ -87,6 +87,13 @@ def test_what_is_acknowledged_late_goes_before_what_waits(buffer: Buffer) -> Non
         [],
     ]
     assert buffer.counts()["rows_evicted"] == 16
+
+
+def test_all_that_is_acknowledged_goes_before_anything_that_waits(buffer: Buffer) -> None:
+    add(buffer, 45)
+    buffer.acknowledge(buffer.stream, [(3, 42)])
+    taken = [evict(buffer) for _ in range(5)]
+    assert taken == [[*range(3, 19)], [*range(19, 35)], [*range(35, 43)], [1, 2, 43, 44, 45], []]
 
 
 def test_an_eviction_that_is_undone_is_done_by_the_next_one(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +209,32 @@ def test_a_full_disk_is_a_failed_one_for_who_cannot_make_room(buffer: Buffer) ->
     with pytest.raises(sqlite3.OperationalError, match="full"), transaction(buffer._db, can_make_room=True):
         buffer._db.execute(big)
     assert not buffer._db.in_transaction
+
+
+@pytest.mark.parametrize(
+    ("code", "damaged"),
+    [
+        (sqlite3.SQLITE_CORRUPT, True),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True),
+        (sqlite3.SQLITE_NOTADB, True),
+        (sqlite3.SQLITE_IOERR_READ, True),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, True),
+        (sqlite3.SQLITE_IOERR_CORRUPTFS, True),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_FULL, False),
+    ],
+)
+def test_what_the_disk_has_damaged_is_no_refusal_that_passes(buffer: Buffer, code: int, damaged: bool) -> None:
+    """Who takes it for one counts losses for ever; a start puts the file aside."""
+    error = sqlite3.OperationalError("the disk's word")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
+    assert is_damage(error) == damaged
+    with pytest.raises(sqlite3.OperationalError if damaged else DiskFailed), transaction(buffer._db):
+        raise error
+
+
+def test_an_error_of_no_code_is_no_damage() -> None:
+    assert not is_damage(sqlite3.ProgrammingError("closed"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -413,6 +413,12 @@ def test_boxes_go_some_rows_at_a_time_each_row_whole(buffer: Buffer, monkeypatch
     assert table(buffer, "destroyed") == [(HANDLE, 9, 1, 6, 4, 25), (OTHER, 9, 1, 3, 2, 28)]
 
 
+def test_a_handle_is_named_by_its_own_boxes_only(buffer: Buffer) -> None:
+    buffer.add_all([envelope()])
+    assert (buffer.names([HANDLE]), buffer.names([OTHER]), buffer.names([OTHER, HANDLE])) == (True, False, True)
+    assert not buffer.names([])
+
+
 def test_a_damaged_row_counts_among_those_that_go_at_once(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up; those that are whole go with the next ones."""
     monkeypatch.setattr("carnet_agent.buffer.destruction.ROWS_AT_ONCE", 2)

@@ -72,6 +72,14 @@ def test_rows_of_a_large_file_are_looked_through_only_in_doubt(path: Path) -> No
     assert (opened.quarantined, opened.salvaged) == (True, ROWS)
     assert [row.seq for row in opened.buffer.to_send(Priority.BACKGROUND, (), 99)] == list(range(1, ROWS + 1))
     assert not (path.parent / "b.db.doubt").exists()
+    assert (path.parent / "b.db-wal").stat().st_size == 0, "the log keeps the size of all that was saved"
+
+
+def test_a_doubt_is_on_the_disk_before_the_agent_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("carnet_agent.buffer.files.sync_folder", synced.append)
+    doubt(path)
+    assert synced == [path.parent]
 
 
 def test_a_doubt_that_finds_nothing_is_over(path: Path) -> None:

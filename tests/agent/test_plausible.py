@@ -35,6 +35,10 @@ def test_what_somebody_wrote_stays(buffer: Buffer) -> None:
         *(f"priority = {value}" for value in (0, 4, -1, "null")),
         *(f"samples = {value}" for value in (-1, 1 << 53, 9e99, "null")),
         "box = substr(box, 2)",
+        "box = hex(zeroblob(length(box) / 2))",
+        *(f"{name} = 'as long'" for name in ("cut", "handle", "kid")),
+        *(f"{name} = 'as_long_'" for name in ("cut", "handle", "kid")),
+        "schema = 'as_long_as_bytes'",
     ],
 )
 def test_a_checkpoint_that_nobody_wrote_is_dropped_and_the_next_start_goes_on(buffer: Buffer, change: str) -> None:
@@ -86,6 +90,13 @@ def test_a_destruction_that_nobody_wrote_is_no_receipt(buffer: Buffer, change: s
         pass
     assert [(each.handle, each.reason) for each in lid.seen] == [(b"e" * 8, DestructionReason.EPOCH)]
     assert buffer.counts()["rows_corrupt"] == 1
+
+
+def test_the_largest_number_that_a_report_can_name_is_one(buffer: Buffer) -> None:
+    buffer._db.execute("update checkpoint set samples = (1 << 53) - 1 where number = 1")
+    buffer._db.execute("update gap set samples = (1 << 53) - 1")
+    assert buffer.promote() == 2
+    assert buffer.counts()["rows_corrupt"] == 0
 
 
 def test_gaps_of_two_streams_are_judged_apart(buffer: Buffer) -> None:

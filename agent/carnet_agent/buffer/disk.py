@@ -49,7 +49,8 @@ class Disk:
     def transaction(self, *, can_make_room: bool = False) -> Iterator[None]:
         """One transaction, with the noted acknowledgements in it; they stay noted if it fails."""
         acked = sorted(self.acked)
-        self._acked_from = min([self._acked_from, *acked[:1]])
+        if acked:
+            self._acked_from = min(self._acked_from, acked[0])
         with transaction(self.db, can_make_room=can_make_room):
             self.db.executemany("update row set acked = 1 where number = ?", [(number,) for number in acked])
             yield

@@ -61,7 +61,7 @@ def _is_gap(row: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
 
 def _is_destroyed(row: tuple[Any, ...], _before: tuple[Any, ...]) -> bool:
     handle, reason, *numbers = row
-    is_known = isinstance(reason, int) and reason in set(DestructionReason)
+    is_known = reason in set(DestructionReason)
     return _is_bytes(handle, HANDLE_BYTES) and is_known and all(_is_number(each) for each in numbers)
 
 
