@@ -362,6 +362,9 @@ class AgentSide:
             events = one["events"]
             if agreed is None or agreed.token != one["record"] or record in self.ended:
                 continue
+            if agreed.epoch != self._ledger.epoch:
+                # the seller's, which a cloud that lies holds out to the buyer's unit
+                continue
             seen = self._entries_seen.get(record, [])
             if events[: len(seen)] != seen:
                 continue

@@ -134,9 +134,9 @@ def _check_statement(world: World) -> None:
         each = told[name]
         law(each.record == heard.record and each.samples == len(heard.samples), "law 6: the statement miscounts")
         law(each.outcome in {"confirmed", "refused", "unknown"}, f"law 6: heard, but told as {each.outcome}")
-    for event_id, each in told.items():
+    for name, each in told.items():
         law(each.outcome != "queued", "law 5: an event still waits, long after everything healed")
-        law(each.outcome != "confirmed" or event_id in world.ledger.received, "law 6: confirmed by nobody")
+        law(each.outcome != "confirmed" or name in world.ledger.received, "law 6: confirmed by nobody")
 
 
 def _check_log(world: World) -> None:
@@ -194,9 +194,8 @@ def _check_accounts(world: World, record: StoredRecord, placed: list[tuple[int, 
 
 def _unreadable(world: World) -> set[bytes]:
     """Events that a backup of before the night has brought back, without the key that the night has destroyed."""
-    if not (
-        world.ledger.fallen_back and world.clockwork.happened["night"] and world.cloud.counters()["outbox_key_gone"]
-    ):
+    is_back = world.ledger.fallen_back and world.clockwork.happened["night"]
+    if not (is_back and world.cloud.counters()["outbox_key_gone"]):
         return set()
     query = "select event_id from outbox where state in ('unknown', 'destroyed') and payload is null"
     return {bytes(row[0]) for row in world.cloud.disk.connection(STORE).execute(query)}
