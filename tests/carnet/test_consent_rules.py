@@ -27,9 +27,9 @@ from carnet.consent import (
     sign_addition,
     write_event,
 )
-from carnet.errors import LocalProtocolError, RemoteError
+from carnet.errors import ConsentError, LocalProtocolError, RemoteError
 from carnet.grants import compile_grant
-from carnet.recordevents import EVENTS_MAX
+from carnet.recordevents import EVENTS_MAX, _require_longer, begin
 from carnet.records import claimed_id, parse_record
 from carnet.signals import Category, Sensitivity
 from carnet.transforms import Transform
@@ -355,3 +355,21 @@ def test_the_numbers_of_a_record_begin_where_the_document_says() -> None:
 )
 def test_a_record_of_another_form_is_refused(wrong: dict[str, Any]) -> None:
     assert refusal(parse_record, signed_record(**wrong), OWNER.keys) == "record_malformed"
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "days_max", "words"),
+    [
+        (10 * DAY_MS, 90, "renew it for 11 to 90 days from now"),
+        (10 * DAY_MS - 1, 90, "renew it for 10 to 90 days from now"),
+        (89 * DAY_MS, 90, "renew it for 90 to 90 days from now"),
+        (90 * DAY_MS, 90, "it lasts as long as the offer allows"),
+    ],
+)
+def test_a_renewal_that_prolongs_nothing_says_which_would(left_ms: int, days_max: int, words: str) -> None:
+    """A renewal ends so many whole days after now; the least of them is later than what there is."""
+    given = signed_record()
+    course = dataclasses.replace(begin(parse_record(given, OWNER.keys), given), expires_ms=GIVEN_MS + left_ms)
+    with pytest.raises(ConsentError) as refused:
+        _require_longer(course, GIVEN_MS, GIVEN_MS + left_ms, days_max)
+    assert (refused.value.reason, str(refused.value).endswith(words)) == ("event_validity", True)

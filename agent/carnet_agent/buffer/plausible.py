@@ -7,7 +7,7 @@ changes within what is plausible nobody sees here; of a checkpoint's box the clo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from carnet.bodies import GAP_REASONS
@@ -24,7 +24,7 @@ HANDLE_BYTES, CUT_BYTES, SCHEMA_BYTES = 8, 8, 16
 def drop_implausible(db: sqlite3.Connection) -> int:
     """Delete them, in the caller's transaction; how many."""
     count = 0
-    for query, delete, is_plausible in _TABLES.values():
+    for query, delete, is_plausible in _TABLES:
         before: tuple[Any, ...] = ()
         for rowid, *row in db.execute(query).fetchall():
             if is_plausible(tuple(row), before):
@@ -73,20 +73,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and 0 <= value <= NUMBER_MAX
 
 
-_TABLES: Final[Mapping[str, tuple[str, str, Callable[[tuple[Any, ...], tuple[Any, ...]], bool]]]] = {
-    "checkpoint": (
+_TABLES: Final[tuple[tuple[str, str, Callable[[tuple[Any, ...], tuple[Any, ...]], bool]], ...]] = (
+    (
         "select rowid, cut, handle, kid, priority, samples, schema, box from checkpoint order by rowid",
         "delete from checkpoint where rowid = ?",
         _is_checkpoint,
     ),
-    "gap": (
+    (
         "select rowid, stream, first, last, reason, samples from gap order by stream, first",
         "delete from gap where rowid = ?",
         _is_gap,
     ),
-    "destroyed": (
+    (
         "select rowid, handle, reason, generation, boxes, rows, samples from destroyed order by rowid",
         "delete from destroyed where rowid = ?",
         _is_destroyed,
     ),
-}
+)
