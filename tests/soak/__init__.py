@@ -1,9 +1,1 @@
 """Hours with faults, in which nothing may grow but what has to: ``python -m tests.soak``."""
-
-import sys
-from pathlib import Path
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-if str(TOOLS) not in sys.path:
-    # pytest does the same by pyproject.toml; the broker of the tests takes its certificates from there
-    sys.path.append(str(TOOLS))
