@@ -195,7 +195,7 @@ def _check_accounts(world: World, record: StoredRecord, placed: list[tuple[int, 
 def _unreadable(world: World) -> set[bytes]:
     """Events that a backup of before the night has brought back, without the key that the night has destroyed."""
     is_back = world.ledger.fallen_back and world.clockwork.happened["night"]
-    if not (is_back and world.cloud.counters()["outbox_key_gone"]):
+    if not (is_back and world.cloud.counters().get("outbox_key_gone")):
         return set()
     query = "select event_id from outbox where state in ('unknown', 'destroyed') and payload is null"
     return {bytes(row[0]) for row in world.cloud.disk.connection(STORE).execute(query)}
