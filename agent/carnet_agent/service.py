@@ -84,6 +84,7 @@ class Service:
         self._link = link
         self._clock = clock
         self._stopping = False
+        self._drained = Instant.now()
         self._worked_s = time.monotonic()
         """When the core last did what it was called for."""
         self.failures: Counter[str] = Counter()
@@ -93,6 +94,7 @@ class Service:
     def run(self, waiter: Waiter) -> None:
         """Work until `stop`; then everything collected is on the disk and the broker has had time to take it."""
         self._link.start()
+        self._drained = Instant.now()
         self._do("start", self._core.on_start)
         systemd.notify("READY=1\nSTATUS=collecting")
         watchdog_s = systemd.watchdog_interval_s() or STALLED_S
@@ -117,18 +119,28 @@ class Service:
         self._stopping = True
 
     def drain(self) -> None:
-        """One turn: what the buses and the broker have brought."""
+        """One turn: what the buses and the broker have brought.
+
+        A message may end what is collected and begin it anew for others. Its moment is that of a drain which is
+        done after it has come, so that no frame falls between the two: all that was captured before has been
+        collected, and the rest comes after.
+        """
+        events = self._link.take()
+        self._read_buses()
+        for event in events:
+            self._on_event(event)
+
+    def _read_buses(self) -> None:
+        """All that was captured before this moment, which is that of all calls of the core until the next one."""
+        self._drained = Instant.now()
         for name, reader in self._readers.items():
             try:
-                instant = Instant.now()
-                frames = reader.read(instant)
+                frames = reader.read(self._drained)
             except Exception as error:  # noqa: BLE001  a driver may raise what it likes; only its bus is lost
                 self._failed(f"bus {name}", error)
                 continue
             if len(frames):
-                self._do("frames", partial(self._core.on_frames, frames), instant)
-        for event in self._link.take():
-            self._on_event(event)
+                self._do("frames", partial(self._core.on_frames, frames))
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer the local socket (`_handle` has what it does). Raises nothing but `carnet.errors.Error`."""
@@ -148,20 +160,25 @@ class Service:
                 mode = request.get("mode")
                 if mode not in list(Mode):
                     raise ConfigError("mode_unknown", f"a mode is one of {', '.join(Mode)}")
-                self._carry_out(self._core.set_mode(Mode(mode), self._clock(Instant.now())))
+                self._carry_out(self._core.set_mode(Mode(mode), self._now()))
                 return {"mode": mode}
             case "ceiling":
                 asked = request.get("ceiling")
                 ceiling = None if asked is None else ceiling_of(asked)
-                self._carry_out(self._core.set_ceiling(ceiling, self._clock(Instant.now())))
+                self._carry_out(self._core.set_ceiling(ceiling, self._now()))
                 return {"ceiling": self._core.status()["ceiling"]}
             case "ledger":
                 return {"sealed": self._core.ledger()}
             case "flush":
-                self._carry_out(self._core.flush("asked", self._clock(Instant.now())))
+                self._carry_out(self._core.flush("asked", self._now()))
                 return {"flushed": True}
             case _:
                 raise ConfigError("request_unknown", "a request does status, mode, ceiling, ledger or flush")
+
+    def _now(self) -> Moment:
+        """The present, with all that was captured before it collected."""
+        self._read_buses()
+        return self._clock(self._drained)
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` shows."""
@@ -187,10 +204,10 @@ class Service:
                 log.info("no connection to the broker", extra=told("broker_lost"))
                 self._do("connection", partial(self._core.on_connection, False))
 
-    def _do(self, what: str, call: Callable[[Moment], Sequence[Effect]], instant: Instant | None = None) -> None:
+    def _do(self, what: str, call: Callable[[Moment], Sequence[Effect]]) -> None:
         """Let the core work and carry out what it asks; what it refuses is counted and the loop goes on."""
         try:
-            self._carry_out(call(self._clock(instant or Instant.now())))
+            self._carry_out(call(self._clock(self._drained)))
             self._worked_s = time.monotonic()
         except Exception as error:  # noqa: BLE001  a unit must outlive what nobody thought of
             self._failed(what, error)

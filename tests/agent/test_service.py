@@ -165,6 +165,52 @@ def test_frames_messages_and_ticks_reach_the_core(core: FakeCore, link: FakeLink
     ]
 
 
+class TimedCore(FakeCore):
+    """Notes also when it is called, in seconds."""
+
+    def on_frames(self, frames: Frames, now: Moment) -> Sequence[Effect]:
+        return self._called("frames", now.boot_ms // 1000)
+
+    def on_down(self, payload: bytes, now: Moment) -> Sequence[Effect]:
+        return self._called("down", now.boot_ms // 1000)
+
+    def on_tick(self, now: Moment) -> Sequence[Effect]:
+        return self._called("tick", now.boot_ms // 1000)
+
+    def set_mode(self, mode: Mode, now: Moment) -> Sequence[Effect]:
+        return self._called("mode", now.boot_ms // 1000)
+
+
+class LateReader(FakeReader):
+    """Its frame comes with the message that lies at the broker."""
+
+    def __init__(self, link: FakeLink) -> None:
+        super().__init__()
+        self.link = link
+
+    def read(self, now: Instant) -> Frames:
+        assert not self.link.events, "the message is taken first: a frame that comes after this read would be lost"
+        return super().read(now)
+
+
+def test_no_frame_falls_between_a_drain_and_what_ends_a_collection(
+    link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consent that comes or goes begins the columns of others anew, at the moment at which the buses were read."""
+    clock = itertools.count(1)
+    monkeypatch.setattr(Instant, "now", lambda: Instant(next(clock) * 1_000_000_000, 0))
+    core = TimedCore()
+    made = Service(core, {"can0": LateReader(link), "can1": LateReader(link)}, link, moment)
+    link.events = [Arrived(b"grants")]
+    made.run(Turns(made, 1))
+    at = core.calls[1][1]
+    assert core.calls[1:5] == [("frames", at), ("frames", at), ("down", at), ("tick", at)]
+    core.calls.clear()
+    made.handle({"do": "mode", "mode": "off"})
+    (first, _, mode) = core.calls
+    assert (mode[0], mode[1], first[1] > at) == ("mode", first[1], True)
+
+
 def test_what_the_core_asks_is_done(core: FakeCore, link: FakeLink, caplog: pytest.LogCaptureFixture) -> None:
     """Publish goes to the broker, filters to their buses, a bus that is not named hears nothing more."""
     can0, can1 = FakeReader(), FakeReader()
@@ -340,7 +386,7 @@ def test_the_local_socket_reads_status_and_sets_the_mode(core: FakeCore, link: F
     assert made.handle({"do": "mode", "mode": "off"}) == {"mode": "off"}
     assert made.handle({"do": "ledger"}) == {"sealed": []}
     assert made.handle({"do": "flush"}) == {"flushed": True}
-    assert core.calls == [("mode", Mode.OFF), ("flush", "asked")]
+    assert core.calls == [("frames", 1), ("mode", Mode.OFF), ("frames", 1), ("flush", "asked")]
 
 
 @pytest.mark.parametrize("request_", [{}, {"do": "mode"}, {"do": "mode", "mode": ["off"]}, {"do": "wipe"}, {"do": {}}])
