@@ -70,7 +70,7 @@ def test_a_gap_that_nobody_wrote_does_not_keep_the_others_from_being_named(buffe
     buffer._db.execute(f"update gap set {change} where first = 1")
     buffer.promote()
     assert buffer.counts()["rows_corrupt"] == 1
-    assert len(lost(buffer)) == 1
+    assert [(each.first, each.last) for each in lost(buffer)] == [(1, 5) if change == "last = 5" else (5, 5)]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,12 @@ def test_the_largest_number_that_a_report_can_name_is_one(buffer: Buffer) -> Non
     buffer._db.execute("update gap set samples = (1 << 53) - 1")
     assert buffer.promote() == 2
     assert buffer.counts()["rows_corrupt"] == 0
+
+
+def test_gaps_are_judged_in_the_order_of_their_numbers_not_of_their_making(buffer: Buffer) -> None:
+    buffer._db.execute("insert into gap values (?, 9, 9, 'ended', 1), (?, 7, 7, 'ended', 1)", (b"s" * 8, b"s" * 8))
+    buffer.promote()
+    assert [each.first for each in lost(buffer)] == [1, 5, 7, 9]
 
 
 def test_gaps_of_two_streams_are_judged_apart(buffer: Buffer) -> None:

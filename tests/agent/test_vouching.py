@@ -141,6 +141,13 @@ def test_a_box_that_is_not_where_it_is_noted_keeps_no_end_from_coming(buffer: Bu
     assert table(buffer, "destroyed") == [(HANDLE, 2, 1, 1, 1, 3)]
 
 
+def test_a_row_of_which_one_box_is_not_where_it_is_noted_goes_whole(buffer: Buffer) -> None:
+    buffer.add_all([envelope(box(), box(index=1))])
+    buffer._db.execute("update box set idx = 9 where idx = 1")
+    assert buffer.destroy([HANDLE], 2, DestructionReason.ENDED) == 0
+    assert (waiting(buffer), buffer.counts()["rows_corrupt"]) == ([], 1)
+
+
 @pytest.mark.parametrize("wrong", ["'text'", "null", "x'00'", "0.5"])
 def test_a_number_of_samples_that_nobody_wrote_counts_as_none(buffer: Buffer, wrong: str) -> None:
     add(buffer, 2)

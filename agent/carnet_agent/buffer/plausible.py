@@ -75,7 +75,7 @@ def _is_number(value: object) -> bool:
 
 _TABLES: Final[tuple[tuple[str, str, Callable[[tuple[Any, ...], tuple[Any, ...]], bool]], ...]] = (
     (
-        "select rowid, cut, handle, kid, priority, samples, schema, box from checkpoint order by rowid",
+        "select rowid, cut, handle, kid, priority, samples, schema, box from checkpoint",
         "delete from checkpoint where rowid = ?",
         _is_checkpoint,
     ),
@@ -85,7 +85,7 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[tuple[Any, ...], tuple[Any, ...]]
         _is_gap,
     ),
     (
-        "select rowid, handle, reason, generation, boxes, rows, samples from destroyed order by rowid",
+        "select rowid, handle, reason, generation, boxes, rows, samples from destroyed",
         "delete from destroyed where rowid = ?",
         _is_destroyed,
     ),
