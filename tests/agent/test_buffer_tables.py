@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from carnet_agent.buffer import Priority, open_buffer
-from carnet_agent.buffer.tables import APPLICATION_ID
+from carnet_agent.buffer.tables import APPLICATION_ID, is_ok
+from carnet_agent.buffer.transaction import transaction
 from tests.agent.bufferkit import DEVICE, KEY, memory, opened
 
 SIZE_MAX = 1 << 20
@@ -71,3 +73,24 @@ def test_a_first_start_that_a_power_cut_stopped_is_no_damage(tmp_path: Path) -> 
 def test_a_database_of_another_program_or_version_is_put_aside(tmp_path: Path, pragmas: tuple[str, ...]) -> None:
     put(tmp_path / "buffer.db", *pragmas)
     assert is_damage(tmp_path / "buffer.db")
+
+
+class Quoting:
+    """A connection whose check quotes bytes of the damage that are no text."""
+
+    def execute(self, _statement: str) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\x8d", 0, 1, "invalid start byte")
+
+
+def test_a_report_that_quotes_what_is_damaged_is_no_ok() -> None:
+    """World 4093: each start broke off at it, instead of putting the file aside."""
+    assert not is_ok(Quoting(), "1")  # type: ignore[arg-type]
+
+
+def test_a_text_that_cannot_be_decoded_is_told_as_it_is() -> None:
+    """SQLite has no code for that; who looks for one finds none."""
+    buffer = opened(memory())
+    buffer._db.execute("insert into gap values (x'00', 1, 1, cast(x'ff' as text), 0)")
+    with pytest.raises(sqlite3.OperationalError, match="decode"), transaction(buffer._db):
+        buffer._db.execute("select reason from gap").fetchall()
+    assert not buffer._db.in_transaction

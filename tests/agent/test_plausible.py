@@ -62,6 +62,7 @@ def test_a_checkpoint_that_nobody_wrote_is_dropped_and_the_next_start_goes_on(bu
         "last = 1 << 53",
         "reason = 'whim'",
         "reason = x'657669637465'",
+        "reason = cast(x'ff' as text)",
         "samples = -1",
     ],
 )

@@ -25,6 +25,8 @@ from tests.world.truth import Agreed
 if TYPE_CHECKING:
     from tests.world.world import World
 
+EDGE_MS = 2_000
+"""So unsure is the unit of the time at most, when a consent begins."""
 CLONE_BOOT = 1_000
 """Boots from this on are of a clone."""
 FRAMES_MIN = 1_000
@@ -212,6 +214,10 @@ def _excused(world: World, agreed: Agreed, sample: Sample) -> bool:
         return True
     # a restored cloud that does not know a record has ended it on the car
     if sample.sealed in world.ledger.lost_by_backup:
+        return True
+    # what a checkpoint leaves out because it is not surely inside, a crash takes along uncounted
+    is_early = 0 <= sample.true_ms - agreed.covers_from_ms <= EDGE_MS
+    if agreed.is_sealed and is_early and world.clockwork.happened["agent_crash"]:
         return True
     forgotten = world.ledger.fallen_back and agreed.record in world.unit.ended
     if is_over or forgotten or sample.true_ms < agreed.covers_from_ms:

@@ -72,12 +72,14 @@ def _intact(made: Callable[[], Buffer], path: Path) -> Buffer | None:
     try:
         return made()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        # none, if a text is damaged and cannot be decoded
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
-        if error.sqlite_errorcode not in UNREADABLE and error.sqlite_errorcode & PRIMARY in UNUSABLE:
+        if code not in UNREADABLE and code & PRIMARY in UNUSABLE:
             raise UnavailableError("buffer_unwritable", f"{path} cannot be written: {error}") from error
         return None
-    except (sqlite3.DatabaseError, _NotIntact):
+    except (sqlite3.DatabaseError, UnicodeDecodeError, _NotIntact):
         return None
 
 

@@ -54,7 +54,7 @@ def _is_gap(row: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
         _is_bytes(stream, STREAM_BYTES)
         and all(_is_number(each) for each in (first, last, samples))
         and 1 <= first <= last
-        and reason in GAP_REASONS
+        and reason in {each.encode() for each in GAP_REASONS}
         and not (before and before[0] == stream and first <= before[2])
     )
 
@@ -80,7 +80,7 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[tuple[Any, ...], tuple[Any, ...]]
         _is_checkpoint,
     ),
     (
-        "select rowid, stream, first, last, reason, samples from gap order by stream, first",
+        "select rowid, stream, first, last, cast(reason as blob), samples from gap order by stream, first",
         "delete from gap where rowid = ?",
         _is_gap,
     ),

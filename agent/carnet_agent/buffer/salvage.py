@@ -27,7 +27,9 @@ from carnet_agent.buffer.vouching import vouched
 TRIES = 3
 _DONE, _TRIES = "salvaged", "salvage_tries"
 _NUMBER_BYTES = 8
-BROKEN = (sqlite3.DatabaseError, Error, TypeError, ValueError, OverflowError)
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a damaged database raises; SQLite's own words may quote the damage, which is no text then."""
+BROKEN = (*UNREADABLE, Error, TypeError, ValueError, OverflowError)
 """What a row may raise that cannot be read, or is of types that nobody wrote."""
 
 
@@ -105,7 +107,7 @@ class Wreck:
         self._places: dict[bytes, dict[int, int]] = {}
         """Stream, then number in it -> number of its row, times the count of files, plus its file."""
         for index, file in enumerate(files):
-            with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(file)) as db:
+            with contextlib.suppress(*UNREADABLE), contextlib.closing(sqlite3.connect(file)) as db:
                 self._look_through(db, index, device, key)
 
     def __iter__(self) -> Iterator[Saved]:
@@ -121,7 +123,7 @@ class Wreck:
                     yield _saved(db, number, offered)[1]
 
     def _look_through(self, db: sqlite3.Connection, index: int, device: bytes, key: SigningKey) -> None:
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*UNREADABLE):
             for (document,) in db.execute("select document from schema order by hash"):
                 self.schemas[digest(SCHEMA, bytes(document))] = bytes(document)
         for number in _numbers(db):
@@ -149,7 +151,7 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
     found: set[int] = set()
     for source, order in (("not indexed", "number {}"), ("indexed by row_waiting", "priority {0}, number {0}")):
         for way in ("asc", "desc"):
-            with contextlib.suppress(sqlite3.DatabaseError):
+            with contextlib.suppress(*UNREADABLE):
                 query = f"select number from row {source} where acked = 0 order by {order.format(way)}"
                 found.update(number for (number,) in db.execute(query))
     return sorted(found)

@@ -43,7 +43,16 @@ def check(connection: sqlite3.Connection, *, whole: bool = True) -> bool:
     )
     is_ours = (application, version) in ((0, 0), (APPLICATION_ID, VERSION))
     parts = ("1",) if whole else BESIDE_ROWS
-    return is_ours and all(connection.execute(f"pragma quick_check({part})").fetchone()[0] == "ok" for part in parts)
+    return is_ours and all(is_ok(connection, part) for part in parts)
+
+
+def is_ok(connection: sqlite3.Connection, part: str) -> bool:
+    """Whether SQLite finds nothing wrong: ``1`` looks through the whole file, a table's name through that."""
+    try:
+        return bool(connection.execute(f"pragma quick_check({part})").fetchone()[0] == "ok")
+    except UnicodeDecodeError:
+        # its report quotes what is damaged
+        return False
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -46,7 +46,7 @@ def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Itera
             db.execute("rollback")
         if not isinstance(error, sqlite3.OperationalError) or is_damage(error):
             raise
-        if error.sqlite_errorcode & PRIMARY in refusals:
+        if getattr(error, "sqlite_errorcode", 0) & PRIMARY in refusals:
             what = f"the disk does not take what is written: {error.sqlite_errorname}"
             raise DiskFailed("disk_failed", what) from error
         raise

@@ -37,7 +37,7 @@ def open_consents(path: Path, owner: OwnerKeys, random: Callable[[int], bytes]) 
         if code in UNUSABLE:
             raise UnavailableError("consents_unwritable", f"{path} cannot be written: {error}") from error
         connection = None
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         connection = None
     damaged = connection is None
     if connection is None:
