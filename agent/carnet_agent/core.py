@@ -384,6 +384,7 @@ class Agent:
         if self._contact.due(moment.boot_ms):
             nonce = self._random(NONCE_BYTES)
             self._contact.asked(nonce, moment.boot_ms)
+            self._log.asked()
             self._told_generation = self._store.generation
             effects.append(self._out.check_in(nonce, moment))
         if not self._contact.fresh:

@@ -44,6 +44,7 @@ class Following:
         self.counters: Counter[str] = Counter()
         self.verdict = ""
         """The last one."""
+        self._asked_size = 0
 
     @property
     def size(self) -> int:
@@ -54,12 +55,20 @@ class Following:
         """For ``carnet-agent status``."""
         return {"size": self.size, "verdict": self.verdict, "evidence": len(self._memory.log_evidence)}
 
+    def asked(self) -> None:
+        """A question is on its way: its answer can be no older than what we know by now."""
+        self._asked_size = self.size
+
     def told(self, ack: Ack, word: bytes, *, fresh: bool) -> list[Effect]:
-        """An acknowledgement, ``word`` being its message. Only the answer to our last question says what is now: an
-        older one may name a smaller log, and begins nothing.
+        """An acknowledgement, ``word`` being its message. Only the answer to our last question says what was when we
+        asked: an older one may name a smaller log, and begins nothing, and neither does one that what came after it
+        has overtaken.
         """
         head = head_of(ack)
         verdict = judge(self._memory.log_head, head).verdict
+        if verdict is Verdict.SHRUNK and head.size >= self._asked_size:
+            self.counters["log_answers_late"] += fresh
+            return []
         if verdict is Verdict.UNPROVEN or (not fresh and verdict is not Verdict.FORKED):
             # the proof comes with the answer to a check-in
             return []

@@ -41,6 +41,13 @@ def begin(db: sqlite3.Connection) -> Following:
 
 
 def told(following: Following, head: TreeHead, *, fresh: bool = True, word: bytes = b"word") -> list[Effect]:
+    """``fresh``: it is the answer to a question that was asked just before."""
+    if fresh:
+        following.asked()
+    return answered(following, head, fresh=fresh, word=word)
+
+
+def answered(following: Following, head: TreeHead, *, fresh: bool = True, word: bytes = b"word") -> list[Effect]:
     named = (head.size, head.root) if head.size else ()
     return following.told(Ack(STREAM, 0, bytes(32), 1, b"n" * 16, (), *named), word, fresh=fresh)
 
@@ -56,6 +63,19 @@ def test_the_first_head_is_kept_over_starts(following: Following, db: sqlite3.Co
     again = begin(db)
     assert again.size == 5
     assert again.status() == {"size": 5, "verdict": "", "evidence": 0}
+
+
+def test_an_answer_that_is_overtaken_by_what_came_after_it_is_no_smaller_log(following: Following) -> None:
+    """World 4998: a proof of growth came before the answer that the cloud had given before it."""
+    log = hashed(9)
+    told(following, log.head(5))
+    following.asked()
+    grown(following, log, 5, 9)
+    assert answered(following, log.head(5)) == []
+    assert (following.size, following.verdict, following.counters["log_answers_late"]) == (9, "grown", 1)
+    following.asked()
+    (note,) = answered(following, log.head(8))
+    assert isinstance(note, Note) and following.verdict == "shrunk"
 
 
 def test_before_a_fresh_answer_nothing_begins(following: Following) -> None:
