@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -315,10 +315,10 @@ def test_what_speaks_against_the_file_puts_it_aside_and_nothing_else_does(
     error.sqlite_errorcode = code
     answers = [error]
 
-    def checked(connection: sqlite3.Connection, *, whole: bool) -> bool:
+    def checked(connection: sqlite3.Connection, looks: Sequence[str]) -> bool:
         if answers:
             raise answers.pop()
-        return check(connection, whole=whole)
+        return check(connection, looks)
 
     monkeypatch.setattr("carnet_agent.buffer.files.check", checked)
     if outcome == "aside":

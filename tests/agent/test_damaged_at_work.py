@@ -16,7 +16,7 @@ import pytest
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import Error
 from carnet_agent.__main__ import main
-from carnet_agent.buffer import Buffer, NewEnvelope, Priority, doubt, is_damage, open_buffer
+from carnet_agent.buffer import Buffer, NewEnvelope, Priority, Row, doubt, is_damage, open_buffer
 from carnet_agent.buffer.files import WHOLE_BYTES, Opened
 from carnet_agent.buffer.tables import PAGE_BYTES
 from carnet_agent.identity import read_identity
@@ -75,6 +75,37 @@ def test_rows_of_a_large_file_are_looked_through_only_in_doubt(path: Path) -> No
     assert (path.parent / "b.db-wal").stat().st_size == 0, "the log keeps the size of all that was saved"
 
 
+@pytest.mark.parametrize("index", ["row_waiting", "idx_row_stream_seq"])
+def test_an_index_that_says_what_is_not_so_is_found_in_doubt(path: Path, index: str) -> None:
+    """Its pages are well: whoever looked only at them would end over it, be started again, and end over it for ever."""
+    change_first_entry(path, index)
+    opened = opening(path)
+    assert not opened.quarantined
+    with pytest.raises(sqlite3.DatabaseError) as error:
+        opened.buffer.give_up([(row.number, row.stream, row.seq, row.samples) for row in rows_of(opened.buffer)])
+    assert is_damage(error.value)
+    opened.buffer._db.close()
+    doubt(path)
+    opened = opening(path)
+    assert (opened.quarantined, opened.salvaged) == (True, ROWS)
+
+
+def change_first_entry(path: Path, index: str) -> None:
+    """Another row number in the first entry of an index of one page: the last byte of its record."""
+    with sqlite3.connect(path) as connection:
+        query = "select rootpage from sqlite_master where name = ?"
+        page = connection.execute(query, (index,)).fetchone()[0] - 1
+    connection.close()
+    data = bytearray(path.read_bytes())
+    first = page * PAGE_BYTES + int.from_bytes(data[page * PAGE_BYTES + 8 : page * PAGE_BYTES + 10], "big")
+    data[first + data[first]] ^= 0x40
+    path.write_bytes(data)
+
+
+def rows_of(buffer: Buffer) -> list[Row]:
+    return [row for row in map(buffer.row, range(1, ROWS + 1)) if row is not None]
+
+
 def test_a_doubt_is_on_the_disk_before_the_agent_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr("carnet_agent.buffer.files.sync_folder", synced.append)
@@ -91,6 +122,7 @@ def test_a_doubt_that_finds_nothing_is_over(path: Path) -> None:
 
 def test_a_doubt_that_cannot_be_noted_is_no_second_failure(tmp_path: Path) -> None:
     doubt(tmp_path / "nowhere" / "b.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["meta", "box", "checkpoint", "schema", "gap", "destroyed"])

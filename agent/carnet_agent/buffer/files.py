@@ -18,7 +18,7 @@ from carnet.keys import SigningKey
 from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.salvage import Wreck
-from carnet_agent.buffer.tables import check, configure
+from carnet_agent.buffer.tables import BESIDE_ROWS, THOROUGH, WHOLE, check, configure
 from carnet_agent.buffer.transaction import PRIMARY, UNREADABLE
 from carnet_agent.identity import sync_folder
 
@@ -116,6 +116,6 @@ def _connect(path: Path, size_bytes_max: int) -> sqlite3.Connection:
 
 def _require_intact(connection: sqlite3.Connection, path: Path) -> None:
     size_bytes = path.stat().st_size
-    whole = size_bytes <= WHOLE_BYTES or _doubt(path).exists()
-    if size_bytes and not check(connection, whole=whole):
+    looks = THOROUGH if _doubt(path).exists() else WHOLE if size_bytes <= WHOLE_BYTES else BESIDE_ROWS
+    if size_bytes and not check(connection, looks):
         raise _NotIntact

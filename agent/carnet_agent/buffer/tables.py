@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 APPLICATION_ID = 0x43524142  # "CRAB": a database of another program is never touched
 VERSION = 1
 PAGE_BYTES = 4096
 
-BESIDE_ROWS = ("meta", "box", "checkpoint", "schema", "gap", "destroyed")
+WHOLE = ("quick_check(1)",)
+"""Every page, but not whether what an index says is so."""
+THOROUGH = ("integrity_check(1)",)
+"""That, too: ten times as long."""
+BESIDE_ROWS = tuple(f"quick_check({table})" for table in ("meta", "box", "checkpoint", "schema", "gap", "destroyed"))
 """Every table but that of the rows, which is nearly all of a full file."""
 
 PRAGMAS = (
@@ -36,20 +41,19 @@ def configure(connection: sqlite3.Connection, size_bytes_max: int) -> None:
         _create(connection)
 
 
-def check(connection: sqlite3.Connection, *, whole: bool = True) -> bool:
-    """Whether this is an intact buffer of this program or an empty file; without the rows, unless ``whole``."""
+def check(connection: sqlite3.Connection, looks: Sequence[str] = WHOLE) -> bool:
+    """Whether this is an intact buffer of this program or an empty file, as far as these pragmas look."""
     application, version = (
         connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
     is_ours = (application, version) in ((0, 0), (APPLICATION_ID, VERSION))
-    parts = ("1",) if whole else BESIDE_ROWS
-    return is_ours and all(is_ok(connection, part) for part in parts)
+    return is_ours and all(finds_nothing(connection, look) for look in looks)
 
 
-def is_ok(connection: sqlite3.Connection, part: str) -> bool:
-    """Whether SQLite finds nothing wrong: ``1`` looks through the whole file, a table's name through that."""
+def finds_nothing(connection: sqlite3.Connection, look: str) -> bool:
+    """Whether SQLite finds nothing wrong with this look (`WHOLE` and the others)."""
     try:
-        return bool(connection.execute(f"pragma quick_check({part})").fetchone()[0] == "ok")
+        return bool(connection.execute(f"pragma {look}").fetchone()[0] == "ok")
     except UnicodeDecodeError:
         # its report quotes what is damaged
         return False

@@ -22,7 +22,7 @@ from carnet.ledger.merkle import EMPTY, TreeHead
 from carnet.limits import INFLATED_BYTES_MAX
 from carnet.narrowing import Ceiling, Mode
 from carnet_agent.buffer.sealed import Sealed, parsed
-from carnet_agent.buffer.tables import PRAGMAS, is_ok
+from carnet_agent.buffer.tables import PRAGMAS, THOROUGH, finds_nothing
 from carnet_agent.buffer.transaction import transaction
 from carnet_agent.ceilings import NOTHING, document_of, stored
 from carnet_agent.floor import Floor
@@ -49,7 +49,7 @@ def check(connection: sqlite3.Connection) -> bool:
     )
     if (application, version) not in {(0, 0), (APPLICATION_ID, VERSION)}:
         return False
-    return is_ok(connection, "1")
+    return all(finds_nothing(connection, look) for look in THOROUGH)
 
 
 class GrantStore:
