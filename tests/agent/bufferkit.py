@@ -53,6 +53,11 @@ def waiting(buffer: Buffer) -> list[Row]:
     return sorted(rows, key=lambda row: row.number)
 
 
+def at(buffer: Buffer) -> tuple[object, ...]:
+    """Where its chain stands."""
+    return buffer.stream, buffer.previous_stream, buffer.last_seq, buffer.head, buffer.offered
+
+
 def manifest(buffer: Buffer, seq: int) -> bytes:
     found = buffer.manifest(buffer.stream, seq)
     assert found is not None

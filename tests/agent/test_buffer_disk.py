@@ -25,11 +25,6 @@ from tests.agent.bufferkit import (
 )
 
 
-@pytest.fixture
-def buffer() -> Buffer:
-    return opened(memory())
-
-
 def evict(buffer: Buffer) -> list[int]:
     """The numbers of the rows that one eviction takes."""
     before = {row[0] for row in table(buffer, "row")}

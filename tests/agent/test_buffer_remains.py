@@ -26,11 +26,6 @@ from tests.agent.bufferkit import DEVICE, HANDLE, KEY, SCHEMA, add, box, envelop
 SIZE_MAX = 1 << 20
 
 
-@pytest.fixture
-def buffer() -> Buffer:
-    return opened(memory())
-
-
 def saved(buffer: Buffer, *seqs: int) -> list[Saved]:
     """Rows of another buffer, as the salvage finds them."""
     rows = {row.seq: row for row in waiting(buffer)}

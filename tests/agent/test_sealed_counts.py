@@ -8,20 +8,10 @@ import pytest
 
 from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.sealed import Sealed
-from tests.agent.bufferkit import HANDLE, Statements, add, box, envelope, memory, opened, table, waiting
+from tests.agent.bufferkit import HANDLE, Statements, add, box, envelope, opened, table, waiting
 
 OTHER = b"o" * 8
 MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
-
-
-@pytest.fixture
-def connection() -> sqlite3.Connection:
-    return memory()
-
-
-@pytest.fixture
-def buffer(connection: sqlite3.Connection) -> Buffer:
-    return opened(connection)
 
 
 def seal(buffer: Buffer, day: str, handle: bytes = HANDLE) -> None:

@@ -14,12 +14,6 @@ from carnet_agent.buffer.rows import Saved
 from carnet_agent.buffer.salvage import Wreck
 from tests.agent.bufferkit import DEVICE, HANDLE, KEY, SCHEMA, add, lost, memory, opened, table, waiting
 
-
-@pytest.fixture
-def buffer() -> Buffer:
-    return opened(memory())
-
-
 # the rule
 
 

@@ -19,18 +19,12 @@ from tests.agent.bufferkit import (
     flip,
     lost,
     memory,
-    opened,
     table,
     waiting,
 )
 
 FRAME, BODY = 0, 400
 OTHER = b"o" * 8
-
-
-@pytest.fixture
-def buffer() -> Buffer:
-    return opened(memory())
 
 
 def test_a_row_in_the_place_of_another_is_not_sent(buffer: Buffer) -> None:

@@ -29,7 +29,7 @@ from carnet_cloud.ledger.leaves import queue_leaf
 from carnet_cloud.ledger.receipts import growth_of
 from carnet_cloud.ledger.sequencer import LEASE_MS
 from tests import consentkit as kit
-from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
+from tests.carnet.ownertool import cloud, owned  # noqa: F401 - fixtures
 from tests.carnet.test_owner_receipts import KEY, ORIGIN, Owned, fetch, story  # noqa: F401 - a fixture, too
 from tests.cloud.kit import LOG_KEY, Cloud
 

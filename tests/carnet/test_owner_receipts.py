@@ -1,6 +1,5 @@
 """``carnet owner receipts``: what proves a consent and its accounts, checked and kept for ``carnet verify``."""
 
-# ruff: noqa: F811 - fixtures of another file
 from __future__ import annotations
 
 import json
@@ -19,7 +18,6 @@ from carnet.ledger.signednote import NoteKey, parse_note_key
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.ledger.accounts import day_accounts
 from tests import consentkit as kit
-from tests.carnet.test_owner_command import cloud, owned  # noqa: F401 - fixtures
 from tests.cloud.forwardkit import Listener
 from tests.cloud.kit import LOG_KEY, Cloud, Unit
 

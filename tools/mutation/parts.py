@@ -89,6 +89,7 @@ PARTS: Final = (
             "tests/test_limits.py",
             "tests/agent/test_buffer.py",
             "tests/agent/test_buffer_rules.py",
+            "tests/agent/test_buffer_ends.py",
             "tests/agent/test_buffer_disk.py",
             "tests/agent/test_buffer_remains.py",
             "tests/agent/test_buffer_tables.py",
