@@ -1,9 +1,8 @@
-"""A copy of the store in use, and the drill: a cloud from the copy, on this machine and on another one."""
+"""A copy of the store in use."""
 
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import sqlite3
 import threading
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,17 +18,11 @@ from carnet_cloud.__main__ import main
 from carnet_cloud.api import make_api
 from carnet_cloud.apiserver import ApiServer
 from carnet_cloud.config import load
-from carnet_cloud.forward import Clocks, Forwarder
-from carnet_cloud.lease import Lease
-from carnet_cloud.recipients import Event, Outcome
 from carnet_cloud.running import backup
 from carnet_cloud.service import Service
-from carnet_cloud.statement import statement_of
 from carnet_cloud.store import SqliteStore, sqlite
 from carnet_cloud.store.migrations import STEPS
-from carnet_cloud.wrapping import Wrapping
-from tests import consentkit as kit
-from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit
+from tests.cloud.kit import NOW_MS, Cloud
 from tests.cloud.test_api import TOKEN
 from tests.cloud.test_commands import CONFIG, config
 from tests.system.mosquitto import free_port
@@ -154,156 +146,6 @@ def test_one_copy_at_a_time(tmp_path: Path) -> None:
     assert refused.value.reason == "backup_busy"
     assert spool.fill() > 0, "what nobody took is replaced"
     store.close()
-
-
-# the drill
-
-
-class Reader:
-    """A recipient that keeps the ids of what it has got."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-
-    def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:
-        lease.guard()
-        self.ids.append(event.name)
-        return Outcome.CONFIRMED
-
-    def finish(self) -> Outcome:
-        return Outcome.CONFIRMED
-
-    def close(self) -> None: ...
-
-
-def forwarded(cloud: Cloud) -> list[str]:
-    """What goes out now."""
-    cloud.clock.ms += 20_000
-    reader, clocks = Reader(), Clocks(cloud.clock.now_ms, cloud.clock.monotonic_ms, lambda: 0.5)
-    to = {kit.RECIPIENT: reader}
-    forwarder = Forwarder(cloud.store, to, cloud.wrapping, cloud.leases, cloud.book.may_send, clocks, b"o" * 8)
-    while forwarder.step(kit.RECIPIENT):
-        pass
-    return reader.ids
-
-
-def outcomes(cloud: Cloud) -> dict[str, list[str]]:
-    """Of each record, what the owner's statement says became of its events."""
-    with cloud.store.transaction() as t:
-        return {
-            record.id: [delivery.outcome for delivery in t.outbox.deliveries(record.id)]
-            for record in t.consents.records(VEHICLE)
-        }
-
-
-def stated(cloud: Cloud) -> dict[str, Any]:
-    with cloud.store.transaction() as t:
-        statement = statement_of(t, VEHICLE, {1}, cloud.clock.ms)
-    return {entry["record"]: entry for entry in statement["records"]}
-
-
-class Drill:
-    """A cloud at home with two consents; a backup; then more events, and a withdrawal that the backup does not know."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = Cloud(folder / "home", store=opened(folder / "home"))
-        self.unit = Unit()
-        self.home.enrol(self.unit)
-        self.home.give()
-        other = kit.token(id=kit.OTHER_RECORD_ID)
-        self.home.consents.give(other, kit.VEHICLE)
-        both = (kit.RECORD_ID, kit.OTHER_RECORD_ID)
-        self.home.send(self.unit.schema(), self.unit.data(records=both))
-        self.first = forwarded(self.home)
-        self.home.send(self.unit.data())
-        self.file = folder / "monday.db"
-        backup.copy(self.home.store, self.file)
-        self.second = forwarded(self.home)
-        withdraw = kit.event("withdraw", [other], self.home.clock.ms, record=kit.OTHER_RECORD_ID)
-        self.home.consents.event(withdraw, kit.OTHER_RECORD_ID)
-        self.later = self.unit.data()
-        self.home.send(self.later)
-        self.third = forwarded(self.home)
-        with self.home.store.transaction() as t:
-            self.generation = t.consents.generation(VEHICLE, 1)
-        self.home.store.close()
-        self.stands = [len(self.first), len(self.second), len(self.third)]
-
-    def restored(self, folder: Path) -> Cloud:
-        """A cloud that starts from the backup in this folder, with whatever journal and wrapping keys lie there."""
-        backup.put(self.file, folder / "store" / "cloud.db")
-        cloud = Cloud(folder, store=opened(folder), new_store=False)
-        cloud.clock.ms = self.home.clock.ms
-        cloud.consents.replay_journal()
-        cloud.consents.finish_endings()
-        return cloud
-
-    def unit_tells_what_it_has_seen(self, cloud: Cloud) -> None:
-        self.unit.generation = self.generation
-        cloud.send(self.unit.check_in())
-
-
-@pytest.fixture
-def drill(tmp_path: Path) -> Drill:
-    made = Drill(tmp_path)
-    assert made.stands == [2, 1, 1]
-    return made
-
-
-def test_f27_another_machine_forwards_nothing_until_unit_and_owner_have_been_heard(drill: Drill) -> None:
-    """It has neither journal nor wrapping keys, as it must not."""
-    folder = drill.folder / "away"
-    Wrapping(folder / "wrapping", random.Random(9).randbytes)
-    away = drill.restored(folder)
-    # statement and outbox are there at once, as of the backup
-    assert outcomes(away) == {kit.RECORD_ID: ["confirmed", "queued"], kit.OTHER_RECORD_ID: ["confirmed"]}
-    assert {name: entry["state"] for name, entry in stated(away).items()} == {
-        kit.RECORD_ID: "given",
-        kit.OTHER_RECORD_ID: "given",
-    }
-    assert away.counters()["journal_missing"] == 1
-    assert forwarded(away) == []
-    # an owner who is quicker than the unit: what the unit has seen silences it again
-    away.consents.confirm(kit.RECORD_ID)
-    drill.unit_tells_what_it_has_seen(away)
-    assert away.counters()["behind_floor"] == 1
-    away.send(drill.unit.data())
-    assert forwarded(away) == []
-    assert away.counters()["blocked_unconfirmed"] > 0, "what comes meanwhile is denied, not kept for later"
-    away.consents.confirm(kit.RECORD_ID)
-    away.send(drill.later)
-    # what waited was sealed under a key that stayed at home; what the unit sends again has the id that it had
-    assert forwarded(away) == drill.third
-    assert away.counters()["outbox_key_gone"] == 1
-    assert sorted(outcomes(away)[kit.RECORD_ID]) == ["confirmed", "confirmed", "destroyed"]
-    # the withdrawal is not known here; nobody confirmed the record, so it stays silent
-    away.send(drill.unit.data(records=(kit.OTHER_RECORD_ID,)))
-    assert forwarded(away) == []
-    away.store.close()
-
-
-def test_f27_this_machine_ends_again_what_was_withdrawn_and_sends_what_waited(drill: Drill) -> None:
-    """The disk of the store was lost; journal and wrapping keys lie on another one."""
-    home = drill.folder / "home"
-    shutil.move(home / "store", home / "lost")
-    again = drill.restored(home)
-    assert {name: entry["state"] for name, entry in stated(again).items()} == {
-        kit.RECORD_ID: "given",
-        kit.OTHER_RECORD_ID: "revoked",
-    }
-    assert again.counters()["journal_applied"] == 1
-    assert forwarded(again) == drill.second, "under the id that the recipient knows"
-    # ending it again has brought the store to what the unit has seen: nobody has to confirm anything
-    drill.unit_tells_what_it_has_seen(again)
-    assert "behind_floor" not in again.counters()
-    again.send(drill.later)
-    assert forwarded(again) == drill.third
-    again.consents.confirm(kit.OTHER_RECORD_ID)
-    again.send(drill.unit.data(records=(kit.OTHER_RECORD_ID,)))
-    assert forwarded(again) == []
-    assert outcomes(again) == {kit.RECORD_ID: ["confirmed"] * 3, kit.OTHER_RECORD_ID: ["confirmed"]}
-    again.store.close()
 
 
 # the commands

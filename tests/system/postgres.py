@@ -109,6 +109,21 @@ class Postgres:
             connection.execute(f"create database {name} template {template}".encode())
         return name
 
+    def dumped(self, database: str) -> bytes:
+        """What an operator's pg_dump writes of it, while it is in use."""
+        return self._operated("pg_dump", "--format=custom", f"--dbname={self.url(database)}")
+
+    def restore(self, dump: bytes, database: str) -> None:
+        """Into one that is empty, as an operator does it."""
+        self._operated("pg_restore", "--exit-on-error", f"--dbname={self.url(database)}", data=dump)
+
+    def _operated(self, program: str, *words: str, data: bytes = b"") -> bytes:
+        command = [str(self._programs / program), *words]
+        done = subprocess.run(command, input=data, check=False, capture_output=True, cwd=self.folder, **self._as)
+        assert done.returncode == 0, done.stderr.decode()
+        out: bytes = done.stdout
+        return out
+
     def url(self, database: str) -> str:
         """By the socket, without a password."""
         return f"postgresql://{USER}@/{database}?host={self.folder}&port={self.port}"
