@@ -15,9 +15,9 @@ UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite
 REFUSALS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: BaseException) -> bool:
     """Whether an error of SQLite speaks against a file that it has read from, and not against the disk or the words."""
-    code = getattr(error, "sqlite_errorcode", 0)
+    code = _code(error)
     return code in UNREADABLE or code & PRIMARY in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -44,9 +44,12 @@ def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Itera
     except BaseException as error:
         if db.in_transaction:
             db.execute("rollback")
-        if not isinstance(error, sqlite3.OperationalError) or is_damage(error):
+        if _code(error) & PRIMARY not in refusals or is_damage(error):
             raise
-        if getattr(error, "sqlite_errorcode", 0) & PRIMARY in refusals:
-            what = f"the disk does not take what is written: {error.sqlite_errorname}"
-            raise DiskFailed("disk_failed", what) from error
-        raise
+        what = f"the disk does not take what is written: {getattr(error, 'sqlite_errorname', '')}"
+        raise DiskFailed("disk_failed", what) from error
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's own, with its detail; 0 where it has none, as for a text that cannot be decoded."""
+    return int(getattr(error, "sqlite_errorcode", 0))
