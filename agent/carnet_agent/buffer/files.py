@@ -19,7 +19,7 @@ from carnet_agent.buffer.buffer import Buffer
 from carnet_agent.buffer.remains import Remains
 from carnet_agent.buffer.salvage import Wreck
 from carnet_agent.buffer.tables import BESIDE_ROWS, THOROUGH, WHOLE, check, configure
-from carnet_agent.buffer.transaction import PRIMARY, UNREADABLE
+from carnet_agent.buffer.transaction import PRIMARY, UNREADABLE, code_of
 from carnet_agent.identity import sync_folder
 
 UNUSABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -72,8 +72,7 @@ def _intact(made: Callable[[], Buffer], path: Path) -> Buffer | None:
     try:
         return made()
     except sqlite3.OperationalError as error:
-        # none, if a text is damaged and cannot be decoded
-        code = getattr(error, "sqlite_errorcode", 0)
+        code = code_of(error)
         if code & PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UnavailableError("buffer_in_use", f"{path} is open in another agent") from error
         if code not in UNREADABLE and code & PRIMARY in UNUSABLE:

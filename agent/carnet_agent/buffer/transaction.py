@@ -17,8 +17,13 @@ REFUSALS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOP
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error of SQLite speaks against a file that it has read from, and not against the disk or the words."""
-    code = _code(error)
+    code = code_of(error)
     return code in UNREADABLE or code & PRIMARY in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def code_of(error: BaseException) -> int:
+    """SQLite's own, with its detail; 0 where it has none, as for a text that cannot be decoded."""
+    return int(getattr(error, "sqlite_errorcode", 0))
 
 
 class DiskFailed(Error):
@@ -44,12 +49,7 @@ def transaction(db: sqlite3.Connection, *, can_make_room: bool = False) -> Itera
     except BaseException as error:
         if db.in_transaction:
             db.execute("rollback")
-        if _code(error) & PRIMARY not in refusals or is_damage(error):
+        if code_of(error) & PRIMARY not in refusals or is_damage(error):
             raise
         what = f"the disk does not take what is written: {getattr(error, 'sqlite_errorname', '')}"
         raise DiskFailed("disk_failed", what) from error
-
-
-def _code(error: BaseException) -> int:
-    """SQLite's own, with its detail; 0 where it has none, as for a text that cannot be decoded."""
-    return int(getattr(error, "sqlite_errorcode", 0))
