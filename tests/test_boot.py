@@ -241,3 +241,17 @@ def test_what_cannot_be_installed_is_said_in_one_line_and_fails_only_in_ci(
     said = capsys.readouterr()
     assert (said.out + said.err).count("\n") == 1
     assert "mosquitto kmod" in said.out + said.err
+
+
+def test_who_may_install_nothing_is_not_asked_for_what_pip_brought(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(debian, "missing", lambda: ["mosquitto", "postgresql"])
+    monkeypatch.setattr(debian, "SPARE", {"postgresql": "tools/debian.py"})
+    assert debian.main() == 0
+    assert capsys.readouterr().out.endswith("sudo apt-get install -y --no-install-recommends mosquitto\n")
+    monkeypatch.setattr(debian, "SPARE", {"postgresql": "nothing/of/the/kind"})
+    debian.main()
+    assert capsys.readouterr().out.endswith("mosquitto postgresql\n")

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from tests.system.mosquitto import HOST, free_port
 USER: Final = "carnet"
 PASSWORD: Final = "a-password-of-the-tests"
 START_S: Final = 20.0
+DEBIAN: Final = Path("/usr/lib/postgresql")
+"""Each version in a folder of its own, outside of PATH."""
 OTHERS: Final = ("postgres", "nobody")
 """Who runs it where the tests are root: initdb refuses root."""
 MEMORY_BYTES_MIN: Final = 1 << 30
@@ -34,31 +37,40 @@ ACCESS: Final = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
 def programs() -> Path | None:
-    """The folder with initdb and postgres: of PATH, or the newest of Debian's; None if there is none."""
-    found = shutil.which("initdb")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
-    if found is None and not debian:
+    """The folder with initdb and postgres: of PATH, the newest of Debian's or the package's; None if there is none."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    debian = sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
+    return debian[-1].parent if debian else packaged()
+
+
+def packaged() -> Path | None:
+    """Those that pip has installed with what the tests need; None where that has no wheel."""
+    package = find_spec("pgserver")
+    if package is None or package.origin is None:
         return None
-    return (Path(found).resolve() if found else debian[-1]).parent
+    return Path(package.origin).parent / "pginstall" / "bin"
 
 
 def require_postgres() -> Path:
     """Without it: skip, saying what to install; where CI=true fail, because there it is promised."""
     folder = programs()
     if folder is None:
-        lacking("no PostgreSQL: apt-get install --no-install-recommends postgresql")
+        lacking("no PostgreSQL, nor a wheel of one: apt-get install --no-install-recommends postgresql")
     return folder
 
 
 class Postgres:
     """One server. Databases are made by copying; the port stays the same over ``kill`` and ``start``."""
 
-    def __init__(self, *, on_disk: bool = False) -> None:
-        """``on_disk``: also where there is room in memory."""
-        self._programs = require_postgres()
+    def __init__(self, *, on_disk: bool = False, programs: Path | None = None) -> None:
+        """``on_disk``: also where there is room in memory. ``programs``: not those that are found."""
+        self._programs = programs or require_postgres()
         self.folder = Path(tempfile.mkdtemp(prefix="carnet-pg-", dir=None if on_disk else _memory()))
         self._as: dict[str, Any] = _somebody_else() if os.geteuid() == 0 else {}
         if self._as:
+            if self._programs == packaged():
+                self._programs = _lent(self._programs, self.folder)
             os.chown(self.folder, self._as["user"], self._as["group"])
         self.port = free_port()
         self.log = self.folder / "log"
@@ -168,6 +180,14 @@ def _memory() -> str | None:
     if not place.is_dir() or not os.access(place, os.W_OK):
         return None
     return str(place) if shutil.disk_usage(place).free > MEMORY_BYTES_MIN else None
+
+
+def _lent(programs: Path, folder: Path) -> Path:
+    """The package's programs, where somebody else may start them: an environment of root's is closed to others."""
+    package = programs.parents[1]
+    for each in (package, package.with_name("pgserver.libs")):
+        shutil.copytree(each, folder / each.name)
+    return folder / programs.relative_to(package.parent)
 
 
 def _somebody_else() -> dict[str, Any]:
