@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
+import mqtt5
 import pytest
+from confluent_kafka import KafkaError
 
 from carnet.errors import UnavailableError
 from carnet_cloud.forward import Clocks, Forwarder
 from carnet_cloud.monitoring.troubles import WELL_MS, Troubles
-from carnet_cloud.recipients import JsonLines, Mqtt, Outcome, Recipient, Webhook
+from carnet_cloud.recipients import Event, JsonLines, Mqtt, Outcome, Recipient, Webhook
+from carnet_cloud.recipients.homeassistant import HomeAssistant
+from carnet_cloud.recipients.kafka import Cluster, Kafka
 from carnet_cloud.recipients.mqttconnection import Broker
 from tests import consentkit as kit
 from tests.cloud.forwardkit import Listener, cloud, listener, queued, unit
+from tests.cloud.kafkakit import TOPIC, brokers, kafka_end
 from tests.cloud.kit import Cloud, Unit
-from tests.cloud.recipientkit import NOW_S, SECRET, event, http_end, lease
+from tests.cloud.recipientkit import NOW_S, SECRET, event, http_end, lease, mqtt_end
 
 __all__ = ["cloud", "listener", "unit"]  # fixtures
 
 R = kit.RECIPIENT
+SENT = event(1)
 
 
 class Log:
@@ -105,13 +112,13 @@ def _fail(_: int) -> None:
     raise UnavailableError("ours", "of our own making")
 
 
-def reason(recipient: Recipient) -> str:
+def reason(recipient: Recipient, sent: Event = SENT) -> str:
     """What the log would say of one event."""
-    assert recipient.send(event(1), lease(), NOW_S) in (Outcome.RETRY, Outcome.WRITTEN)
+    assert recipient.send(sent, lease(), NOW_S) in (Outcome.RETRY, Outcome.WRITTEN)
     recipient.finish()
     trouble = getattr(recipient, "trouble", None)
     recipient.close()
-    assert trouble is not None and event(1).name not in trouble.sentence
+    assert trouble is not None and sent.name not in trouble.sentence
     return str(trouble.reason)
 
 
@@ -126,6 +133,58 @@ def test_an_adapter_says_what_it_met(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = JsonLines(tmp_path / "events.jsonl")
     monkeypatch.setattr("carnet_cloud.recipients.jsonlines.os.fsync", _full)
     assert reason(file) == "file"
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (16, "unheard"),
+        (135, "puback_135"),
+        ("busy", "puback_151"),
+        ("broken", "answer_broken"),
+        ("close", "answer_broken"),
+    ],
+)
+def test_of_a_topic_it_is_what_its_broker_answers(answer: str | int, word: str) -> None:
+    with mqtt_end() as end:
+        end.answers = [answer]
+        assert reason(Mqtt(end.broker, "a/b")) == word
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [("BAD_USER_NAME_OR_PASSWORD", "login"), ("NOT_AUTHORIZED", "login"), ("BAD_AUTHENTICATION_METHOD", "login"),
+     ("SERVER_BUSY", "connack_137")],
+)  # fmt: skip
+def test_or_why_its_broker_lets_us_not_in(code: str, word: str) -> None:
+    with mqtt_end(mqtt5.ConnAckPacket(reason_code=getattr(mqtt5.ConnAckReasonCode, code))) as end:
+        assert reason(Mqtt(end.broker, "a/b")) == word
+
+
+def test_a_home_says_what_its_broker_lacks() -> None:
+    column = {"path": "Vehicle.Speed", "unit": "km/h", "t_ms": [1], "v": [1]}
+    body = {"id": "e", "subject": "s", "data": {"record": "r", "generation": 1, "columns": [column]}}
+    with mqtt_end(mqtt5.ConnAckPacket(retain_available=False)) as end:
+        adapter = HomeAssistant(end.broker, "homeassistant", "carnet")
+        assert reason(adapter, Event(bytes(16), json.dumps(body).encode())) == "not_retained"
+
+
+def test_a_cluster_is_away_or_says_why_it_does_not_take_an_event() -> None:
+    gone = Kafka(Cluster(("127.0.0.1:9",), {}), "events", timeout_s=0.2)
+    assert reason(gone) == "unreachable"
+    with kafka_end() as end:
+        end.answers = [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+        assert reason(Kafka(Cluster(brokers(end), {}), TOPIC)) == "kafka_topic_authorization_failed"
+
+
+def test_what_was_wrong_before_is_not_said_of_what_went_well_since() -> None:
+    with mqtt_end() as end:
+        end.answers = ["busy"]
+        adapter = Mqtt(end.broker, "a/b")
+        for outcome in (Outcome.RETRY, Outcome.CONFIRMED):
+            assert adapter.send(event(1), lease(), NOW_S) is outcome
+            assert (adapter.trouble is None) is (outcome is Outcome.CONFIRMED)
+        adapter.close()
 
 
 def _full(_: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from carnet.transforms import AGGREGATE_FIELDS
 from carnet_cloud.lease import Lease
-from carnet_cloud.recipients.base import Claim, Event, Outcome
+from carnet_cloud.recipients.base import Claim, Event, Outcome, Trouble
 from carnet_cloud.recipients.mqtt import TIMEOUT_S, MqttLink
 from carnet_cloud.recipients.mqttconnection import Broker, Message
 
@@ -106,6 +106,10 @@ class HomeAssistant:
             return False
         self._described = {place for place in self._described if place[0] != record}
         return True
+
+    @property
+    def trouble(self) -> Trouble | None:
+        return self._link.trouble
 
     def close(self) -> None:
         self._link.close()

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from carnet.errors import ConfigError
 from carnet.loopback import is_loopback
 from carnet_cloud.lease import BEGIN_MS, Lease, LeaseOver
-from carnet_cloud.recipients.base import Event, Outcome
+from carnet_cloud.recipients.base import Event, Outcome, Trouble
 from carnet_cloud.recipients.foreignsockets import MARKS, arm_connections, can_bear, cut_connections
 
 TIMEOUT_S = 15.0
@@ -28,6 +28,10 @@ MESSAGE_BYTES_MAX = 1 << 28
 """The cluster says what is too large for it, not the library."""
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json; charset=utf-8")]
 REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+AWAY = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE})
+UNREACHABLE = Trouble(
+    "unreachable", "none of its brokers answers: look at brokers, and at its log for a login or certificate it refused"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,11 @@ class Kafka:
         self._topic = topic
         self._timeout_s = timeout_s
         self._open: _Open | None = None
+        self.trouble: Trouble | None = None
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - TLS and login say who we are
         """Hand it to the cluster and wait for the delivery report; see `Recipient.send`."""
-        outcome = Outcome.RETRY
+        outcome, self.trouble = Outcome.RETRY, None
         try:
             lease.guard()
             if self._open is None:
@@ -62,6 +67,7 @@ class Kafka:
         except LeaseOver:
             outcome = Outcome.CUT
         except KafkaException as error:
+            self.trouble = _trouble(error.args[0])
             refused = error.args[0].code() in REFUSED
             outcome = Outcome.CUT if lease.over else Outcome.REFUSED if refused else Outcome.RETRY
         finally:
@@ -178,6 +184,14 @@ class _Open:
             except KafkaException:
                 # nobody says anything new
                 return
+
+
+def _trouble(error: KafkaError) -> Trouble:
+    """By the name of the error: its text is the cluster's."""
+    if error.code() in AWAY:
+        return UNREACHABLE
+    name = error.name().lstrip("_")
+    return Trouble(f"kafka_{name.lower()}", f"its cluster answers with Kafka's error {name}")
 
 
 def _settings(cluster: Cluster, timeout_s: float, mark: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from carnet_cloud.recipients.mqttconnection import BrokenAnswer, Broker, Connect
 
 TIMEOUT_S = 15.0
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
-LOGIN = Trouble("login", "its broker does not let us in: look at username, password_file and the certificate")
+BROKEN = Trouble("answer_broken", "its broker broke off, or answered what is no MQTT 5: look at its log")
+UNHEARD = Trouble("unheard", "nobody is subscribed to its topic: its broker throws away what comes; subscribe to it")
 
 
 class MqttLink:
@@ -30,7 +31,7 @@ class MqttLink:
         self.made = 0
         """Connections so far."""
         self.trouble: Trouble | None = None
-        """Why the last event could not be handed over, if its broker was not reached."""
+        """Why the last event is to be tried again, if it is."""
 
     def deliver(self, messages: Sequence[Message], lease: Lease, *, unheard: Outcome = Outcome.RETRY) -> Outcome:
         """What became of messages that are one event; ``unheard``: if nobody was subscribed to one of them."""
@@ -39,7 +40,9 @@ class MqttLink:
             lease.guard()
             reasons = self._open(lease).exchange(messages, lease)
             done = True
-            return max((_judge(each, unheard) for each in reasons), key=_WORST.index, default=Outcome.CONFIRMED)
+            worst = max(reasons, key=lambda reason: _WORST.index(_judge(reason, unheard)), default=int(SUCCESS))
+            self.trouble = _trouble(worst)
+            return _judge(worst, unheard)
         except LeaseOver:
             return Outcome.CUT
         except TooLarge:
@@ -47,9 +50,10 @@ class MqttLink:
         except BrokenAnswer as broken:
             if broken.reason == int(DisconnectReasonCode.PACKET_TOO_LARGE):
                 return Outcome.REFUSED
+            self.trouble = BROKEN
             return Outcome.CUT if lease.over else Outcome.RETRY
         except (OSError, Refused) as error:
-            self.trouble = Trouble("unreachable", sentence(error)) if isinstance(error, OSError) else LOGIN
+            self.trouble = error.trouble if isinstance(error, Refused) else Trouble("unreachable", sentence(error))
             return Outcome.CUT if lease.over else Outcome.RETRY
         finally:
             if not done:
@@ -102,13 +106,23 @@ class Mqtt:
         self._link.close()
 
 
+SUCCESS, NOBODY = PubAckReasonCode.SUCCESS, PubAckReasonCode.NO_MATCHING_SUBSCRIBERS
 _WORST = (Outcome.CONFIRMED, Outcome.RETRY, Outcome.REFUSED)
 
 
 def _judge(reason: int, unheard: Outcome) -> Outcome:
-    if reason == int(PubAckReasonCode.SUCCESS):
+    if reason == int(SUCCESS):
         return Outcome.CONFIRMED
-    if reason == int(PubAckReasonCode.NO_MATCHING_SUBSCRIBERS):
+    if reason == int(NOBODY):
         return unheard
     # a list of rights, a quota or a wrong topic is somebody's to mend; these bytes stay what they are
     return Outcome.REFUSED if reason == int(PubAckReasonCode.PAYLOAD_FORMAT_INVALID) else Outcome.RETRY
+
+
+def _trouble(reason: int) -> Trouble | None:
+    """What a PUBACK says; None for a yes."""
+    if reason == int(SUCCESS):
+        return None
+    if reason == int(NOBODY):
+        return UNHEARD
+    return Trouble(f"puback_{reason}", f"its broker answers a publication with reason code 0x{reason:02X} of MQTT 5")

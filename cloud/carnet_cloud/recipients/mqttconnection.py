@@ -20,6 +20,7 @@ from typing import Final
 import mqtt5
 
 from carnet_cloud.lease import BEGIN_MS, WRITE_BYTES_MAX, Lease
+from carnet_cloud.recipients.base import Trouble
 from carnet_cloud.recipients.cutting import reset
 
 KEEP_ALIVE_S: Final = 60
@@ -29,6 +30,16 @@ TURN_S: Final = BEGIN_MS / 2000
 ANSWER_BYTES_MAX: Final = 65_536
 IN_FLIGHT_MAX: Final = 16
 """Messages of one event without a PUBACK; fewer if the broker says so."""
+
+
+LOGIN: Final = Trouble("login", "its broker does not let us in: look at username, password_file and the certificate")
+KEEPS_NOTHING: Final = Trouble("not_retained", "its broker keeps no message, and what is shown has to be kept there")
+WHO: Final = (
+    mqtt5.ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD,
+    mqtt5.ConnAckReasonCode.NOT_AUTHORIZED,
+    mqtt5.ConnAckReasonCode.BAD_AUTHENTICATION_METHOD,
+)
+"""What a broker says to somebody whom it does not know."""
 
 
 class BrokenAnswer(Exception):
@@ -44,7 +55,11 @@ class TooLarge(Exception):
 
 
 class Refused(Exception):
-    """The broker does not let us in."""
+    """The broker does not let us in, or not do what we need; ``trouble`` says which."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.sentence)
+        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +134,7 @@ class Connection:
         self._end_s = time.monotonic() + self._timeout_s
         lease.on_cut(self.cut)
         if not self._may_retain and any(message.retain for message in messages):
-            raise Refused("the broker keeps no message")
+            raise Refused(KEEPS_NOTHING)
         packets = [self._publish(message) for message in messages]
         if any(len(data) > self._packet_bytes_max for _, data in packets):
             raise TooLarge
@@ -149,7 +164,7 @@ class Connection:
         if not isinstance(answer, mqtt5.ConnAckPacket):
             raise BrokenAnswer
         if int(answer.reason_code):
-            raise Refused(f"the broker does not let us in ({int(answer.reason_code)})")
+            raise Refused(_no_entry(answer.reason_code))
         self._packet_bytes_max = answer.max_packet_size or 1 << 28
         self._in_flight_max = min(IN_FLIGHT_MAX, answer.receive_max)
         self._may_retain = answer.retain_available
@@ -226,3 +241,9 @@ def _connected(broker: Broker, timeout_s: float) -> socket.socket:
     if broker.tls is None:
         return plain
     return broker.tls.wrap_socket(plain, server_hostname=broker.host, do_handshake_on_connect=False)
+
+
+def _no_entry(reason: mqtt5.ConnAckReasonCode) -> Trouble:
+    if reason in WHO:
+        return LOGIN
+    return Trouble(f"connack_{int(reason)}", f"its broker refuses the connection with reason code 0x{int(reason):02X}")
