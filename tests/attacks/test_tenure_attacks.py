@@ -10,8 +10,9 @@ import pytest
 from carnet.enrolment import Enrolment
 from carnet.envelopetype import EnvelopeType
 from carnet.errors import RemoteError, UnavailableError
-from carnet.ids import format_id
+from carnet.ids import device_text, format_id
 from carnet.keys import BoxKey, SigningKey
+from carnet_cloud.api import make_api
 from carnet_cloud.consents import DRAIN_MS
 from carnet_cloud.enrol import admit, enrol
 from carnet_cloud.entries import Entries
@@ -22,6 +23,7 @@ from tests.agent import agentkit
 from tests.agent.agentkit import Rig, bodies, grants
 from tests.attacks.test_operator_attacks import Full
 from tests.cloud.kit import NOW_MS, VEHICLE, Cloud, Unit, readings
+from tests.cloud.test_api import TOKEN, Client, facts, owned
 
 RECORD_OF_BUYER = format_id("rec_", b"the buyers")
 RECORDS = (kit.RECORD_ID, format_id("rec_", b"the second"), format_id("rec_", b"the third!"))
@@ -39,13 +41,13 @@ def bought() -> Unit:
     )
 
 
-def enrolment(unit: Unit) -> Enrolment:
-    return Enrolment(unit.device, VEHICLE, unit.epoch, unit.key.public, unit.receive.public, (kit.OTHER_KEY.public,))
+def enrolment(unit: Unit, owner: SigningKey = kit.OTHER_KEY) -> Enrolment:
+    return Enrolment(unit.device, VEHICLE, unit.epoch, unit.key.public, unit.receive.public, (owner.public,))
 
 
-def sell(cloud: Cloud, unit: Unit | None = None) -> int:
+def sell(cloud: Cloud, unit: Unit | None = None, owner: SigningKey = kit.OTHER_KEY) -> int:
     """As the API does when the buyer's enrolment comes."""
-    file = enrolment(unit or bought())
+    file = enrolment(unit or bought(), owner)
     return cloud.consents.end_tenures(VEHICLE, lambda t: admit(t, file, kit.TENANT, cloud.clock.ms))
 
 
@@ -216,6 +218,34 @@ def test_f25_what_waited_for_its_time_at_the_sale_is_destroyed(tmp_path: Path) -
     with cloud.store.transaction() as t:
         assert t.streams.held_count(seller.device) == 0
     assert cloud.counters()["held_destroyed"] == 1
+
+
+# a rental, and the way back
+
+
+def test_f25_a_car_that_comes_back_shows_nothing_of_who_had_it_and_revives_nothing_of_before(cloud: Cloud) -> None:
+    """The owner's key is that of epochs 1 and 3, the renter's that of epoch 2."""
+    client = Client(make_api(cloud.store, cloud.consents, cloud.offers, TOKEN, cloud.clock.now_ms, facts, *cloud.tell))
+    sell(cloud)
+    rented = give_anew(cloud)
+    cloud.send(rented.schema(), rented.data(records=(RECORD_OF_BUYER,)), device=rented.device)
+    assert len(cloud.events()) == 1
+    late = rented.data(records=(RECORD_OF_BUYER,))
+    back = Unit(device=bytes([8]) * 16, key=SigningKey.from_seed(b"b" * 32), stream=b"streamcc", epoch=3, generation=0)
+    sell(cloud, back, kit.OWNER_KEY)
+    assert cloud.events() == []
+    assert cloud.send(late) == []
+    for key, records in ((kit.OWNER_KEY, RECORDS), (kit.OTHER_KEY, (RECORD_OF_BUYER,))):
+        path = f"/v1/vehicles/{kit.VEHICLE}/statement"
+        told = client.get(path, headers=owned(cloud, path, key))
+        assert {entry["record"] for entry in told.json()["records"]} == set(records)
+        assert {entry["state"] for entry in told.json()["records"]} == {"invalidated"}
+        assert (device_text(rented.device) in told.text) is (key is kit.OTHER_KEY)
+    cloud.send(back.schema(), back.data(records=(*RECORDS, RECORD_OF_BUYER)), device=back.device)
+    assert cloud.events() == []
+    with pytest.raises(RemoteError) as refused:
+        cloud.give(id=RECORDS[0])
+    assert refused.value.reason == "record_epoch"
 
 
 # on the unit
