@@ -42,7 +42,7 @@ class Interval:
 
     earliest: NDArray[np.int64]
     latest: NDArray[np.int64]
-    clock_ms: int
+    clock_ms: NDArray[np.int64]
 
 
 class TimeUnknown(Exception):
@@ -51,10 +51,17 @@ class TimeUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of one box one record may have, and per group of its rows how much of which path."""
+    """What of one box one record may have, and per group of its rows how much of which path. ``schema``: of the piece,
+    if the store does not have it from the car.
+    """
 
     piece: Piece
     spans: tuple[Span, ...]
+    schema: Schema | None = None
+
+
+Withheld = Counter[tuple[str, str, Blocked]]
+"""Samples that may not leave, by record, path and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class Enqueuer:
         self._t = t
         self._standings: dict[str, Standing | None] = {}
         self._keys: dict[str, bytes] = {}
-        self._generations: dict[bytes, int] = {}
+        self._generations: dict[tuple[bytes, int], int] = {}
         self._refusals: dict[tuple[str, bytes], list[Blocked | None]] = {}
 
     def enqueue(self, arrived: Arrived, boxes: Sequence[DataBox], anchor: Anchor, received_ms: int, now_ms: int) -> int:
@@ -87,25 +94,20 @@ class Enqueuer:
         sender = Sender(device.tenant, device_text(device.vehicle), device.epoch)
         whens = [_intervals(box, anchor, received_ms) for box in boxes]
         kept: dict[str, list[Kept]] = {}
-        blocked: Counter[tuple[str, str, Blocked]] = Counter()
+        withheld: Withheld = Counter()
         for box, when in zip(boxes, whens, strict=True):
             for record in map(_record_text, box.prelude.records):
-                standing = self._standing(record)
-                refused = gate.may_take(standing, sender, box.prelude.epoch, now_ms)
-                if refused is None and standing is not None:
-                    refused = gate.may_open(standing.grant, box.kid)
-                if refused is not None or standing is None:
-                    mine = record if standing is not None and standing.grant.vehicle == sender.vehicle else ""
-                    for path, count in box.counts.items():
-                        blocked[mine, path, refused or Blocked.OWNER] += count
+                standing = self._taking(record, sender, box, now_ms, withheld)
+                if standing is None:
                     continue
                 if isinstance(box, SealedBox):
-                    part = self._judge_whole(box, when[0], standing, anchor, blocked)
+                    part = self._judge_whole(box, when[0], standing, anchor, withheld)
                 else:
-                    part = self._judge(device.device, box, when, standing, anchor, blocked)
+                    part = self._judge(box, when, standing, anchor, withheld)
                 if part is not None:
                     kept.setdefault(record, []).append(part)
-        for (record, path, reason), samples in sorted(blocked.items()):
+        # what has no sample was not withheld
+        for (record, path, reason), samples in sorted((+withheld).items()):
             # names that only the unit knows get no row of their own: it could invent them for ever
             named = path if path in self._outlet.catalogue else ""
             self._t.blocks.add(device.vehicle, record, named, reason.value, samples, now_ms)
@@ -114,50 +116,47 @@ class Enqueuer:
             self._add(arrived, record, parts, received_ms, now_ms)
         return len(kept)
 
+    def _taking(self, record: str, sender: Sender, box: DataBox, now_ms: int, withheld: Withheld) -> Standing | None:
+        """How things stand with a record that this box may feed; None if it may not, which adds it to ``withheld``."""
+        standing, own = self._standing(record), ""
+        refused = gate.may_take(standing, sender, box.prelude.epoch, now_ms)
+        if standing is not None:
+            refused = refused or gate.may_open(standing.grant, box.kid)
+            # a unit that names the records of others, or invents some, makes no row for each
+            own = record if standing.grant.vehicle == sender.vehicle else ""
+        if refused is None:
+            return standing
+        for path, samples in box.counts.items():
+            withheld[own, path, refused] += samples
+        return None
+
     def _judge(
-        self,
-        device: bytes,
-        box: ReadBox,
-        when: list[Interval],
-        standing: Standing,
-        anchor: Anchor,
-        blocked: Counter[tuple[str, str, Blocked]],
+        self, box: ReadBox, when: list[Interval], standing: Standing, anchor: Anchor, withheld: Withheld
     ) -> Kept | None:
-        """What the record may have of this box; what it may not is added to ``blocked``."""
-        grant, batch = standing.grant, box.batch
-        columns = batch.schema.columns
+        """What the record may have of this box; what it may not is added to ``withheld``."""
+        record, batch = standing.grant.record_id, box.batch
         inside = [_inside(standing, interval) for interval in when]
         refusals = self._column_refusals(standing, batch.schema)
-        chosen: list[int] = []
         counts: dict[int, Counter[str]] = {}
-        for number, (column, values, refused) in enumerate(zip(columns, batch.values, refusals, strict=True)):
+        for column, values, refused in zip(batch.schema.columns, batch.values, refusals, strict=True):
             if refused is not None:
-                blocked[grant.record_id, column.path, refused] += len(values)
+                withheld[record, column.path, refused] += len(values)
                 continue
-            mask = inside[column.group]
-            count = len(values) if mask is None else int(mask.sum())
-            if count < len(values):
-                blocked[grant.record_id, column.path, Blocked.TIME] += len(values) - count
+            count = len(_rows(values, inside[column.group]))
+            withheld[record, column.path, Blocked.TIME] += len(values) - count
             if count:
-                chosen.append(number)
                 counts.setdefault(column.group, Counter())[column.path] += count
-        if not chosen:
+        if not counts:
             return None
-        if len(chosen) == len(columns) and all(mask is None for mask in inside):
-            piece = Piece(box.prelude.schema_hash, box.body, anchor)
-        else:
-            piece = self._cut_out(device, batch, chosen, inside, anchor)
-        return Kept(piece, tuple(Span(*_ends(when[g], inside[g]), counts[g]) for g in sorted(counts)))
+        part = _allowed_columns(_inside_rows(batch, inside), refusals)
+        piece = Piece(part.schema.hash, box.body if part is batch else encode(part), anchor)
+        spans = tuple(Span(*_ends(when[g], inside[g]), counts[g]) for g in sorted(counts))
+        return Kept(piece, spans, None if part.schema is batch.schema else part.schema)
 
     def _judge_whole(
-        self,
-        box: SealedBox,
-        when: Interval,
-        standing: Standing,
-        anchor: Anchor,
-        blocked: Counter[tuple[str, str, Blocked]],
+        self, box: SealedBox, when: Interval, standing: Standing, anchor: Anchor, withheld: Withheld
     ) -> Kept | None:
-        """All of a box that cannot be cut, or nothing; then all of it is added to ``blocked``."""
+        """All of a box that cannot be cut, or nothing; then all of it is added to ``withheld``."""
         counts = box.sealed.declaration.counts
         refusals = self._column_refusals(standing, box.schema)
         columns = [
@@ -173,7 +172,7 @@ class Enqueuer:
             piece = Piece(box.prelude.schema_hash, box.body, anchor)
             return Kept(piece, (Span(*_ends(when, None), +box.counts),))
         for path, samples, refused in columns:
-            blocked[standing.grant.record_id, path, refused or otherwise] += samples
+            withheld[standing.grant.record_id, path, refused or otherwise] += samples
         return None
 
     def _add(self, arrived: Arrived, record: str, parts: list[Kept], received_ms: int, now_ms: int) -> None:
@@ -183,6 +182,9 @@ class Enqueuer:
         grant = standing.grant
         name = event_id(*arrived.key, grant.record_id, grant.recipient)
         generation = self._generation(device.vehicle, device.epoch)
+        for part in parts:
+            if part.schema is not None:
+                self._t.streams.add_schema(device.device, part.schema.hash, part.schema.document)
         payload = pack(
             Payload(
                 event_id=name,
@@ -212,21 +214,9 @@ class Enqueuer:
             log_position=standing.position,
         )
         sealed = seal(payload, self._key(grant), name, self._outlet.random)
-        queued = Queued(name, grant.record_id, grant.recipient, generation, now_ms, sealed, 0)
+        queued = Queued(name, grant.record_id, grant.recipient, generation, now_ms, sealed)
         if self._t.outbox.add(queued, delivery, now_ms + grant.replay_ms):
             self._t.counters.add("events_enqueued")
-
-    def _cut_out(
-        self, device: bytes, batch: Batch, chosen: list[int], inside: list[NDArray[np.bool_] | None], anchor: Anchor
-    ) -> Piece:
-        """A piece with only the chosen columns and only the rows that lie inside the grant."""
-        columns = [batch.schema.columns[number] for number in chosen]
-        groups = sorted({column.group for column in columns})
-        schema = Schema(tuple(replace(column, group=groups.index(column.group)) for column in columns))
-        self._t.streams.add_schema(device, schema.hash, schema.document)
-        times = tuple(_rows(batch.times[group], inside[group]) for group in groups)
-        values = tuple(_rows(batch.values[n], inside[c.group]) for n, c in zip(chosen, columns, strict=True))
-        return Piece(schema.hash, encode(Batch(schema, times, values)), anchor)
 
     # what this transaction has read already
 
@@ -247,30 +237,36 @@ class Enqueuer:
         return self._refusals[key]
 
     def _generation(self, vehicle: bytes, epoch: int) -> int:
-        if vehicle not in self._generations:
-            self._generations[vehicle] = self._t.consents.generation(vehicle, epoch)
-        return self._generations[vehicle]
+        key = vehicle, epoch
+        if key not in self._generations:
+            self._generations[key] = self._t.consents.generation(vehicle, epoch)
+        return self._generations[key]
 
     def _key(self, grant: Grant) -> bytes:
         """The key of (record, recipient), made when the first event needs it."""
-        record, recipient = grant.record_id, grant.recipient
+        record = grant.record_id
         if record not in self._keys:
-            stored = self._t.outbox_keys.get(record, recipient)
-            key = self._outlet.wrapping.unwrap(*stored) if stored else None
-            self._keys[record] = key or self._new_key(grant, stored[1] if stored else b"")
+            stored = self._t.outbox_keys.get(record, grant.recipient)
+            self._keys[record] = self._unwrapped(stored) or self._new_key(grant, stored)
         return self._keys[record]
 
-    def _new_key(self, grant: Grant, lost: bytes) -> bytes:
-        """A key, or that which another receiver has made meanwhile. ``lost``: the wrapping key of one that is gone."""
-        wrapping, keys = self._outlet.wrapping, self._t.outbox_keys
+    def _new_key(self, grant: Grant, gone: tuple[bytes, bytes] | None) -> bytes:
+        """A key in the place of one whose wrapping key is gone, if there was one; or that which another receiver has
+        made meanwhile.
+        """
+        keys = self._t.outbox_keys
         self._t.others.wrap()
-        wrapped = wrapping.wrap(self._outlet.random(KEY_BYTES))
+        wrapped = self._outlet.wrapping.wrap(self._outlet.random(KEY_BYTES))
+        lost = gone[1] if gone else None
         keys.set(grant.record_id, grant.recipient, *wrapped, grant.expires_ms, instead_of=lost)
-        stored = keys.get(grant.record_id, grant.recipient)
-        key = wrapping.unwrap(*stored) if stored else None
+        key = self._unwrapped(keys.get(grant.record_id, grant.recipient))
         if key is None:
             raise UnavailableError("outbox_key_gone", "the key of a record was destroyed while it was made")
         return key
+
+    def _unwrapped(self, stored: tuple[bytes, bytes] | None) -> bytes | None:
+        """None if there is no key, or its wrapping key is gone."""
+        return self._outlet.wrapping.unwrap(*stored) if stored else None
 
 
 @lru_cache(maxsize=65_536)
@@ -300,11 +296,19 @@ def _interval(
     box: DataBox, begins: NDArray[np.int64], ends: NDArray[np.int64], anchor: Anchor, received_ms: int
 ) -> Interval:
     """Of captures between these moments of BOOTTIME."""
-    late = intervals(box.prelude.boot_id, ends, [anchor], received_ms)
-    early = late if begins is ends else intervals(box.prelude.boot_id, begins, [anchor], received_ms)
-    if isinstance(late, Unresolved) or isinstance(early, Unresolved):
-        raise TimeUnknown(str(late if isinstance(late, Unresolved) else early))
-    return Interval(early[0], late[1], int((late[1] - late[0]).max(initial=0)))
+    late = _wall_times(box, ends, anchor, received_ms)
+    early = late if begins is ends else _wall_times(box, begins, anchor, received_ms)
+    return Interval(early[0], late[1], late[1] - late[0])
+
+
+def _wall_times(
+    box: DataBox, boot_ms: NDArray[np.int64], anchor: Anchor, received_ms: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The earliest and the latest of each moment; TimeUnknown if the anchor cannot tell one of them."""
+    found = intervals(box.prelude.boot_id, boot_ms, [anchor], received_ms)
+    if isinstance(found, Unresolved):
+        raise TimeUnknown(str(found))
+    return found
 
 
 def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
@@ -314,9 +318,36 @@ def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
     inside = gate.captured_inside(standing.grant, interval.earliest, interval.latest)
     if inside.all():
         return None
-    if interval.clock_ms > UNSURE_MS_MAX and gate.unsure(standing.grant, interval.earliest, interval.latest).any():
+    if (
+        interval.clock_ms.max() > UNSURE_MS_MAX
+        and gate.unsure(standing.grant, interval.earliest, interval.latest).any()
+    ):
         raise TimeUnknown("unsure")
     return inside
+
+
+def _inside_rows(batch: Batch, inside: Sequence[NDArray[np.bool_] | None]) -> Batch:
+    """The rows of a batch that lie inside the grant; the batch itself if all do."""
+    if all(mask is None for mask in inside):
+        return batch
+    times = tuple(map(_rows, batch.times, inside))
+    values = (_rows(raw, inside[group]) for group, raw in zip(batch.schema.groups, batch.values, strict=True))
+    return Batch(batch.schema, times, tuple(values))
+
+
+def _allowed_columns(batch: Batch, refusals: Sequence[Blocked | None]) -> Batch:
+    """The columns of a batch that are not refused; the batch itself if none is.
+
+    One that is only without a sample stays: a car has one schema for as long as a set of grants lasts, and each
+    combination of silent columns would be another one, kept here for ever.
+    """
+    if not any(refusals):
+        return batch
+    pairs = zip(batch.schema.columns, batch.values, refusals, strict=True)
+    allowed = [(column, raw) for column, raw, refused in pairs if refused is None]
+    groups = {group: number for number, group in enumerate(sorted({column.group for column, _ in allowed}))}
+    schema = Schema(tuple(replace(column, group=groups[column.group]) for column, _ in allowed))
+    return Batch(schema, tuple(batch.times[group] for group in groups), tuple(raw for _, raw in allowed))
 
 
 def _rows(values: NDArray[np.int64], mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ class Queued:
     generation: int
     created_ms: int
     payload: bytes
-    attempts: int
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class OutboxKeys:
         wrapping_key: bytes,
         ends_ms: int = 0,
         *,
-        instead_of: bytes = b"",
+        instead_of: bytes | None = None,
     ) -> None:
         """Make a key, or one in the place of one whose wrapping key (``instead_of``) is gone; another one stays.
 
