@@ -29,13 +29,16 @@ class Part:
 PARTS: Final = (
     Part(
         "gate",
-        tuple(f"cloud/carnet_cloud/{name}.py" for name in ("gate", "grantbook")),
+        tuple(f"cloud/carnet_cloud/{name}.py" for name in ("gate", "grantbook", "enqueue")),
         (
             "tests/cloud/test_gate.py",
             "tests/cloud/test_grantbook.py",
             "tests/cloud/test_core.py",
             "tests/cloud/test_sealed.py",
             "tests/cloud/test_furtherkeys.py",
+            "tests/cloud/test_enqueue.py",
+            "tests/cloud/test_enqueue_keys.py",
+            "tests/cloud/test_enqueue_times.py",
         ),
     ),
     Part(
