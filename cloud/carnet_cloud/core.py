@@ -197,6 +197,9 @@ class Receiver:
         if header.type is EnvelopeType.DATA:
             schemas = schemas_of(t, header.device, boxes)
             _require_bounds(boxes, schemas)
+            # before anything of the group is judged: what was judged is remembered until the transaction ends
+            if boxes:
+                self._floor(t, arrived, boxes[0].prelude, answers)
             work.waiting.append(_Waiting(arrived, list(zip(boxes, schemas, strict=True)), now_ms, False))
         else:
             self._note(t, arrived, boxes[0].body, now_ms)
@@ -279,7 +282,6 @@ class Receiver:
             if not good:
                 t.counters.add("envelopes_empty")
                 continue
-            self._floor(t, each.arrived, good[0].prelude, answers)
             device, boot_id = each.arrived.device.device, good[0].prelude.boot_id
             opened = [box for box, _ in each.boxes]
             anchor, is_better = learn_anchor(t, device, opened, each.received_ms)

@@ -268,6 +268,15 @@ def test_a_check_in_gets_its_nonce_back_and_the_grant_set_it_lacks(cloud: Cloud,
     assert len(cloud.send(unit.check_in(b"o" * 16))) == 1
 
 
+def test_an_envelope_that_shows_the_store_is_behind_silences_its_whole_group(cloud: Cloud, granted: Unit) -> None:
+    """Also what came before it: they are judged together, and no event bears a generation that is none any more."""
+    first = granted.data()
+    granted.generation = 9
+    cloud.send(first, granted.data())
+    assert cloud.events() == []
+    assert cloud.counters()["blocked_unconfirmed"] == 16
+
+
 def test_a_restored_store_that_is_behind_its_cars_sends_nothing(cloud: Cloud, granted: Unit) -> None:
     """A higher generation in a box says that the store was restored: every record of the vehicle is silent."""
     granted.generation = 9
