@@ -43,11 +43,12 @@ def middles(anchor: Anchor, boot_ms: NDArray[np.int64], receipt_ms: int) -> tupl
 
 
 def columns_of(batch: Batch, times: Times) -> list[str]:
-    """Every column of a batch as JSON."""
+    """Every column of a batch that has a sample, as JSON: a car names all columns of its grants in each batch."""
     whens = [f',"t_ms":{_json(middle.tolist())},"uncertainty_ms":{around},"v":[' for middle, around in times]
     return [
         f"{opening}{whens[column.group]}{_values(column, raw)}]}}"
         for opening, column, raw in zip(_openings(batch.schema), batch.schema.columns, batch.values, strict=True)
+        if len(raw)
     ]
 
 

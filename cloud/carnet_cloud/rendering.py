@@ -66,8 +66,7 @@ def render(payload: Payload, contents: Sequence[Content]) -> bytes:
         assert isinstance(batch, Batch)
         times = times_of(batch, piece.anchor, payload.receipt_ms)
         latest_ms = max([latest_ms, *(int(middle[-1]) for middle, _ in times if len(middle))])
-        # a set of grants has one schema for as long as it lasts: a column without a sample has nothing to tell
-        columns += [text for text, raw in zip(columns_of(batch, times), batch.values, strict=True) if len(raw)]
+        columns += columns_of(batch, times)
     return with_columns(_event(payload, READINGS_TYPE, payload.receipt_ms if latest_ms < 0 else latest_ms), columns)
 
 

@@ -130,7 +130,8 @@ function columnsOf(piece, record, receipt, key) {
   need(Array.isArray(piece.schema.columns) && piece.schema.columns.length > 0, form);
   need(/^[0-9a-f]{16}$/.test(piece.anchor.boot_id) && piece.anchor.earliest_ms <= piece.anchor.latest_ms, form);
   const batch = openBody(body, piece.schema, Buffer.from(piece.anchor.boot_id, "hex"), record, key);
-  return piece.schema.columns.map((column, i) => {
+  return piece.schema.columns.flatMap((column, i) => {
+    if (batch.values[i].length === 0) return [];
     const { path, unit, transform, field, labels, group } = column;
     const v = batch.values[i].map((raw) => physical(column, raw));
     return {
