@@ -25,7 +25,7 @@ from carnet_cloud import gate
 from carnet_cloud.boxes import DataBox, ReadBox, SealedBox
 from carnet_cloud.catalogue import Catalogue
 from carnet_cloud.event import Payload, Piece, event_id, pack, pseudonym
-from carnet_cloud.gate import Blocked, Sender, Standing
+from carnet_cloud.gate import Blocked, Bounds, Sender, Standing
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.intake import Arrived
 from carnet_cloud.spans import Span, write
@@ -36,13 +36,23 @@ from carnet_cloud.wrapping import KEY_BYTES, Wrapping, seal
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Capture intervals of the rows of a group in ms since 1970;
-    ``clock_ms`` is how uncertain the clock alone makes them.
-    """
+    """When the captures of a group began and ended: one moment each, or an aggregate's window."""
 
-    earliest: NDArray[np.int64]
-    latest: NDArray[np.int64]
-    clock_ms: NDArray[np.int64]
+    begins: Bounds
+    ends: Bounds
+
+    @property
+    def earliest(self) -> NDArray[np.int64]:
+        return self.begins[0]
+
+    @property
+    def latest(self) -> NDArray[np.int64]:
+        return self.ends[1]
+
+    @property
+    def clock_ms(self) -> int:
+        """How uncertain the clock alone makes the least sure row; there is one at least."""
+        return int((self.ends[1] - self.ends[0]).max())
 
 
 class TimeUnknown(Exception):
@@ -135,8 +145,10 @@ class Enqueuer:
     ) -> Kept | None:
         """What the record may have of this box; what it may not is added to ``withheld``."""
         record, batch = standing.grant.record_id, box.batch
-        inside = [_inside(standing, interval) for interval in when]
         refusals = self._column_refusals(standing, batch.schema)
+        open_groups = {column.group for column, each in zip(batch.schema.columns, refusals, strict=True) if not each}
+        # for what is refused anyhow nothing has to wait
+        inside = [_inside(standing, when[group]) if group in open_groups else None for group in range(len(when))]
         counts: dict[int, Counter[str]] = {}
         for column, values, refused in zip(batch.schema.columns, batch.values, refusals, strict=True):
             if refused is not None:
@@ -298,12 +310,10 @@ def _interval(
     """Of captures between these moments of BOOTTIME."""
     late = _wall_times(box, ends, anchor, received_ms)
     early = late if begins is ends else _wall_times(box, begins, anchor, received_ms)
-    return Interval(early[0], late[1], late[1] - late[0])
+    return Interval(early, late)
 
 
-def _wall_times(
-    box: DataBox, boot_ms: NDArray[np.int64], anchor: Anchor, received_ms: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _wall_times(box: DataBox, boot_ms: NDArray[np.int64], anchor: Anchor, received_ms: int) -> Bounds:
     """The earliest and the latest of each moment; TimeUnknown if the anchor cannot tell one of them."""
     found = intervals(box.prelude.boot_id, boot_ms, [anchor], received_ms)
     if isinstance(found, Unresolved):
@@ -318,10 +328,7 @@ def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
     inside = gate.captured_inside(standing.grant, interval.earliest, interval.latest)
     if inside.all():
         return None
-    if (
-        interval.clock_ms.max() > UNSURE_MS_MAX
-        and gate.unsure(standing.grant, interval.earliest, interval.latest).any()
-    ):
+    if interval.clock_ms > UNSURE_MS_MAX and gate.unsure(standing.grant, interval.begins, interval.ends).any():
         raise TimeUnknown("unsure")
     return inside
 

@@ -18,6 +18,9 @@ from carnet.schema import Column
 from carnet.states import State
 from carnet_cloud.catalogue import Entry
 
+Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The earliest and the latest that moments may have been, ms since 1970."""
+
 
 class Blocked(StrEnum):
     """Which of all that has to agree did not; the first that applies is the answer to "why"."""
@@ -137,8 +140,9 @@ def captured_inside(grant: Grant, earliest_ms: NDArray[np.int64], latest_ms: NDA
     return inside
 
 
-def unsure(grant: Grant, earliest_ms: NDArray[np.int64], latest_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For every capture interval whether it lies across an end of the grant: a better clock could still decide it."""
-    inside = captured_inside(grant, earliest_ms, latest_ms)
-    outside: NDArray[np.bool_] = (latest_ms < grant.covers_from_ms) | (earliest_ms >= grant.expires_ms)
-    return ~inside & ~outside
+def unsure(grant: Grant, begins: Bounds, ends: Bounds) -> NDArray[np.bool_]:
+    """For every capture that begins and ends within these bounds whether a better clock could still show that it lies
+    in the grant.
+    """
+    could: NDArray[np.bool_] = (begins[1] >= grant.covers_from_ms) & (ends[0] < grant.expires_ms)
+    return could & ~captured_inside(grant, begins[0], ends[1])

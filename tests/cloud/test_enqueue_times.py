@@ -174,6 +174,25 @@ def test_what_lies_wholly_outside_waits_for_no_clock(cloud: Cloud, unit: Unit) -
     assert blocks(cloud) == {(kit.RECORD_ID, path, "time"): 1 for path in (kit.ODOMETER, kit.SPEED)}
 
 
+def test_a_window_across_the_beginning_waits_for_no_clock(cloud: Cloud, unit: Unit) -> None:
+    """It began before the grant, however the clock is wrong: the envelope would wait until it is destroyed."""
+    wide = Anchor(BOOT, BOOT_MS, NOW_MS - 5000, NOW_MS + 5000)
+    give_means(cloud, unit, NOW_MS - WINDOW_MS // 2)
+    assert judge(cloud, unit.data(rows(MEANS, [EDGE_MS])), wide, LATER_MS) == 0
+    assert blocks(cloud) == {(kit.RECORD_ID, kit.SPEED, "time"): 1}
+
+
+def test_for_a_group_that_is_refused_as_a_whole_nothing_waits(cloud: Cloud, unit: Unit) -> None:
+    """The other one leaves; the unit's clock never has to become better."""
+    give(cloud, from_ms=NOW_MS - 100_000)
+    partly = Schema((column(kit.ODOMETER, ODOMETER, "km"), column(kit.IGNITION, SPEED, "", 1)))
+    cloud.send(unit.schema(partly))
+    wide = Anchor(BOOT, BOOT_MS, NOW_MS - 5000, NOW_MS + 5000)
+    data = unit.data(rows(partly, [BOOT_MS - 50_000], [BOOT_MS - 100_000]))
+    assert judge(cloud, data, wide, LATER_MS) == 1
+    assert blocks(cloud) == {(kit.RECORD_ID, kit.IGNITION, "offer"): 1}
+
+
 def test_an_envelope_that_waits_has_written_nothing(cloud: Cloud, unit: Unit) -> None:
     """Whatever of it was judged before: a box that is cut, a record that may have it, one that may not."""
     give(cloud, from_ms=NOW_MS)

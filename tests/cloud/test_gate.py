@@ -166,9 +166,17 @@ def test_each_answer_to_why_has_the_word_that_documents_and_counters_use() -> No
 
 def test_only_what_lies_across_an_end_is_unsure(grant: Grant) -> None:
     """What is wholly inside or wholly outside no better clock can change."""
-    begins = np.array([kit.GIVEN_MS - 9, kit.GIVEN_MS - 9, kit.GIVEN_MS, END_MS - 1, END_MS])
-    ends = np.array([kit.GIVEN_MS - 1, kit.GIVEN_MS, kit.GIVEN_MS + 9, END_MS, END_MS + 9])
-    assert gate.unsure(grant, begins, ends).tolist() == [False, True, False, True, False]
+    earliest = np.array([kit.GIVEN_MS - 9, kit.GIVEN_MS - 9, kit.GIVEN_MS, END_MS - 1, END_MS])
+    latest = np.array([kit.GIVEN_MS - 1, kit.GIVEN_MS, kit.GIVEN_MS + 9, END_MS, END_MS + 9])
+    moments = earliest, latest
+    assert gate.unsure(grant, moments, moments).tolist() == [False, True, False, True, False]
+
+
+def test_what_must_have_begun_before_or_ended_after_is_not_unsure(grant: Grant) -> None:
+    """A window of 100 ms, by a clock that is right to 9 ms: only one that may lie inside as a whole is."""
+    begins = np.array([kit.GIVEN_MS - 10, kit.GIVEN_MS - 9, END_MS - 109, END_MS - 100])
+    ends = begins + 100
+    assert gate.unsure(grant, (begins, begins + 9), (ends, ends + 9)).tolist() == [False, True, True, False]
 
 
 # what waits for its place in the log

@@ -36,7 +36,7 @@ def no_gate() -> None:
     gate.may_hold = lambda *_: None
     gate.may_send = lambda *_: None
     gate.captured_inside = lambda _, earliest, latest: np.ones(len(earliest), bool)  # type: ignore[assignment]
-    gate.unsure = lambda _, earliest, latest: np.zeros(len(earliest), bool)  # type: ignore[assignment]
+    gate.unsure = lambda _, begins, _ends: np.zeros(len(begins[0]), bool)  # type: ignore[assignment]
 
 
 BREAKS: dict[str, tuple[str, Callable[[], None]]] = {
