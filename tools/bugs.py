@@ -200,9 +200,9 @@ BUGS = (
     ),
     Bug(
         "an aggregate is judged by its end alone",
-        "cloud/carnet_cloud/enqueue.py",
-        "return Interval(early[0], late[1],",
-        "return Interval(late[0], late[1],",
+        "cloud/carnet_cloud/judging.py",
+        "    return Interval(early, late)\n",
+        "    return Interval(late, late)\n",
         "tests/cloud/test_core.py",
     ),
     Bug(
@@ -340,8 +340,8 @@ BUGS = (
     ),
     Bug(
         "a sealed box goes although a part of it may not",
-        "cloud/carnet_cloud/enqueue.py",
-        "        elif _inside(standing, when) is not None:\n",
+        "cloud/carnet_cloud/judging.py",
+        "        elif _inside(standing, self._when) is not None:\n",
         "        elif False:\n",
         "tests/cloud/test_sealed.py",
     ),

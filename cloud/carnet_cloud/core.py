@@ -24,9 +24,10 @@ from carnet.schema import Schema
 from carnet.topics import parse_up, shard_of
 from carnet_cloud.answers import Answers, Message
 from carnet_cloud.boxes import OpenBox, SchemaMissing, open_boxes, read_boxes, schemas_of
-from carnet_cloud.enqueue import Enqueuer, Outlet, TimeUnknown
+from carnet_cloud.enqueue import Enqueuer, Outlet
 from carnet_cloud.floor import hold_floor, hold_log_floor
 from carnet_cloud.intake import Arrived, Seen, authenticate, replay
+from carnet_cloud.judging import TimeUnknown
 from carnet_cloud.store import Store, Transaction
 from carnet_cloud.store.devices import Device
 from carnet_cloud.store.streams import Held

@@ -8,70 +8,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from carnet.batch import Batch
-from carnet.codec import encode
 from carnet.errors import UnavailableError
 from carnet.grants import Grant
 from carnet.ids import RECORD, device_text, format_id
 from carnet.schema import Schema
-from carnet.times import UNSURE_MS_MAX, Anchor, Unresolved, intervals
+from carnet.times import Anchor
 from carnet_cloud import gate
-from carnet_cloud.boxes import DataBox, ReadBox, SealedBox
+from carnet_cloud.boxes import DataBox
 from carnet_cloud.catalogue import Catalogue
-from carnet_cloud.event import Payload, Piece, event_id, pack, pseudonym
-from carnet_cloud.gate import Blocked, Bounds, Sender, Standing
+from carnet_cloud.event import Payload, event_id, pack, pseudonym
+from carnet_cloud.gate import Blocked, Sender, Standing
 from carnet_cloud.grantbook import GrantBook
 from carnet_cloud.intake import Arrived
-from carnet_cloud.spans import Span, write
+from carnet_cloud.judging import Kept, Withheld, candidate
+from carnet_cloud.spans import Tally, write
 from carnet_cloud.store import Transaction
 from carnet_cloud.store.outbox import Delivery, Queued
 from carnet_cloud.wrapping import KEY_BYTES, Wrapping, seal
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """When the captures of a group began and ended: one moment each, or an aggregate's window."""
-
-    begins: Bounds
-    ends: Bounds
-
-    @property
-    def earliest(self) -> NDArray[np.int64]:
-        return self.begins[0]
-
-    @property
-    def latest(self) -> NDArray[np.int64]:
-        return self.ends[1]
-
-    @property
-    def clock_ms(self) -> int:
-        """How uncertain the clock alone makes the least sure row; there is one at least."""
-        return int((self.ends[1] - self.ends[0]).max())
-
-
-class TimeUnknown(Exception):
-    """The envelope has to wait: its capture times cannot be told, or a better clock may still decide them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What of one box one record may have, and per group of its rows how much of which path. ``schema``: of the piece,
-    if the store does not have it from the car.
-    """
-
-    piece: Piece
-    spans: tuple[Span, ...]
-    schema: Schema | None = None
-
-
-Withheld = Counter[tuple[str, str, Blocked]]
-"""Samples that may not leave, by record, path and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +57,16 @@ class Enqueuer:
     def enqueue(self, arrived: Arrived, boxes: Sequence[DataBox], anchor: Anchor, received_ms: int, now_ms: int) -> int:
         """The number of events made. Raises TimeUnknown before anything was written."""
         device = arrived.device
-        sender = Sender(device.tenant, device_text(device.vehicle), device.epoch)
-        whens = [_intervals(box, anchor, received_ms) for box in boxes]
+        sender = Sender(device.tenant, _vehicle_text(device.vehicle), device.epoch)
+        candidates = [candidate(box, anchor, received_ms) for box in boxes]
         kept: dict[str, list[Kept]] = {}
         withheld: Withheld = Counter()
-        for box, when in zip(boxes, whens, strict=True):
+        for box, each in zip(boxes, candidates, strict=True):
             for record in map(_record_text, box.prelude.records):
                 standing = self._taking(record, sender, box, now_ms, withheld)
                 if standing is None:
                     continue
-                if isinstance(box, SealedBox):
-                    part = self._judge_whole(box, when[0], standing, anchor, withheld)
-                else:
-                    part = self._judge(box, when, standing, anchor, withheld)
+                part = each.judge(standing, self._column_refusals(standing, box.schema), withheld)
                 if part is not None:
                     kept.setdefault(record, []).append(part)
         # what has no sample was not withheld
@@ -140,53 +93,6 @@ class Enqueuer:
             withheld[own, path, refused] += samples
         return None
 
-    def _judge(
-        self, box: ReadBox, when: list[Interval], standing: Standing, anchor: Anchor, withheld: Withheld
-    ) -> Kept | None:
-        """What the record may have of this box; what it may not is added to ``withheld``."""
-        record, batch = standing.grant.record_id, box.batch
-        refusals = self._column_refusals(standing, batch.schema)
-        open_groups = {column.group for column, each in zip(batch.schema.columns, refusals, strict=True) if not each}
-        # for what is refused anyhow nothing has to wait
-        inside = [_inside(standing, when[group]) if group in open_groups else None for group in range(len(when))]
-        counts: dict[int, Counter[str]] = {}
-        for column, values, refused in zip(batch.schema.columns, batch.values, refusals, strict=True):
-            if refused is not None:
-                withheld[record, column.path, refused] += len(values)
-                continue
-            count = len(_rows(values, inside[column.group]))
-            withheld[record, column.path, Blocked.TIME] += len(values) - count
-            if count:
-                counts.setdefault(column.group, Counter())[column.path] += count
-        if not counts:
-            return None
-        part = _allowed_columns(_inside_rows(batch, inside), refusals)
-        piece = Piece(part.schema.hash, box.body if part is batch else encode(part), anchor)
-        spans = tuple(Span(*_ends(when[g], inside[g]), counts[g]) for g in sorted(counts))
-        return Kept(piece, spans, None if part.schema is batch.schema else part.schema)
-
-    def _judge_whole(
-        self, box: SealedBox, when: Interval, standing: Standing, anchor: Anchor, withheld: Withheld
-    ) -> Kept | None:
-        """All of a box that cannot be cut, or nothing; then all of it is added to ``withheld``."""
-        counts = box.sealed.declaration.counts
-        refusals = self._column_refusals(standing, box.schema)
-        columns = [
-            (column.path, counts[column.group], refused)
-            for column, refused in zip(box.schema.columns, refusals, strict=True)
-            if counts[column.group]
-        ]
-        if any(refused for _, _, refused in columns):
-            otherwise = Blocked.SEAL
-        elif _inside(standing, when) is not None:
-            otherwise = Blocked.TIME
-        else:
-            piece = Piece(box.prelude.schema_hash, box.body, anchor)
-            return Kept(piece, (Span(*_ends(when, None), +box.counts),))
-        for path, samples, refused in columns:
-            withheld[standing.grant.record_id, path, refused or otherwise] += samples
-        return None
-
     def _add(self, arrived: Arrived, record: str, parts: list[Kept], received_ms: int, now_ms: int) -> None:
         """Seal one event under its record's key and put it into the outbox."""
         standing, device = self._standings[record], arrived.device
@@ -210,16 +116,16 @@ class Enqueuer:
                 pieces=tuple(part.piece for part in parts),
             )
         )
-        spans = [span for part in parts for span in part.spans]
+        tally = Tally.together([part.tally for part in parts])
         delivery = Delivery(
             event_id=name,
             record=grant.record_id,
             recipient=grant.recipient,
             generation=generation,
-            samples=sum(sum(span.counts.values()) for span in spans),
-            counts=write(spans),
-            first_ms=min(span.first_ms for span in spans),
-            last_ms=max(span.last_ms for span in spans),
+            samples=tally.samples,
+            counts=write(tally),
+            first_ms=tally.first_ms,
+            last_ms=tally.last_ms,
             size_bytes=len(payload),
             outcome="queued",
             time_ms=now_ms,
@@ -286,81 +192,6 @@ def _record_text(record: bytes) -> str:
     return format_id(RECORD, record)
 
 
-def _intervals(box: DataBox, anchor: Anchor, received_ms: int) -> list[Interval]:
-    """Per group of the box the earliest and latest wall time of every row; TimeUnknown if the anchor cannot tell.
-
-    A row of an aggregate stands for its whole window (``docs/transforms.md``), so its interval begins with the window.
-    Of a sealed box there is one interval, the declared one.
-    """
-    if isinstance(box, SealedBox):
-        declared = box.sealed.declaration
-        first_ms, last_ms = (np.array([time_ms], np.int64) for time_ms in (declared.first_ms, declared.last_ms))
-        return [_interval(box, first_ms, last_ms, anchor, received_ms)]
-    groups = zip(box.batch.times, box.schema.windows, strict=True)
-    return [_interval(box, _begins(times, w), times, anchor, received_ms) for times, w in groups]
-
-
-def _begins(times: NDArray[np.int64], window_ms: int) -> NDArray[np.int64]:
-    return (times - 1) // window_ms * window_ms if window_ms else times
-
-
-def _interval(
-    box: DataBox, begins: NDArray[np.int64], ends: NDArray[np.int64], anchor: Anchor, received_ms: int
-) -> Interval:
-    """Of captures between these moments of BOOTTIME."""
-    late = _wall_times(box, ends, anchor, received_ms)
-    early = late if begins is ends else _wall_times(box, begins, anchor, received_ms)
-    return Interval(early, late)
-
-
-def _wall_times(box: DataBox, boot_ms: NDArray[np.int64], anchor: Anchor, received_ms: int) -> Bounds:
-    """The earliest and the latest of each moment; TimeUnknown if the anchor cannot tell one of them."""
-    found = intervals(box.prelude.boot_id, boot_ms, [anchor], received_ms)
-    if isinstance(found, Unresolved):
-        raise TimeUnknown(str(found))
-    return found
-
-
-def _inside(standing: Standing, interval: Interval) -> NDArray[np.bool_] | None:
-    """Which rows were captured inside the grant; None if all were.
-    TimeUnknown if a better clock may still decide some.
-    """
-    inside = gate.captured_inside(standing.grant, interval.earliest, interval.latest)
-    if inside.all():
-        return None
-    if interval.clock_ms > UNSURE_MS_MAX and gate.unsure(standing.grant, interval.begins, interval.ends).any():
-        raise TimeUnknown("unsure")
-    return inside
-
-
-def _inside_rows(batch: Batch, inside: Sequence[NDArray[np.bool_] | None]) -> Batch:
-    """The rows of a batch that lie inside the grant; the batch itself if all do."""
-    if all(mask is None for mask in inside):
-        return batch
-    times = tuple(map(_rows, batch.times, inside))
-    values = (_rows(raw, inside[group]) for group, raw in zip(batch.schema.groups, batch.values, strict=True))
-    return Batch(batch.schema, times, tuple(values))
-
-
-def _allowed_columns(batch: Batch, refusals: Sequence[Blocked | None]) -> Batch:
-    """The columns of a batch that are not refused; the batch itself if none is.
-
-    One that is only without a sample stays: a car has one schema for as long as a set of grants lasts, and each
-    combination of silent columns would be another one, kept here for ever.
-    """
-    if not any(refusals):
-        return batch
-    pairs = zip(batch.schema.columns, batch.values, refusals, strict=True)
-    allowed = [(column, raw) for column, raw, refused in pairs if refused is None]
-    groups = {group: number for number, group in enumerate(sorted({column.group for column, _ in allowed}))}
-    schema = Schema(tuple(replace(column, group=groups[column.group]) for column, _ in allowed))
-    return Batch(schema, tuple(batch.times[group] for group in groups), tuple(raw for _, raw in allowed))
-
-
-def _rows(values: NDArray[np.int64], mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-    return values if mask is None else values[mask]
-
-
-def _ends(interval: Interval, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
-    """First and last wall time of the chosen rows."""
-    return int(_rows(interval.earliest, mask).min()), int(_rows(interval.latest, mask).max())
+@lru_cache(maxsize=65_536)
+def _vehicle_text(vehicle: bytes) -> str:
+    return device_text(vehicle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from carnet import hashes
 from carnet.errors import FormatError
@@ -49,6 +50,7 @@ def event_id(device: bytes, stream: bytes, seq: int, record: str, recipient: str
     return hashes.digest(hashes.EVENT, device + stream + seq.to_bytes(8, "big") + f"{record}\0{recipient}".encode())
 
 
+@lru_cache(maxsize=65_536)
 def pseudonym(vehicle: bytes, recipient: str, secret: bytes) -> str:
     """The vehicle's name for one recipient, in the form of a device id: two recipients cannot join their data by it."""
     digest = hashlib.blake2b(vehicle + recipient.encode(), digest_size=16, key=secret, person=b"carnet subject")

@@ -21,12 +21,12 @@ SEED = 1
 A, B, FOLDER = PurePath("a"), PurePath("b"), PurePath()
 
 
-@pytest.mark.parametrize(("story", "disks"), [("car", 300), ("cloud", 200), ("owner", 20)])
-def test_f1_every_disk_that_a_power_cut_may_leave_is_started(story: str, disks: int) -> None:
+@pytest.mark.parametrize(("story", "every", "disks"), [("car", 5, 300), ("cloud", 10, 100), ("owner", 5, 20)])
+def test_f1_every_disk_that_a_power_cut_may_leave_is_started(story: str, every: int, disks: int) -> None:
     module = f"tests.powercut.{story}"
     with short_place() as place:
         operations = record(module, place)
-        assert replay(importlib.import_module(module), operations, place / "cut", SEED, every=5) > disks
+        assert replay(importlib.import_module(module), operations, place / "cut", SEED, every=every) > disks
     version = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split()[3]
     real_part("strace", version)
 

@@ -13,7 +13,8 @@ from carnet.records import sign_record
 from carnet.schema import Schema
 from carnet.times import UNSURE_MS_MAX, Anchor
 from carnet.transforms import Transform
-from carnet_cloud.enqueue import Enqueuer, TimeUnknown
+from carnet_cloud.enqueue import Enqueuer
+from carnet_cloud.judging import TimeUnknown
 from tests import consentkit as kit
 from tests.cloud.enqueuekit import BOOT_MS, blocks, boxes, deliveries, enqueue, judge, payloads
 from tests.cloud.kit import BOOT, NOW_MS, ODOMETER, SCHEMA, SPEED, Cloud, Unit, column, readings
@@ -90,6 +91,15 @@ def test_a_delivery_reaches_from_its_first_capture_to_its_last(cloud: Cloud, uni
         assert judge(cloud, boxes(unit, *batches), SURE, LATER_MS) == 1
     found = {(each.first_ms, each.last_ms) for each in deliveries(cloud)}
     assert found == {(SURE.at(early)[0], SURE.at(late)[1])}
+
+
+def test_of_what_is_cut_it_reaches_over_what_is_left(cloud: Cloud, unit: Unit) -> None:
+    """Of one group two rows lie inside, of the other one all and of a third of them none."""
+    give(cloud, from_ms=NOW_MS - 50_000)
+    batch = rows(SCHEMA, [BOOT_MS - 80_000, BOOT_MS - 40_000, BOOT_MS - 30_000], [BOOT_MS - 35_000])
+    assert judge(cloud, boxes(unit, batch, rows(SCHEMA, [BOOT_MS - 90_000], [])), SURE, LATER_MS) == 1
+    (told,) = deliveries(cloud)
+    assert (told.first_ms, told.last_ms) == (SURE.at(BOOT_MS - 40_000)[0], SURE.at(BOOT_MS - 30_000)[1])
 
 
 # aggregates

@@ -18,7 +18,7 @@ from carnet.cli.statement import statement_lines
 from carnet.errors import ConsentError
 from carnet.states import EventKind
 from carnet_cloud.lease import Lease
-from carnet_cloud.spans import Span, read, write
+from carnet_cloud.spans import Span, Tally, read, write
 from carnet_cloud.statement import records_of, statement_of
 from tests import consentkit as kit
 from tests.cloud.kit import NOW_MS, SCHEMA, VEHICLE, Cloud, Unit, readings
@@ -91,7 +91,9 @@ def test_a_delivery_from_before_is_still_added_up() -> None:
     """Its times were kept for the whole event."""
     assert read('{"Vehicle.Speed": 3}', 5, 9) == [Span(5, 9, {"Vehicle.Speed": 3})]
     spans = [Span(1, 2, {"Vehicle.Speed": 3}), Span(2, 4, {"Vehicle.A": 1, "Vehicle.B": 2})]
-    assert read(write(spans), 0, 0) == spans
+    assert read(write(Tally.of(spans)), 0, 0) == spans
+    each = [Tally.of([span]) for span in spans]
+    assert Tally.together(each) == Tally.of(spans)
 
 
 @pytest.mark.parametrize("kinds", [(), ("pause",), ("pause", "resume")])

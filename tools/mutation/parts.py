@@ -29,7 +29,7 @@ class Part:
 PARTS: Final = (
     Part(
         "gate",
-        tuple(f"cloud/carnet_cloud/{name}.py" for name in ("gate", "grantbook", "enqueue")),
+        tuple(f"cloud/carnet_cloud/{name}.py" for name in ("gate", "grantbook", "judging", "enqueue")),
         (
             "tests/cloud/test_gate.py",
             "tests/cloud/test_grantbook.py",
