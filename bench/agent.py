@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -116,7 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"  {found.naive_percent:15.2f}  {found.ratio:4.1f}"
             f"  {found.thinning_percent:12.2f}  {found.thinning_ratio:4.1f}"
         )
-    print(json.dumps({"bench": "agent", **machine(), "seconds": options.seconds, "results": results}))
+    print(
+        json.dumps(
+            {"bench": "agent", **machine(), "load": os.getloadavg()[0], "seconds": options.seconds, "rows": results}
+        )
+    )
     return 0
 
 

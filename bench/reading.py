@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import select
 import socket
@@ -28,6 +29,7 @@ import can
 import cantools
 from can.interfaces.socketcan.socketcan import SocketcanBus, capture_message
 
+from bench.rig.measure import machine
 from carnet_agent.bus.socketcan import SO_RCVBUFFORCE, CanInterface, SocketReader, Source
 from carnet_agent.dbc.compile import compile_plan
 from carnet_agent.dbc.parse import load_dbc
@@ -175,7 +177,13 @@ def main() -> int:
                 f"drains of {drain:3} frames, {what:7}: ours {each['ours_ns']:8,.0f} ns a frame, "
                 f"python-can {each['python_can_ns']:8,.0f} ns, {each['ratio']:.1f} times cheaper"
             )
-    print(json.dumps({"reading": results}))
+    rows = [
+        {"what": what, "frames": drain, **each} for what, drains in results.items() for drain, each in drains.items()
+    ]
+    tools = {"python_can": can.__version__, "cantools": cantools.__version__}
+    print(
+        json.dumps({"bench": "reading", **machine(), **tools, "load": os.getloadavg()[0], "over": over, "rows": rows})
+    )
     return 0
 
 

@@ -92,5 +92,5 @@ def test_a_chart_is_drawn_from_the_lines_that_are_kept_and_its_figures_stand_in_
 
 
 def test_every_line_that_is_kept_says_on_what_and_how_busy_a_machine_it_was_measured() -> None:
-    assert {line["bench"] for line in LINES} == {"bytes_rivals", "decode", "receiver_rivals"}
+    assert {line["bench"] for line in LINES} == {"agent", "bytes_rivals", "decode", "reading", "receiver_rivals"}
     assert all({"cpu", "kernel", "python", "load"} <= set(line) for line in LINES)

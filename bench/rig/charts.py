@@ -16,16 +16,32 @@ from bench.rig.barchart import Chart, draw
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 Record = Mapping[str, Any]
+DRAINS = (100, 400)
+"""What a drain of 50 ms finds at 2,000 and at 8,000 frames/s."""
 
 
 def charts(records: Sequence[Record]) -> dict[str, Chart]:
     """File name -> chart, for the benches that are there."""
-    known = {"bytes_rivals": _bytes, "decode": _decode, "receiver_rivals": _receiver}
+    known = {
+        "agent": _agent,
+        "bytes_rivals": _bytes,
+        "decode": _decode,
+        "reading": _reading,
+        "receiver_rivals": _receiver,
+    }
     found: dict[str, Chart] = {}
     for record in records:
         if record["bench"] in known:
             found |= known[record["bench"]](record)
     return found
+
+
+def _agent(record: Record) -> dict[str, Chart]:
+    keys = {"Carnet": "agent_percent", "naive, thins first": "thinning_percent", "naive, row a sample": "naive_percent"}
+    rows = [(name, [row[key] for row in record["rows"]]) for name, key in keys.items()]
+    note = "CPU, % of one core; less is better. Only Carnet seals for each grant, sends and is answered"
+    series = [f"{row['rate']:,} frames/s" for row in record["rows"]]
+    return {"bench-agent": Chart("The whole agent at product defaults", note, series, rows)}
 
 
 def _bytes(record: Record) -> dict[str, Chart]:
@@ -51,6 +67,20 @@ def _decode(record: Record) -> dict[str, Chart]:
     note = "CPU nanoseconds per frame, physical values, logarithmic; less is better"
     series = [f"blocks of {size:,}" for size in rows]
     return {"bench-decode": Chart("Decoding the frames of a RAV4", note, series, [ours, *others], "{:.0f}", log=True)}
+
+
+def _reading(record: Record) -> dict[str, Chart]:
+    sides = {"ours_ns": ("Carnet", "Carnet, decoded"), "python_can_ns": ("python-can", "python-can, cantools")}
+    series = [frames for frames in dict.fromkeys(row["frames"] for row in record["rows"]) if frames in DRAINS]
+    ns = {(row["what"], row["frames"], side): row[side] for row in record["rows"] for side in sides}
+    rows = [
+        (names[place], [ns[what, frames, side] for frames in series])
+        for place, what in enumerate(("read", "decoded"))
+        for side, names in sides.items()
+    ]
+    note = "CPU nanoseconds per frame; less is better"
+    title = "Reading what a bus has queued, and decoding it as it comes"
+    return {"bench-reading": Chart(title, note, [f"{frames} at once" for frames in series], rows, "{:.0f}")}
 
 
 def _receiver(record: Record) -> dict[str, Chart]:
