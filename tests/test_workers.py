@@ -28,6 +28,7 @@ def test_case(number):
         print("{folder}/{file}", file=log)
 """
 FILES = {"agent/test_a": 30, "agent/test_b": 20, "system/test_c": 4, "system/test_d": 4, "system/test_e": 4}
+ASIDE = "system/test_units"
 
 
 @pytest.fixture
@@ -64,6 +65,15 @@ def test_real_programs_come_first_and_one_after_the_other(suite: Path) -> None:
     assert system[:12] == [name for name in FILES if name.startswith("system") for _ in range(4)]
     assert {name: sum(files.count(name) for files in ran(suite).values()) for name in FILES} == FILES
     assert len(ran(suite)) == 2
+
+
+def test_what_has_a_machine_of_its_own_is_another_ones(suite: Path) -> None:
+    """Begun as early as the rest of its folder."""
+    (suite / "tests" / f"{ASIDE}.py").write_text(CASE.format(count=4, folder="system", file="test_units"))
+    code, said = run(suite, "-n", "2")
+    assert code == 0, said
+    (aside,) = [files for files in ran(suite).values() if ASIDE in files]
+    assert aside[:4] == [ASIDE] * 4 and "system/test_c" not in aside
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

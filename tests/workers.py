@@ -14,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 WORKERS_MAX: Final = 4
 TOGETHER: Final = ("tests/system/", "tests/store/")
 """Folders whose files are one piece of work: they share guests, demos or a database server, and wait for real time."""
+APART: Final = ("tests/system/test_units.py",)
+"""But these: a guest of its own is its machine, and it takes as long as everything else there that is waited for."""
 LONG: Final = ("tests/system/", "tests/world/", "tests/fuzz/", "tests/store/", "tests/attacks/", "tests/cloud/")
 """What is begun first, in this order, so that no long piece is left when all others are done."""
 
@@ -26,7 +28,7 @@ def worker_count() -> int:
 def piece_of(test: str) -> str:
     """What goes to one worker as a whole: a file, whose tests may share what was costly to make, or a folder."""
     file = test.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+    return file if file in APART else next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 def turn_of(test: str) -> int:
