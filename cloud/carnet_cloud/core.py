@@ -195,12 +195,12 @@ class Receiver:
             return
         self._require_room(t, arrived)
         boxes = open_boxes(arrived.envelope, self._keys.seal)
+        # whatever comes of the rest, and before anything of the group is judged: how records stand is read once
+        if boxes:
+            self._floor(t, arrived, boxes[0].prelude, answers)
         if header.type is EnvelopeType.DATA:
             schemas = schemas_of(t, header.device, boxes)
             _require_bounds(boxes, schemas)
-            # before anything of the group is judged: what was judged is remembered until the transaction ends
-            if boxes:
-                self._floor(t, arrived, boxes[0].prelude, answers)
             work.waiting.append(_Waiting(arrived, list(zip(boxes, schemas, strict=True)), now_ms, False))
         else:
             self._note(t, arrived, boxes[0].body, now_ms)

@@ -277,6 +277,47 @@ def test_an_envelope_that_shows_the_store_is_behind_silences_its_whole_group(clo
     assert cloud.counters()["blocked_unconfirmed"] == 16
 
 
+def test_an_envelope_whose_schema_was_lost_silences_its_group_too(cloud: Cloud, granted: Unit) -> None:
+    """A store that was restored has forgotten just the schemas of the newest grants. What such a box shows is certain
+    as soon as it is open: nothing of before leaves while the car is asked for the rest.
+    """
+    first, lost = granted.data(), Schema((column(kit.SPEED, SPEED, "km/h"),))
+    granted.generation = 9
+    answers = cloud.send(first, granted.data(readings(lost)))
+    assert SchemaRequest((lost.hash,)) in list(map(granted.open, answers))
+    assert cloud.events() == []
+    assert cloud.counters()["behind_floor"] == 1
+
+
+@pytest.mark.parametrize("kind", ["schema", "gap"])
+def test_every_envelope_shows_whether_the_store_is_behind(cloud: Cloud, granted: Unit, kind: str) -> None:
+    """Not only readings: the schema of new grants comes before them."""
+    first = granted.data()
+    granted.generation = 9
+    gap = Gap(granted.stream, (GapRange(90, 90, "evicted", 1),)).encode()
+    told = granted.schema() if kind == "schema" else granted.envelope(EnvelopeType.GAP, gap)
+    cloud.send(first, told)
+    assert cloud.events() == []
+    assert cloud.counters()["behind_floor"] == 1
+
+
+def test_what_is_not_its_units_newest_word_silences_nothing(cloud: Cloud, granted: Unit) -> None:
+    """Another hand, another epoch, a number that was taken before, the same bytes after the owner has confirmed."""
+    stranger = replace(granted, key=SigningKey.from_seed(b"x" * 32), generation=9)
+    cloud.send(stranger.data(), stranger.check_in())
+    cloud.send(replace(granted, epoch=2, generation=9).check_in())
+    assert "behind_floor" not in cloud.counters()
+    granted.generation = 9
+    cloud.send(shown := granted.data())
+    cloud.consents.confirm(kit.RECORD_ID)
+    cloud.send(shown, granted.data())
+    assert cloud.counters()["behind_floor"] == 1
+    assert len(cloud.events()) == 1
+    # two of one number: nobody knows which of them is the car
+    cloud.send(replace(granted, seq=granted.seq - 1, generation=99).data())
+    assert (cloud.counters()["behind_floor"], cloud.counters()["quarantined_clone"]) == (1, 1)
+
+
 def test_a_restored_store_that_is_behind_its_cars_sends_nothing(cloud: Cloud, granted: Unit) -> None:
     """A higher generation in a box says that the store was restored: every record of the vehicle is silent."""
     granted.generation = 9

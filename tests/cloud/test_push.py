@@ -66,7 +66,8 @@ def test_the_answer_to_a_check_in_is_repeated_too(cloud: Cloud, pusher: Pusher) 
 def test_a_box_that_names_the_generation_is_enough(cloud: Cloud, pusher: Pusher) -> None:
     """The receiver tells what it saw; no extra message is needed."""
     seen: list[tuple[bytes, int, int]] = []
-    cloud.receiver._saw = lambda *what: seen.append(what)
     unit = Unit()
-    cloud.send(unit.schema(), unit.data())
+    cloud.send(unit.schema())
+    cloud.receiver._saw = lambda *what: seen.append(what)
+    cloud.send(unit.data())
     assert seen == [(VEHICLE, 1, 1)]
