@@ -39,6 +39,7 @@ PARTS: Final = (
             "tests/cloud/test_enqueue.py",
             "tests/cloud/test_enqueue_keys.py",
             "tests/cloud/test_enqueue_times.py",
+            "tests/cloud/test_judging_oracle.py",
         ),
     ),
     Part(
