@@ -161,12 +161,26 @@ def test_or_why_its_broker_lets_us_not_in(code: str, word: str) -> None:
         assert reason(Mqtt(end.broker, "a/b")) == word
 
 
+COLUMN = {"path": "Vehicle.Speed", "unit": "km/h", "t_ms": [1], "v": [1]}
+HOMES = Event(
+    bytes(16),
+    json.dumps({"id": "e", "subject": "s", "data": {"record": "r", "generation": 1, "columns": [COLUMN]}}).encode(),
+)
+
+
 def test_a_home_says_what_its_broker_lacks() -> None:
-    column = {"path": "Vehicle.Speed", "unit": "km/h", "t_ms": [1], "v": [1]}
-    body = {"id": "e", "subject": "s", "data": {"record": "r", "generation": 1, "columns": [column]}}
     with mqtt_end(mqtt5.ConnAckPacket(retain_available=False)) as end:
+        assert reason(HomeAssistant(end.broker, "homeassistant", "carnet"), HOMES) == "not_retained"
+
+
+def test_a_home_to_which_nobody_listens_lacks_nothing() -> None:
+    """Its broker keeps what comes: another event of the group that failed did not fail for that."""
+    with mqtt_end() as end:
+        end.answers = [16, 16]
         adapter = HomeAssistant(end.broker, "homeassistant", "carnet")
-        assert reason(adapter, Event(bytes(16), json.dumps(body).encode())) == "not_retained"
+        assert adapter.send(HOMES, lease(), NOW_S) is Outcome.CONFIRMED
+        assert adapter.trouble is None
+        adapter.close()
 
 
 def test_a_cluster_is_away_or_says_why_it_does_not_take_an_event() -> None:

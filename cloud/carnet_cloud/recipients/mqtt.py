@@ -40,9 +40,7 @@ class MqttLink:
             lease.guard()
             reasons = self._open(lease).exchange(messages, lease)
             done = True
-            worst = max(reasons, key=lambda reason: _WORST.index(_judge(reason, unheard)), default=int(SUCCESS))
-            self.trouble = _trouble(worst)
-            return _judge(worst, unheard)
+            return self._settled(reasons, unheard)
         except LeaseOver:
             return Outcome.CUT
         except TooLarge:
@@ -68,6 +66,13 @@ class MqttLink:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _settled(self, reasons: Sequence[int], unheard: Outcome) -> Outcome:
+        """The worst of what the PUBACKs say; nothing to publish is well."""
+        worst = max(reasons, key=lambda reason: _WORST.index(_judge(reason, unheard)), default=int(SUCCESS))
+        outcome = _judge(worst, unheard)
+        self.trouble = _trouble(worst) if outcome is Outcome.RETRY else None
+        return outcome
 
     def _open(self, lease: Lease) -> Connection:
         if not self.is_open:
@@ -119,10 +124,8 @@ def _judge(reason: int, unheard: Outcome) -> Outcome:
     return Outcome.REFUSED if reason == int(PubAckReasonCode.PAYLOAD_FORMAT_INVALID) else Outcome.RETRY
 
 
-def _trouble(reason: int) -> Trouble | None:
-    """What a PUBACK says; None for a yes."""
-    if reason == int(SUCCESS):
-        return None
+def _trouble(reason: int) -> Trouble:
+    """Why a publication is to be tried again, by its PUBACK."""
     if reason == int(NOBODY):
         return UNHEARD
     return Trouble(f"puback_{reason}", f"its broker answers a publication with reason code 0x{reason:02X} of MQTT 5")
