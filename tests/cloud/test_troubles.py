@@ -191,14 +191,24 @@ def test_a_cluster_is_away_or_says_why_it_does_not_take_an_event() -> None:
         assert reason(Kafka(Cluster(brokers(end), {}), TOPIC)) == "kafka_topic_authorization_failed"
 
 
-def test_what_was_wrong_before_is_not_said_of_what_went_well_since() -> None:
-    with mqtt_end() as end:
-        end.answers = ["busy"]
-        adapter = Mqtt(end.broker, "a/b")
-        for outcome in (Outcome.RETRY, Outcome.CONFIRMED):
-            assert adapter.send(event(1), lease(), NOW_S) is outcome
-            assert (adapter.trouble is None) is (outcome is Outcome.CONFIRMED)
+@pytest.mark.parametrize("kind", ["topic", "cluster"])
+def test_why_one_event_of_a_group_failed_is_still_known_when_the_next_went_well(kind: str, log: Log) -> None:
+    """The group is told of as a whole; and of one that went well nothing is said."""
+    with mqtt_end() if kind == "topic" else kafka_end() as end:
+        adapter: Mqtt | Kafka
+        if kind == "topic":
+            end.answers, adapter, word = ["busy"], Mqtt(end.broker, "a/b"), "puback_151"
+        else:
+            adapter, word = Kafka(Cluster(brokers(end), {}), TOPIC), "kafka_topic_authorization_failed"
+            end.answers = [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+        troubles = Troubles({R: adapter}, Clock())
+        outcomes = [adapter.send(event(number), lease(), NOW_S) for number in range(2)]
         adapter.close()
+        assert outcomes == [Outcome.RETRY, Outcome.CONFIRMED]
+        troubles.seen(R, outcomes[1:])
+        assert log.lines == []
+        troubles.seen(R, outcomes)
+        assert log.lines == [("recipient_trouble", word)]
 
 
 def _full(_: int) -> None:

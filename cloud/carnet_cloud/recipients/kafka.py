@@ -58,7 +58,7 @@ class Kafka:
 
     def send(self, event: Event, lease: Lease, now_s: int) -> Outcome:  # noqa: ARG002 - TLS and login say who we are
         """Hand it to the cluster and wait for the delivery report; see `Recipient.send`."""
-        outcome, self.trouble = Outcome.RETRY, None
+        outcome, trouble = Outcome.RETRY, None
         try:
             lease.guard()
             if self._open is None:
@@ -67,12 +67,14 @@ class Kafka:
         except LeaseOver:
             outcome = Outcome.CUT
         except KafkaException as error:
-            self.trouble = _trouble(error.args[0])
+            trouble = _trouble(error.args[0])
             refused = error.args[0].code() in REFUSED
             outcome = Outcome.CUT if lease.over else Outcome.REFUSED if refused else Outcome.RETRY
         finally:
             if outcome is not Outcome.CONFIRMED:
                 self._drop()
+        if outcome is Outcome.RETRY:
+            self.trouble = trouble
         return outcome
 
     def finish(self) -> Outcome:

@@ -31,11 +31,11 @@ class MqttLink:
         self.made = 0
         """Connections so far."""
         self.trouble: Trouble | None = None
-        """Why the last event is to be tried again, if it is."""
+        """Why the last event that is to be tried again is."""
 
     def deliver(self, messages: Sequence[Message], lease: Lease, *, unheard: Outcome = Outcome.RETRY) -> Outcome:
         """What became of messages that are one event; ``unheard``: if nobody was subscribed to one of them."""
-        done, self.trouble = False, None
+        done = False
         try:
             lease.guard()
             reasons = self._open(lease).exchange(messages, lease)
@@ -48,11 +48,11 @@ class MqttLink:
         except BrokenAnswer as broken:
             if broken.reason == int(DisconnectReasonCode.PACKET_TOO_LARGE):
                 return Outcome.REFUSED
-            self.trouble = BROKEN
-            return Outcome.CUT if lease.over else Outcome.RETRY
-        except (OSError, Refused) as error:
-            self.trouble = error.trouble if isinstance(error, Refused) else Trouble("unreachable", sentence(error))
-            return Outcome.CUT if lease.over else Outcome.RETRY
+            return self._again(lease, BROKEN)
+        except Refused as error:
+            return self._again(lease, error.trouble)
+        except OSError as error:
+            return self._again(lease, Trouble("unreachable", sentence(error)))
         finally:
             if not done:
                 self._drop()
@@ -71,8 +71,16 @@ class MqttLink:
         """The worst of what the PUBACKs say; nothing to publish is well."""
         worst = max(reasons, key=lambda reason: _WORST.index(_judge(reason, unheard)), default=int(SUCCESS))
         outcome = _judge(worst, unheard)
-        self.trouble = _trouble(worst) if outcome is Outcome.RETRY else None
+        if outcome is Outcome.RETRY:
+            self.trouble = _trouble(worst)
         return outcome
+
+    def _again(self, lease: Lease, trouble: Trouble) -> Outcome:
+        """Unless our own cut is what it failed for."""
+        if lease.over:
+            return Outcome.CUT
+        self.trouble = trouble
+        return Outcome.RETRY
 
     def _open(self, lease: Lease) -> Connection:
         if not self.is_open:
