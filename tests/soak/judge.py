@@ -1,8 +1,8 @@
 """Whether anything grew that must not: memory, threads, descriptors, files, tables of the store.
 
-Law: pure; what is judged is a list of samples, so that a recorded run can be judged again. A leak is what stays: of
-threads and descriptors the floor counts, the least of a part of a life, since a fault may hold some for a while; of
-memory the median, and only what is the process's own.
+Law: pure; what is judged is a list of samples, so that a recorded run can be judged again. A leak is what stays: the
+median of a part of a life counts, since a fault may hold something or take it away for a while; of memory only what is
+the process's own.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def slope_kb_per_hour(life: Life) -> float:
 
 
 def more(life: Life, what: str) -> int:
-    """How many more there are at the least in the last eighth than in the second one."""
-    early, late = (min(getattr(each, what) for each in life.part(*ends)) for ends in ((0.125, 0.25), (0.875, 1.0)))
+    """How many more there are in the last eighth than in the second one, by their medians."""
+    early, late = (median(getattr(each, what) for each in life.part(*ends)) for ends in ((0.125, 0.25), (0.875, 1.0)))
     return int(late - early)
 
 

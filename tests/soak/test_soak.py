@@ -94,6 +94,14 @@ def test_warming_up_is_no_leak_and_neither_is_what_a_fault_holds_for_a_while() -
     assert (broken(warming), broken(held)) == ([], [])
 
 
+def test_a_connection_that_a_fault_has_cut_early_in_a_life_and_not_late_is_no_leak() -> None:
+    """As of a receiver whose broker was away for a moment: its least is then another one than at the end."""
+    cut = run(
+        lambda turn: holding(7, 40_000, 13 - (turn < 200 and turn % 9 == 0), 15 - 2 * (turn < 200 and turn % 9 == 0))
+    )
+    assert broken(cut) == []
+
+
 def test_each_life_of_a_program_is_judged_by_itself() -> None:
     """After an hour another process begins, with more of everything."""
     second = 360
