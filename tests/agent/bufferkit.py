@@ -18,6 +18,8 @@ CLOUD = BoxKey.from_seed(b"c" * 32)
 SCHEMA = b"s" * 16
 CUT = b"c" * 8
 HANDLE = b"h" * 8
+OTHER = b"o" * 8
+ANOTHER_STREAM = b"another1"
 
 
 def memory(size_max: int = 1 << 20) -> sqlite3.Connection:

@@ -9,8 +9,10 @@ from carnet.envelopetype import EnvelopeType
 from carnet.note import DestructionReason
 from carnet_agent.buffer import Buffer, Destroyed, Lost, NewBox, Priority
 from tests.agent.bufferkit import (
+    ANOTHER_STREAM,
     CUT,
     HANDLE,
+    OTHER,
     SCHEMA,
     Lid,
     Statements,
@@ -23,9 +25,6 @@ from tests.agent.bufferkit import (
     table,
     waiting,
 )
-
-OTHER = b"o" * 8
-ANOTHER_STREAM = b"another1"
 
 
 def test_a_destruction_takes_every_box_of_its_handles_and_counts_each(buffer: Buffer) -> None:

@@ -12,8 +12,10 @@ from carnet.envelopetype import EnvelopeType
 from carnet.note import DestructionReason
 from carnet_agent.buffer import Buffer, Lost, Priority
 from tests.agent.bufferkit import (
+    ANOTHER_STREAM,
     CUT,
     HANDLE,
+    OTHER,
     SCHEMA,
     Lid,
     Statements,
@@ -27,9 +29,6 @@ from tests.agent.bufferkit import (
     table,
     waiting,
 )
-
-OTHER = b"o" * 8
-ANOTHER_STREAM = b"another1"
 
 
 def test_a_new_buffer_begins_at_nothing(buffer: Buffer) -> None:

@@ -6,9 +6,7 @@ import pytest
 
 from carnet.note import DestructionReason
 from carnet_agent.buffer import Buffer, Lost, Priority
-from tests.agent.bufferkit import HANDLE, Lid, add, box, envelope, lost, memory, opened, table, waiting
-
-OTHER = b"o" * 8
+from tests.agent.bufferkit import HANDLE, OTHER, Lid, add, box, envelope, lost, memory, opened, table, waiting
 
 
 @pytest.fixture

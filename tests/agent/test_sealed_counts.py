@@ -8,9 +8,8 @@ import pytest
 
 from carnet_agent.buffer import Buffer
 from carnet_agent.buffer.sealed import Sealed
-from tests.agent.bufferkit import HANDLE, Statements, add, box, envelope, opened, table, waiting
+from tests.agent.bufferkit import HANDLE, OTHER, Statements, add, box, envelope, opened, table, waiting
 
-OTHER = b"o" * 8
 MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
 
 

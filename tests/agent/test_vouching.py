@@ -12,6 +12,7 @@ from tests.agent.bufferkit import (
     DEVICE,
     HANDLE,
     KEY,
+    OTHER,
     Statements,
     add,
     box,
@@ -24,7 +25,6 @@ from tests.agent.bufferkit import (
 )
 
 FRAME, BODY = 0, 400
-OTHER = b"o" * 8
 
 
 def test_a_row_in_the_place_of_another_is_not_sent(buffer: Buffer) -> None:
