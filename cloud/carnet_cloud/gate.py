@@ -132,11 +132,6 @@ def may_hold(grant: Grant, column: Column, entry: Entry | None) -> Blocked | Non
     return None
 
 
-def covers(grant: Grant, first_ms: int, last_ms: int) -> bool:
-    """Whether all that was captured between these moments lies in the grant."""
-    return grant.covers_from_ms <= first_ms <= last_ms < grant.expires_ms
-
-
 def captured_inside(grant: Grant, earliest_ms: NDArray[np.int64], latest_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
     """For every capture interval whether it lies in the grant as a whole."""
     inside: NDArray[np.bool_] = (

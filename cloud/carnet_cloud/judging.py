@@ -176,7 +176,7 @@ def _wall_times(box: DataBox, boot_ms: NDArray[np.int64], anchor: Anchor, receiv
 def _inside(standing: Standing, interval: Interval) -> Mask:
     """Which rows were captured inside the grant. TimeUnknown if a better clock may still decide some."""
     # a row begins before it ends, as an anchor and a window do; of a declared one the span is all there is
-    if not len(interval.latest) or gate.covers(standing.grant, *interval.span_ms):
+    if not len(interval.latest) or standing.grant.covers(*interval.span_ms):
         return None
     if interval.clock_ms > UNSURE_MS_MAX and gate.unsure(standing.grant, interval.begins, interval.ends).any():
         raise TimeUnknown("unsure")

@@ -168,7 +168,7 @@ def test_each_answer_to_why_has_the_word_that_documents_and_counters_use() -> No
 @pytest.mark.parametrize("last_ms", [kit.GIVEN_MS - 1, kit.GIVEN_MS, END_MS - 1, END_MS])
 def test_a_grant_covers_a_span_as_it_covers_a_capture_that_fills_it(grant: Grant, first_ms: int, last_ms: int) -> None:
     (inside,) = gate.captured_inside(grant, np.array([first_ms]), np.array([last_ms])).tolist()
-    assert gate.covers(grant, first_ms, last_ms) is inside
+    assert grant.covers(first_ms, last_ms) is inside
 
 
 def test_only_what_lies_across_an_end_is_unsure(grant: Grant) -> None:

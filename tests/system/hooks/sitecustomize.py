@@ -35,7 +35,6 @@ def no_gate() -> None:
     gate.may_take = lambda standing, *_: None if standing is not None else gate.Blocked.OWNER
     gate.may_hold = lambda *_: None
     gate.may_send = lambda *_: None
-    gate.covers = lambda *_: True
     gate.captured_inside = lambda _, earliest, latest: np.ones(len(earliest), bool)  # type: ignore[assignment]
     gate.unsure = lambda _, begins, _ends: np.zeros(len(begins[0]), bool)  # type: ignore[assignment]
 
